@@ -1,0 +1,66 @@
+/** The only door to bun:ffi. A library is opened at its first use, so that modules which may call it can be loaded on Node. */
+import type { FFIFunction, Pointer } from "bun:ffi";
+import { SysError } from "./errno.ts";
+
+export type { Pointer };
+
+type Ffi = typeof import("bun:ffi");
+let loaded: Ffi | undefined;
+/** bun:ffi itself. */
+export function ffi(): Ffi {
+  loaded ??= require("bun:ffi") as Ffi;
+  return loaded;
+}
+
+/** A foreign function by its declared types; pointers are typed arrays or numbers. */
+// biome-ignore lint/suspicious/noExplicitAny: the shapes of foreign calls are declared beside each library
+export type Foreign = (...args: any[]) => any;
+
+/** Declares a shared library; the returned function opens it once and gives its symbols. Throws when no candidate can be opened. */
+export function library<T extends Record<string, FFIFunction>>(
+  candidates: ReadonlyArray<string>,
+  symbols: T,
+): () => Record<keyof T, Foreign> {
+  let opened: Record<keyof T, Foreign> | undefined;
+  return () => {
+    if (opened !== undefined) return opened;
+    let failure: unknown;
+    for (const candidate of candidates) {
+      try {
+        opened = ffi().dlopen(candidate, symbols).symbols as Record<keyof T, Foreign>;
+        return opened;
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  };
+}
+
+const errnoLocation = library(["libc.so.6", "libc.so"], {
+  __errno_location: { args: [], returns: "ptr" },
+});
+
+/** errno of the calling thread, to be read right after the foreign call. */
+export const errno = (): number => ffi().read.i32(errnoLocation().__errno_location() as Pointer);
+
+/** Checks the result of a call that returns -1 on failure. */
+export function checked(call: string, subject: string, result: number): number {
+  if (result < 0) throw new SysError(call, errno(), subject);
+  return result;
+}
+
+/** A NUL-terminated copy of a byte string. */
+export const cString = (text: string): Buffer => Buffer.from(`${text}\0`, "latin1");
+
+/** The byte string at a C pointer; the empty string for NULL. */
+export function stringAt(pointer: Pointer | null | 0): string {
+  if (pointer === null || pointer === 0) return "";
+  const { read } = ffi();
+  const bytes: number[] = [];
+  for (let offset = 0; ; offset++) {
+    const byte = read.u8(pointer, offset);
+    if (byte === 0) return String.fromCharCode(...bytes);
+    bytes.push(byte);
+  }
+}
