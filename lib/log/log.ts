@@ -49,6 +49,10 @@ export const verbosity = (): number => state.verbosity;
 export const setFatalStatus = (status: number): void => {
   state.exitStatus = status;
 };
+/** Seconds between a fatal line and the end; sendmail, postqueue and postlock end at once. */
+export const setFatalDelay = (seconds: number): void => {
+  state.fatalDelay = seconds;
+};
 /** Registers work for the death by fatal(), panic() or a signal; returns the function that takes it back. */
 export function onDeath(cleanup: () => void): () => void {
   state.cleanups.add(cleanup);

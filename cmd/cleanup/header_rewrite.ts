@@ -1,0 +1,83 @@
+/** Rewriting the addresses of a header. The text changes only when an address does. */
+import { type AddressNode, type Item, parseAddresses } from "../../lib/address/parser.ts";
+import { externalToInternal, internalToExternal } from "../../lib/address/quote.ts";
+import { atom, tokenize } from "../../lib/address/tokenizer.ts";
+import { addressExternal, unparseList } from "../../lib/address/unparser.ts";
+import { needsNoRewriting } from "../../lib/ipc/clients/rewrite.ts";
+import { warning } from "../../lib/log/log.ts";
+import { type AddressClass, foldHeader } from "../../lib/message/header.ts";
+import { printable } from "../../lib/sys/bytes.ts";
+import type { Addresses } from "./addresses.ts";
+import type { Message } from "./message.ts";
+
+/** Bytes of comments and phrases around one address. */
+const REMARK_LIMIT = 250;
+const SAMPLE_LIMIT = 100;
+
+/** The header with its addresses rewritten; the same text when none changes. */
+export async function rewriteHeader(
+  message: Message,
+  addresses: Addresses,
+  header: string,
+  label: number,
+  addressClass: AddressClass,
+): Promise<string> {
+  const { headerContext } = message;
+  if (headerContext === "none") return header;
+  const { settings } = addresses;
+  const items = parseAddresses(header.slice(label + 1), settings.headerTokenLimit);
+  const place = `header_${addressClass}` as const;
+  let changed = false;
+  for (const [index, item] of items.entries()) {
+    if (item.kind !== "address") continue;
+    const original = addressExternal(item);
+    const rewritten = needsNoRewriting(original) ? original : await addresses.rewriteHeader(headerContext, original);
+    const internal = externalToInternal(rewritten);
+    const mapped = await addresses.canonical(message, internal, place);
+    const result = mapped === internal ? rewritten : internalToExternal(mapped);
+    if (result === original) continue;
+    items[index] = nodeOf(result);
+    changed = true;
+  }
+  if (!changed) return header;
+  const list = (items.length > 1 ? limitRemarks(items) : undefined) ?? unparseList(items, "header");
+  return foldHeader(`${header.slice(0, label)}: ${list}`);
+}
+
+function nodeOf(external: string): AddressNode {
+  const tokens = tokenize(external);
+  return { kind: "address", tokens: tokens.length === 0 ? [atom("")] : tokens };
+}
+
+/** The list with overlong remarks removed; undefined when there are none. */
+function limitRemarks(items: ReadonlyArray<Item>): string | undefined {
+  const lines: string[] = [];
+  let stripped = false;
+  let element: Item[] = [];
+  const finish = (comma: boolean): void => {
+    const text = unparseList(element, "list");
+    const node = element.find((item) => item.kind === "address");
+    const address = node === undefined ? "" : addressExternal(node);
+    const hasAddress = node !== undefined || isNullAddress(element);
+    if (hasAddress && text.length - address.length > REMARK_LIMIT) {
+      warning(
+        `stripping too many comments from address: ${printable(text.slice(0, SAMPLE_LIMIT))}...`,
+      );
+      lines.push(`<${address}>${comma ? "," : ""}`);
+      stripped = true;
+    } else lines.push(comma ? `${text},` : text);
+    element = [];
+  };
+  for (const item of items) {
+    if (item.kind === "operator" && item.text === ",") finish(true);
+    else element.push(item);
+  }
+  if (element.length > 0 || lines.at(-1)?.endsWith(",") === true) finish(false);
+  return stripped ? lines.join("\n") : undefined;
+}
+
+const isNullAddress = (element: ReadonlyArray<Item>): boolean =>
+  element.some((item, index) => {
+    const next = element[index + 1];
+    return item.kind === "operator" && item.text === "<" && next?.kind === "operator" && next.text === ">";
+  });

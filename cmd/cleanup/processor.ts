@@ -1,0 +1,130 @@
+/** One message from the first record to the complete queue file; where records come from and what becomes of the file is not its business. */
+import type { RecordDecoder } from "../../lib/queue/record_decoder.ts";
+import { encodeRecord, REC_EOF, REC_ERROR, REC_MORE, Rec } from "../../lib/queue/records.ts";
+import { encodeSize, ZERO_SIZE } from "../../lib/queue/size_record.ts";
+import { readDecimal } from "../../lib/sys/numbers.ts";
+import type { Addresses } from "./addresses.ts";
+import { Content } from "./content.ts";
+import { Envelope } from "./envelope.ts";
+import { Headers } from "./headers.ts";
+import type { Message } from "./message.ts";
+import { type RecipientServices, Recipients } from "./recipients.ts";
+
+/** What all messages share. */
+export class Pipeline {
+  readonly envelope: Envelope;
+  readonly headers: Headers;
+
+  constructor(
+    readonly addresses: Addresses,
+    services: RecipientServices,
+  ) {
+    this.envelope = new Envelope(addresses.settings, new Recipients(addresses, services));
+    this.headers = new Headers(addresses.settings, addresses);
+  }
+}
+
+/** `more`: input is needed; `end`: the end record was read, or there will be no more input. */
+export type Progress = "more" | "end";
+
+export class MessageProcessor {
+  #content: Content | undefined;
+  #started = false;
+
+  constructor(
+    private readonly message: Message,
+    private readonly pipeline: Pipeline,
+  ) {}
+
+  /** Takes what the decoder has. */
+  async run(input: RecordDecoder): Promise<Progress> {
+    const { message } = this;
+    for (;;) {
+      const content = this.#content;
+      if (message.phase === "content" && content !== undefined && message.accepts) content.pass(input);
+      const type = input.next();
+      switch (type) {
+        case REC_MORE:
+          return "more";
+        case REC_EOF:
+          return "end";
+        case REC_ERROR:
+          message.fail("BAD");
+          return "end";
+      }
+      await this.#record(type, input);
+      if (type === Rec.END && (message.phase !== "content" || !message.accepts)) return "end";
+    }
+  }
+
+  async #record(type: number, input: RecordDecoder): Promise<void> {
+    const { message } = this;
+    if (type === Rec.MILTER_COUNT) {
+      this.#milters(input.string);
+      return;
+    }
+    if (!message.accepts) return;
+    if (type === Rec.POINTER || type === Rec.PADDING) {
+      message.warn(`record type ${type} not allowed - discarding this message`);
+      message.fail("BAD");
+      return;
+    }
+    this.#begin();
+    switch (message.phase) {
+      case "envelope":
+        await this.pipeline.envelope.record(message, type, input.string);
+        return;
+      case "content":
+        await this.#contentRecord(type, input.data);
+        return;
+      case "extracted":
+        await this.pipeline.envelope.extracted(message, type, input.string);
+        return;
+      case "complete":
+        return;
+    }
+  }
+
+  #begin(): void {
+    if (this.#started) return;
+    this.#started = true;
+    this.message.put(Rec.SIZE, encodeSize(ZERO_SIZE));
+  }
+
+  async #contentRecord(type: number, data: Buffer): Promise<void> {
+    const { message } = this;
+    this.#content ??= new Content(message, this.pipeline.addresses.settings, this.pipeline.headers);
+    if (type === Rec.NORMAL || type === Rec.CONTINUED) await this.#content.record(type, data);
+    else if (type === Rec.EXTRACTED) await this.#content.end();
+    else message.reject(`unexpected record type ${type} in message content`);
+  }
+
+  /** Milters of the SMTP server would hand their connections over here. */
+  #milters(text: string): void {
+    const count = readDecimal(text);
+    if (count === 0) return;
+    this.message.warn("Milter hand-over is not supported");
+    this.message.fail("BAD");
+  }
+
+  /** The last checks, and the SIZE record. */
+  finish(): void {
+    const { message } = this;
+    if (message.accepts) {
+      if (message.recipientCount === 0) message.fail("RCPT");
+      if (message.phase !== "complete") message.fail("BAD");
+    }
+    if (message.has("discard")) message.status = 0;
+    if (message.status !== 0 || message.has("discard")) return;
+    const { dataOffset, contentEnd, recipientCount, hints, sendOptions } = message;
+    const size = contentEnd - dataOffset;
+    const record = encodeRecord(
+      Rec.SIZE,
+      encodeSize({ contentSize: size, dataOffset, recipientCount, hints, messageLength: size, sendOptions }),
+    );
+    message.write(() => {
+      message.output.overwrite(0, record);
+      message.output.flush();
+    });
+  }
+}

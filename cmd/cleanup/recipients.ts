@@ -1,0 +1,142 @@
+/** Senders and recipients on their way into the queue file: cleaned, expanded, without duplicates, with their automatic copies. */
+import { type AddressTables, lookupAddress } from "../../lib/address/lookup.ts";
+import { addressNodes, parseAddresses } from "../../lib/address/parser.ts";
+import { externalToInternal } from "../../lib/address/quote.ts";
+import { addressExternal } from "../../lib/address/unparser.ts";
+import { NOTIFY, SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
+import { Rec } from "../../lib/queue/records.ts";
+import { equalFold, isAscii, isValidUtf8, lowerAscii } from "../../lib/sys/bytes.ts";
+import type { Addresses } from "./addresses.ts";
+import type { Message } from "./message.ts";
+
+/** A recipient with its DSN parameters. */
+export interface RecipientEntry {
+  readonly address: string;
+  readonly original: string;
+  readonly dsnOriginal: string;
+  readonly notify: number;
+}
+
+/** What recipients need of other services. */
+export interface RecipientServices {
+  /** Tells verify(8) that a probed address is an alias of many. */
+  reportMultiple(message: Message, recipient: RecipientEntry): Promise<void>;
+  /** Records that an alias was expanded for a recipient with NOTIFY=SUCCESS; false when that failed. */
+  traceExpansion(message: Message, recipient: RecipientEntry): Promise<boolean>;
+}
+
+const MTA_PROBE = 256;
+const PROBLEM = "map lookup problem -- message not accepted, try again later";
+
+export class Recipients {
+  constructor(
+    private readonly addresses: Addresses,
+    private readonly services: RecipientServices,
+  ) {}
+
+  /** The envelope sender as it goes into the queue file, then its automatic copies. */
+  async sender(message: Message, text: string): Promise<void> {
+    const { addresses } = this;
+    const { settings } = addresses;
+    let sender = text === "" ? "" : await addresses.rewrite(text);
+    if (isMailerDaemon(sender) && equalFold(sender, await addresses.rewrite("MAILER-DAEMON"))) sender = "";
+    sender = await addresses.canonical(message, sender, "envelope_sender");
+    if (settings.smtputf8 && !isAscii(sender) && isValidUtf8(sender)) {
+      message.sendOptions |= SENDOPT.smtputf8Sender;
+      if (message.has("smtputf8Autodetect")) message.sendOptions |= SENDOPT.smtputf8Requested;
+    }
+    message.put(Rec.FROM, sender);
+    message.sender = sender;
+    if (message.has("bcc") && sender !== "") await this.copies(message, settings.tables.senderBcc, "sender_bcc_maps", sender);
+  }
+
+  /** A recipient as received, with what the client said about it. */
+  async recipient(message: Message, text: string): Promise<void> {
+    const { next } = message;
+    message.next = { original: undefined, dsnOriginal: undefined, notify: 0 };
+    const cleaned = await this.clean(message, text);
+    message.recipient = cleaned;
+    const dsnOriginal = next.dsnOriginal ?? this.dsnOriginal(message, cleaned);
+    await this.output(message, {
+      address: cleaned,
+      original: next.original ?? text,
+      dsnOriginal,
+      notify: next.notify,
+    });
+    if (message.has("bcc"))
+      await this.copies(message, this.addresses.settings.tables.recipientBcc, "recipient_bcc_maps", cleaned);
+  }
+
+  /** Adds a recipient of our own: a copy for somebody else, of which nobody is told. */
+  async automatic(message: Message, text: string): Promise<void> {
+    const address = await this.clean(message, text);
+    await this.output(message, { address, original: address, dsnOriginal: "", notify: NOTIFY.never });
+  }
+
+  private async clean(message: Message, text: string): Promise<string> {
+    const { addresses } = this;
+    const { settings } = addresses;
+    const rewritten = await addresses.rewrite(text === "" ? settings.emptyAddressRecipient : text);
+    const cleaned = await addresses.canonical(message, rewritten, "envelope_recipient");
+    if (settings.smtputf8 && message.has("smtputf8Autodetect") && !isAscii(cleaned) && isValidUtf8(cleaned))
+      message.sendOptions |= SENDOPT.smtputf8Requested;
+    return cleaned;
+  }
+
+  private dsnOriginal(message: Message, address: string): string {
+    if (address === "") return "";
+    const utf8 = !isAscii(address) && (message.sendOptions & SENDOPT.smtputf8Requested) !== 0;
+    return `${utf8 ? "utf-8" : "rfc822"};${address}`;
+  }
+
+  private async copies(message: Message, tables: AddressTables, title: string, address: string): Promise<void> {
+    if (tables.empty) return;
+    const result = await lookupAddress(tables, address, this.addresses.settings.rules, "both");
+    if (result.kind === "error") {
+      message.warn(`${title} ${PROBLEM}`);
+      message.fail("WRITE");
+    } else if (result.kind === "found") await this.automatic(message, firstAddress(result.value));
+  }
+
+  /** Expands aliases and writes what was not written before. */
+  private async output(message: Message, recipient: RecipientEntry): Promise<void> {
+    const results = await this.addresses.expand(message, recipient.address);
+    const [first = recipient.address, second] = results;
+    if (second !== undefined && (message.traceFlags & MTA_PROBE) !== 0) {
+      await this.services.reportMultiple(message, recipient);
+      message.set("discard");
+      return;
+    }
+    let { notify } = recipient;
+    if ((notify & NOTIFY.success) !== 0 && (second !== undefined || this.fold(first) !== this.fold(recipient.address))) {
+      if (message.accepts && !(await this.services.traceExpansion(message, recipient))) message.fail("WRITE");
+      message.traced = true;
+      notify = notify === NOTIFY.success ? NOTIFY.never : notify & ~NOTIFY.success;
+    }
+    for (const address of results) this.write(message, { ...recipient, address, notify });
+  }
+
+  private write(message: Message, { address, original, dsnOriginal, notify }: RecipientEntry): void {
+    const { duplicateFilterLimit, originalRecipientInFilter } = this.addresses.settings;
+    const key = this.fold(originalRecipientInFilter ? `${dsnOriginal}\n${notify}\n${original}\n${address}` : address);
+    if (message.seenRecipients.has(key)) return;
+    if (duplicateFilterLimit === 0 || message.seenRecipients.size < duplicateFilterLimit) message.seenRecipients.add(key);
+    if (notify !== 0) message.putAttribute("notify_flags", notify);
+    if (dsnOriginal !== "") message.putAttribute("dsn_orig_rcpt", dsnOriginal);
+    message.put(Rec.ORIGINAL_RECIPIENT, original);
+    message.put(Rec.RECIPIENT, address);
+    message.recipientCount++;
+  }
+
+  private fold(text: string): string {
+    return this.addresses.fold(text);
+  }
+}
+
+const isMailerDaemon = (address: string): boolean => lowerAscii(address.slice(0, 14)) === "mailer-daemon@";
+
+/** The first address of a table's result. */
+function firstAddress(value: string): string {
+  const [node] = addressNodes(parseAddresses(value));
+  return node === undefined ? value : externalToInternal(addressExternal(node));
+}

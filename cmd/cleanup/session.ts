@@ -1,0 +1,145 @@
+/** The conversation with one client: greeting, flags, records, status (ipc.md 5.1), and what becomes of the queue file. */
+import { statSync } from "node:fs";
+import { addFlowTokens } from "../../lib/daemon/flow_control.ts";
+import type { Client } from "../../lib/daemon/single.ts";
+import { receive, send } from "../../lib/ipc/attributes.ts";
+import { CleanupFlags, CleanupGreeting, CleanupStatus } from "../../lib/ipc/protocols/cleanup.ts";
+import type { SharedTrigger } from "../../lib/ipc/trigger.ts";
+import { removed } from "../../lib/log/events/cleanup.ts";
+import { fatal, log, warning } from "../../lib/log/log.ts";
+import type { LogQueue, Queues } from "../../lib/queue/directories.ts";
+import { type ClockCheck, createQueueFile, type QueueFile } from "../../lib/queue/queue_file.ts";
+import { RecordDecoder } from "../../lib/queue/record_decoder.ts";
+import { type Channel, ChannelTimeout } from "../../lib/sys/channel.ts";
+import { errorText, SysError } from "../../lib/sys/errno.ts";
+import { bounceMessage } from "./bounce_message.ts";
+import { Message } from "./message.ts";
+import { MessageProcessor, type Pipeline } from "./processor.ts";
+
+/** What the messages of this process share. */
+export interface Shared {
+  readonly pipeline: Pipeline;
+  readonly queues: Queues;
+  readonly clock: ClockCheck;
+  /** Tells the queue manager about new mail. */
+  readonly trigger: SharedTrigger;
+  /** Unfinished files, removed when the process dies. */
+  readonly unfinished: Set<Unfinished>;
+}
+
+export interface Unfinished {
+  discard(): void;
+}
+
+export async function serveCleanup({ channel }: Client, shared: Shared): Promise<void> {
+  const file = await createQueueFile(shared.queues, "incoming");
+  const unfinished: Unfinished = { discard: () => file.discard() };
+  shared.unfinished.add(unfinished);
+  try {
+    removeSpuriousLogs(shared.queues, file);
+    await converse(channel, file, shared);
+  } finally {
+    shared.unfinished.delete(unfinished);
+  }
+}
+
+const LOGS: ReadonlyArray<LogQueue> = ["defer", "bounce", "trace"];
+
+/** Logs of an earlier message with the same queue ID. */
+function removeSpuriousLogs(queues: Queues, { id }: QueueFile): void {
+  for (const queue of LOGS) {
+    // looking first is cheaper than an unlink that fails, and there is hardly ever anything
+    if (statSync(queues.path(queue, id), { throwIfNoEntry: false }) === undefined) continue;
+    try {
+      if (queues.remove(queue, id)) warning(`${queue}: removed spurious ${id} log`);
+    } catch (error) {
+      fatal(`${queue}: remove ${id} log: ${errorText(error)}`);
+    }
+  }
+}
+
+async function converse(channel: Channel, file: QueueFile, shared: Shared): Promise<void> {
+  let message: Message;
+  try {
+    send(channel, CleanupGreeting, { queueId: file.id });
+    channel.push();
+    const received = await receive(channel, CleanupFlags);
+    const { settings } = shared.pipeline.addresses;
+    message = new Message(file.id, file.created, file.writer, received.kind === "value" ? received.value.flags : 0, settings);
+    if (received.kind !== "value") message.fail("BAD");
+    else {
+      const processor = new MessageProcessor(message, shared.pipeline);
+      await readRecords(channel, message, processor);
+      processor.finish();
+    }
+    await finish(message, file, shared);
+  } catch (error) {
+    file.discard();
+    throw error;
+  }
+  send(channel, CleanupStatus, { status: message.status, reason: message.reason });
+  await channel.flush();
+}
+
+async function readRecords(channel: Channel, message: Message, processor: MessageProcessor): Promise<void> {
+  const input = new RecordDecoder(channel.name);
+  try {
+    for (;;) {
+      if (channel.buffered > 0) {
+        input.push(channel.peek());
+        channel.consume(channel.buffered);
+        if ((await processor.run(input)) === "end") return;
+      }
+      if (channel.buffered === 0 && !(await channel.more())) {
+        input.end();
+        await processor.run(input);
+        return;
+      }
+    }
+  } catch (error) {
+    if (error instanceof ChannelTimeout) message.warn(`read timeout on ${channel.name}`);
+    else if (!(error instanceof SysError && error.call === "socket")) throw error;
+    message.fail("BAD");
+  }
+}
+
+/** Makes the message permanent, or returns or removes it. */
+async function finish(message: Message, file: QueueFile, shared: Shared): Promise<void> {
+  if (message.canBounce) {
+    if (await bounceMessage(message, shared.pipeline.addresses.settings)) {
+      message.status = 0;
+      message.set("discard");
+    } else message.fail("WRITE");
+  }
+  const discarded = message.has("discard");
+  if (message.status === 0 && !discarded) {
+    if (await commit(message, file, shared)) return;
+  }
+  if (message.traced) removeTrace(message, shared.queues);
+  file.discard();
+  log(removed({ queueId: message.queueId, why: discarded && message.status === 0 ? "discarded" : "canceled" }));
+}
+
+async function commit(message: Message, file: QueueFile, shared: Shared): Promise<boolean> {
+  const hold = message.has("hold");
+  if (hold) {
+    file.moveTo("hold");
+    // the queue manager will not see this message
+    addFlowTokens(1);
+  }
+  const result = await file.commit(shared.clock);
+  if (result.status !== 0) {
+    message.writeFailed(result.error);
+    return false;
+  }
+  if (!hold) shared.trigger.fire();
+  return true;
+}
+
+function removeTrace(message: Message, queues: Queues): void {
+  try {
+    queues.remove("trace", message.queueId);
+  } catch (error) {
+    message.warn(`remove trace log: ${errorText(error)}`);
+  }
+}

@@ -1,0 +1,28 @@
+/** discard(8): pretends to deliver, with the text of the nexthop as the reason. */
+import { singleServer } from "../../lib/daemon/single.ts";
+import { combine, openDispositionTables } from "../../lib/delivery/agent.ts";
+import { type Disposition, sent } from "../../lib/delivery/disposition.ts";
+import { type DeliveryRequest, type DeliveryResult, markRecipientDone, serveDelivery } from "../../lib/delivery/request.ts";
+import { dsn, splitDsn } from "../../lib/delivery/status.ts";
+import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
+import { parameter } from "../../lib/config/configuration.ts";
+
+let filter: StatusFilter | undefined;
+
+export const main = singleServer({
+  async preJail() {
+    await openDispositionTables();
+    filter = await openStatusFilter("default_delivery_status_filter", parameter("default_delivery_status_filter"));
+  },
+  serve: ({ channel }) => serveDelivery(channel, deliver),
+});
+
+async function deliver(request: DeliveryRequest): Promise<DeliveryResult> {
+  const { status, text } = splitDsn(request.nexthop, "2.0.0");
+  const dispositions: Disposition[] = [];
+  for (const recipient of request.recipients)
+    dispositions.push(
+      await sent({ message: request, recipient, relay: "none", filter, markDone: (done) => markRecipientDone(request, done) }, dsn(status, text)),
+    );
+  return { disposition: combine(dispositions) };
+}

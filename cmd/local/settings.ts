@@ -1,0 +1,73 @@
+/** What main.cf says to local(8). */
+import { type ExtensionRules, extensionRules } from "../../lib/address/split.ts";
+import { configuration, parameter } from "../../lib/config/configuration.ts";
+import { type LockMethods, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
+import { openDispositionTables } from "../../lib/delivery/agent.ts";
+import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
+import { fatal } from "../../lib/log/log.ts";
+import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
+import { setResourceLimit } from "../../lib/sys/process.ts";
+import { TableList } from "../../lib/tables/list.ts";
+import { PARANOID, TableFlag } from "../../lib/tables/table.ts";
+
+/** Where an address, file or command was found. */
+export type Origin = "alias" | "include" | "forward";
+
+export interface LocalSettings {
+  readonly aliases: TableList;
+  readonly mailboxTransports: TableList;
+  readonly mailboxCommands: TableList;
+  readonly fallbackTransports: TableList;
+  readonly filter: StatusFilter | undefined;
+  readonly locks: LockMethods;
+  readonly extensions: ExtensionRules;
+  /** allow_mail_to_commands, allow_mail_to_files. */
+  readonly commandOrigins: ReadonlySet<string>;
+  readonly fileOrigins: ReadonlySet<string>;
+  readonly propagate: ReadonlySet<string>;
+  /** prepend_delivered_header: command, file, forward. */
+  readonly prependDelivered: ReadonlySet<string>;
+  readonly commandFilter: ReadonlySet<string>;
+  readonly forwardFilter: ReadonlySet<string>;
+  readonly directoryFilter: ReadonlySet<string>;
+  readonly utf8: boolean;
+}
+
+const words = (value: string): ReadonlySet<string> => new Set(splitAny(lowerAscii(value), ", \t\r\n"));
+
+/** As root, outside the jail. */
+export async function openSettings(): Promise<LocalSettings> {
+  const mailboxLimit = parameter("mailbox_size_limit");
+  const messageLimit = parameter("message_size_limit");
+  if (mailboxLimit > 0) {
+    if (messageLimit === 0) fatal("configuration error: mailbox_size_limit is limited but message_size_limit is unlimited");
+    if (mailboxLimit < messageLimit) fatal("configuration error: mailbox_size_limit is smaller than message_size_limit");
+    setResourceLimit("fileSize", mailboxLimit);
+  }
+  const open = (name: "mailbox_transport_maps" | "mailbox_command_maps" | "fallback_transport_maps", paranoid: number) =>
+    TableList.open(name, parameter(name), TableFlag.lock | TableFlag.utf8_request | paranoid);
+  await openDispositionTables();
+  return {
+    aliases: await TableList.open("alias_maps", parameter("alias_maps"), TableFlag.lock | PARANOID | TableFlag.fold_fix | TableFlag.utf8_request),
+    mailboxTransports: await open("mailbox_transport_maps", TableFlag.no_regsub),
+    mailboxCommands: await open("mailbox_command_maps", PARANOID),
+    fallbackTransports: await open("fallback_transport_maps", TableFlag.no_regsub),
+    filter: await openStatusFilter("local_delivery_status_filter", parameter("local_delivery_status_filter")),
+    locks: parseLockMethods("mailbox_delivery_lock", parameter("mailbox_delivery_lock")),
+    extensions: extensionRules((name) => configuration().get(name as "recipient_delimiter")),
+    commandOrigins: words(parameter("allow_mail_to_commands")),
+    fileOrigins: words(parameter("allow_mail_to_files")),
+    propagate: words(parameter("propagate_unmatched_extensions")),
+    prependDelivered: words(parameter("prepend_delivered_header")),
+    commandFilter: new Set(parameter("command_expansion_filter")),
+    forwardFilter: new Set(parameter("forward_expansion_filter")),
+    directoryFilter: new Set(parameter("execution_directory_expansion_filter")),
+    utf8: parameter("smtputf8_enable"),
+  };
+}
+
+/** Name of a table that changed since it was opened. */
+export const changedTable = (settings: LocalSettings): string | undefined =>
+  [settings.aliases, settings.mailboxTransports, settings.mailboxCommands, settings.fallbackTransports]
+    .flatMap((list) => list.tables)
+    .find((table) => table.changed())?.name;

@@ -1,0 +1,45 @@
+/** Reading main.cf and cleaning the environment. */
+import { configuration, installConfiguration, loadConfiguration } from "../../lib/config/configuration.ts";
+import { isOwnInstance } from "../../lib/config/accounts.ts";
+import { cleanEnvironment, currentEnvironment, installEnvironment } from "../../lib/config/environment.ts";
+import { fatal, warning } from "../../lib/log/log.ts";
+import { errorText } from "../../lib/sys/errno.ts";
+import { effectiveUid, realUid } from "../../lib/sys/identity.ts";
+import { setResourceLimit } from "../../lib/sys/process.ts";
+import type { MasterOptions } from "./options.ts";
+
+/** Loads the configuration; the result is the environment that all children share. */
+export function configure(_options: Pick<MasterOptions, "verbose">): ReadonlyMap<string, string> {
+  installConfiguration(loadConfiguration({ processName: "master" }));
+  const environment = cleanEnvironment("import_environment", configuration().get("import_environment"), currentEnvironment());
+  installEnvironment(environment);
+  setResourceLimit("fileSize", undefined);
+  const directory = configuration().get("queue_directory");
+  try {
+    process.chdir(directory);
+  } catch (error) {
+    fatal(`chdir("${directory}"): ${errorText(error)}`);
+  }
+  return environment;
+}
+
+/** Only root runs the mail system, or the user whose own instance it is. */
+export function checkIdentity(): void {
+  if (realUid() !== effectiveUid()) fatal("the master command must not run as a set-uid process");
+  if (realUid() !== 0 && !isOwnInstance(configuration())) fatal("the master command is reserved for the superuser");
+}
+
+const FIXED = ["config_directory", "queue_directory", "inet_protocols"] as const;
+
+/** Reads main.cf again. Some parameters cannot change while the system runs. */
+export function reconfigure(): void {
+  const before = configuration();
+  installConfiguration(loadConfiguration({ processName: "master" }));
+  for (const name of FIXED) {
+    const [previous, current] = [before.get(name), configuration().get(name)];
+    if (previous === current) continue;
+    warning(`ignoring ${name} parameter value change`);
+    warning(`old value: "${previous}", new value: "${current}"`);
+    warning(`to change ${name}, stop and start Postfix`);
+  }
+}

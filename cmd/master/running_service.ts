@@ -1,0 +1,290 @@
+/** One service of master.cf while the system runs: its endpoint, its processes, their status reports. */
+import { closeSync } from "node:fs";
+import { configuration, parameter } from "../../lib/config/configuration.ts";
+import { childArguments, isStressAware, type MasterService } from "../../lib/config/master_cf.ts";
+import { AVAILABILITY, decodeStatus, STATUS_SIZE } from "../../lib/daemon/status.ts";
+import { info, panic, verbose, warning } from "../../lib/log/log.ts";
+import type { Channel } from "../../lib/sys/channel.ts";
+import { errorText } from "../../lib/sys/errno.ts";
+import { setCloseOnExec } from "../../lib/sys/files.ts";
+import { sendSignal } from "../../lib/sys/process.ts";
+import { adoptSocket, socketPair } from "../../lib/sys/sockets.ts";
+import { closeEndpoint, openEndpoint, watchEndpoint } from "./endpoint.ts";
+import type { Supervisor } from "./supervisor.ts";
+import { sendWakeup } from "./wakeup.ts";
+
+const STRESS_SECONDS = 1000;
+const LIMIT_WARNING_SECONDS = 1000;
+const SIGTERM = 15;
+
+interface ChildProcess {
+  readonly pid: number;
+  readonly generation: number;
+  availability: number;
+  /** Idle reports so far. */
+  useCount: number;
+}
+
+const seconds = (): number => performance.now() / 1000;
+
+export class RunningService {
+  readonly #supervisor: Supervisor;
+  #service: MasterService;
+  #listeners: ReadonlyArray<number> = [];
+  readonly #children = new Map<number, ChildProcess>();
+  #idle = 0;
+  #throttled: ReturnType<typeof setTimeout> | undefined;
+  #wakeup: ReturnType<typeof setInterval> | undefined;
+  #stressUntil = 0;
+  #limitWarnedUntil = 0;
+  #watching = false;
+  #removed = false;
+  /** The children's end of the status channel; ours is read by #readStatus. */
+  #statusChildEnd = -1;
+  #status: Channel | undefined;
+
+  constructor(supervisor: Supervisor, service: MasterService) {
+    this.#supervisor = supervisor;
+    this.#service = service;
+  }
+
+  get listeners(): ReadonlyArray<number> {
+    return this.#listeners;
+  }
+  get watching(): boolean {
+    return this.#watching;
+  }
+  get #path(): string {
+    return `${parameter("daemon_directory")}/${this.#service.command}`;
+  }
+  get #label(): string {
+    return `${this.#service.name}(${this.#service.canonicalName})`;
+  }
+
+  /** Creates the endpoint and begins to watch it. */
+  open(): void {
+    this.#listeners = openEndpoint(this.#service);
+    this.#openStatusChannel();
+    this.#evaluate();
+    this.#startWakeup(false);
+  }
+
+  /** New settings by a reload: the endpoint stays, running processes are told to leave by the end of their status channel. */
+  update(service: MasterService): void {
+    this.#service = { ...service, endpoint: this.#service.endpoint };
+    this.#openStatusChannel();
+    this.#evaluate();
+    this.#startWakeup(false);
+  }
+
+  /** The entry is gone: its processes are ended, then the endpoint is closed; its path stays. */
+  remove(): void {
+    this.#removed = true;
+    clearInterval(this.#wakeup);
+    clearTimeout(this.#throttled);
+    this.#evaluate();
+    this.#closeStatusChannel();
+    for (const child of this.#children.values()) sendSignal(child.pid, SIGTERM);
+    closeEndpoint(this.#listeners);
+    this.#listeners = [];
+  }
+
+  // --- watching --------------------------------------------------------------------------------------
+
+  /** Watches the endpoint exactly when a client would need a new process and one may be started. */
+  #evaluate(): void {
+    const limit = this.#service.processLimit;
+    const room = limit === 0 || this.#children.size < limit;
+    const wanted = !this.#removed && this.#throttled === undefined && this.#idle === 0 && room;
+    if (!room && this.#idle === 0) this.#warnLimit();
+    if (wanted === this.#watching) return;
+    this.#watching = wanted;
+    watchEndpoint(this.#listeners, wanted);
+    verbose(() => `${this.#service.name}: ${wanted ? "enable" : "disable"} events ${this.#service.canonicalName}`);
+    // a client that came before the kernel was asked to signal it
+    if (wanted) setImmediate(() => this.#supervisor.poll());
+  }
+
+  #warnLimit(): void {
+    if (!isStressAware(this.#service) || this.#throttled !== undefined || seconds() < this.#limitWarnedUntil) return;
+    this.#limitWarnedUntil = seconds() + LIMIT_WARNING_SECONDS;
+    const { name, canonicalName, processLimit } = this.#service;
+    warning(
+      `service "${name}" (${canonicalName}) has reached its process limit "${processLimit}": new clients may experience noticeable delays`,
+    );
+    warning(
+      "to avoid this condition, increase the process count in master.cf or reduce the service time per client",
+    );
+    warning("see https://www.postfix.org/STRESS_README.html for examples of stress-adapting configuration settings");
+  }
+
+  // --- processes -------------------------------------------------------------------------------------
+
+  /** Starts one process. */
+  spawn(): void {
+    if (!this.#watching) return;
+    const service = this.#service;
+    if (isStressAware(service) && this.#children.size + 1 >= service.processLimit) {
+      if (seconds() >= this.#stressUntil) this.#openStatusChannel();
+      this.#stressUntil = seconds() + STRESS_SECONDS;
+    }
+    const generation = this.#supervisor.nextGeneration();
+    let pid: number;
+    try {
+      pid = this.#start(generation);
+    } catch (error) {
+      warning(`master_spawn: fork: ${errorText(error)} -- throttling`);
+      this.#throttle();
+      return;
+    }
+    verbose(() => `spawn command ${this.#path}; pid ${pid}`);
+    this.#children.set(pid, { pid, generation, availability: AVAILABILITY.available, useCount: 0 });
+    this.#idle++;
+    this.#evaluate();
+    this.#startWakeup(true);
+  }
+
+  #start(generation: number): number {
+    const { options, environment, flowPipe } = this.#supervisor;
+    const [, ...args] = childArguments(this.#service, {
+      debug: options.foreground,
+      verbose: options.verbose,
+      stress: seconds() < this.#stressUntil,
+    });
+    const unicode = (text: string): string => Buffer.from(text, "latin1").toString("utf8");
+    const child = Bun.spawn({
+      cmd: [unicode(this.#path), ...args.map(unicode)],
+      argv0: unicode(this.#service.command),
+      env: { ...Object.fromEntries(environment), ...logEnvironment(), GENERATION: generation.toString(8) },
+      stdio: [0, 1, 2, flowPipe[0], flowPipe[1], this.#statusChildEnd, ...this.#listeners],
+      onExit: (_child: unknown, status: number | null, signal: number | null) => this.#exited(child.pid, status, signal),
+    } as unknown as { cmd: string[] });
+    return child.pid;
+  }
+
+  #exited(pid: number, status: number | null, signal: number | null): void {
+    const child = this.#children.get(pid);
+    if (child === undefined) return panic(`master_reap_child: unknown pid: ${pid}`);
+    verbose(() => `master_reap_child: pid ${pid}`);
+    this.#children.delete(pid);
+    if (child.availability === AVAILABILITY.available) this.#idle--;
+    const killedByUs = this.#removed && signal === SIGTERM;
+    if (signal !== null && !killedByUs) warning(`process ${this.#path} pid ${pid} killed by signal ${signal}`);
+    else if (signal === null && status !== 0) warning(`process ${this.#path} pid ${pid} exit status ${status}`);
+    const abnormal = signal !== null || status !== 0;
+    if (abnormal && child.useCount === 0 && this.#throttled === undefined && !this.#removed) {
+      warning(`${this.#path}: bad command startup -- throttling`);
+      this.#throttle();
+      return;
+    }
+    this.#evaluate();
+  }
+
+  #throttle(): void {
+    verbose(() => `throttling command ${this.#path}`);
+    this.#throttled = setTimeout(() => {
+      this.#throttled = undefined;
+      verbose(() => `throttle released for command ${this.#path}`);
+      this.#evaluate();
+    }, parameter("service_throttle_time") * 1000);
+    this.#evaluate();
+  }
+
+  // --- status reports --------------------------------------------------------------------------------
+
+  #openStatusChannel(): void {
+    this.#closeStatusChannel();
+    const [ours, theirs] = socketPair();
+    setCloseOnExec(ours);
+    this.#statusChildEnd = theirs;
+    void adoptSocket(ours, `${this.#label} status`).then((channel) => {
+      if (this.#statusChildEnd !== theirs) {
+        channel.destroy();
+        return;
+      }
+      this.#status = channel;
+      void this.#readStatus(channel);
+    });
+  }
+
+  #closeStatusChannel(): void {
+    this.#status?.destroy();
+    this.#status = undefined;
+    if (this.#statusChildEnd >= 0) closeSync(this.#statusChildEnd);
+    this.#statusChildEnd = -1;
+  }
+
+  async #readStatus(channel: Channel): Promise<void> {
+    try {
+      for (;;) {
+        const record = await channel.readExactly(STATUS_SIZE);
+        if (record === undefined) break;
+        this.#report(record);
+      }
+      if (channel.buffered > 0) {
+        const pid = channel.buffered >= 4 ? channel.peek().readInt32LE(0) : 0;
+        warning(`service ${this.#label}: child (pid ${pid}) sent partial status update (${channel.buffered} bytes)`);
+      }
+    } catch (error) {
+      if (error instanceof TypeError || error instanceof RangeError) throw error;
+      warning(`master_status_event: read: ${errorText(error)}`);
+    }
+  }
+
+  #report(record: Buffer): void {
+    const { pid, generation, availability } = decodeStatus(record);
+    const child = this.#children.get(pid);
+    if (child === undefined) return;
+    if (child.generation !== generation) {
+      info(`ignoring status update from child pid ${pid} generation ${generation}`);
+      return;
+    }
+    if (child.availability === availability) return;
+    switch (availability) {
+      case AVAILABILITY.available:
+        child.useCount++;
+        this.#idle++;
+        break;
+      case AVAILABILITY.taken:
+        this.#idle--;
+        break;
+      default:
+        warning(`master_status_event: ignoring unknown status: ${pid} allegedly from pid: ${availability}`);
+        return;
+    }
+    child.availability = availability;
+    this.#evaluate();
+  }
+
+  // --- wakeup ----------------------------------------------------------------------------------------
+
+  /** Begins the wakeups: at activation and reload, or for conditional ones at the first process. */
+  #startWakeup(firstProcess: boolean): void {
+    const { wakeup, wakeupAfterUse } = this.#service;
+    if (firstProcess && (!wakeupAfterUse || this.#wakeup !== undefined)) return;
+    clearInterval(this.#wakeup);
+    this.#wakeup = undefined;
+    if (wakeup <= 0 || (wakeupAfterUse && !firstProcess)) return;
+    this.#wake();
+    this.#wakeup = setInterval(() => this.#wake(), Math.min(wakeup * 1000, 2 ** 31 - 1));
+  }
+
+  #wake(): void {
+    if (this.#throttled !== undefined) return;
+    sendWakeup(this.#service).catch((error: unknown) => {
+      if (error instanceof TypeError) throw error;
+      warning(`master_wakeup_timer_event: service ${this.#label}: ${errorText(error)}`);
+    });
+  }
+}
+
+/** Where children log before they have read main.cf. */
+function logEnvironment(): Record<string, string> {
+  const common = { MAIL_LOGTAG: configuration().get("syslog_name") };
+  if (configuration().get("maillog_file") === "") return common;
+  return {
+    ...common,
+    POSTLOG_SERVICE: `${configuration().get("queue_directory")}/public/${configuration().get("postlog_service_name")}`,
+    POSTLOG_HOSTNAME: configuration().get("myhostname"),
+  };
+}

@@ -1,0 +1,101 @@
+/** The set of services: loading, reloading, and telling which has work (ipc.md 1.6 to 1.9). */
+import { readFileSync } from "node:fs";
+import { configuration, parameter } from "../../lib/config/configuration.ts";
+import { type MasterService, parseMasterCf } from "../../lib/config/master_cf.ts";
+import { fatal, info, warning } from "../../lib/log/log.ts";
+import { setupLogging } from "../../lib/log/setup.ts";
+import { errorText } from "../../lib/sys/errno.ts";
+import { makePipe } from "../../lib/sys/files.ts";
+import { readableNow } from "../../lib/sys/sockets.ts";
+import { reconfigure } from "./configure.ts";
+import type { MasterOptions } from "./options.ts";
+import { RunningService } from "./running_service.ts";
+
+/** Signals tell of new clients; this catches what a lost signal would leave waiting. */
+const POLL_MILLISECONDS = 1000;
+
+export class Supervisor {
+  readonly options: MasterOptions;
+  readonly environment: ReadonlyMap<string, string>;
+  readonly flowPipe: readonly [number, number];
+  readonly #services = new Map<string, RunningService>();
+  #generation = 0;
+  #interfaces = "";
+
+  constructor(options: MasterOptions, environment: ReadonlyMap<string, string>) {
+    this.options = options;
+    this.environment = environment;
+    this.flowPipe = makePipe(true);
+  }
+
+  /** Number of the next process; counts all of this master's. */
+  nextGeneration(): number {
+    return ++this.#generation;
+  }
+
+  /** Reads master.cf and starts its services. */
+  load(): void {
+    for (const service of this.#readServices()) this.#activate(service);
+    this.#interfaces = parameter("inet_interfaces");
+    setInterval(() => this.poll(), POLL_MILLISECONDS);
+    this.poll();
+  }
+
+  #readServices(): ReadonlyArray<MasterService> {
+    const path = `${configuration().directory}/master.cf`;
+    let text: string;
+    try {
+      text = readFileSync(path, "latin1");
+    } catch (error) {
+      return fatal(`open ${path}: ${errorText(error)}`);
+    }
+    const parsed = parseMasterCf(text, path, configuration());
+    for (const notice of parsed.notices) (notice.level === "warning" ? warning : info)(notice.text);
+    return parsed.ok ? parsed.services : fatal(parsed.error);
+  }
+
+  #activate(service: MasterService): void {
+    const running = new RunningService(this, service);
+    this.#services.set(keyOf(service), running);
+    running.open();
+  }
+
+  /** Starts processes where clients wait and nobody is idle. */
+  poll(): void {
+    const watched = [...this.#services.values()].filter((service) => service.watching);
+    const ready = readableNow(watched.flatMap((service) => service.listeners));
+    if (ready.size === 0) return;
+    for (const service of watched) if (service.listeners.some((fd) => ready.has(fd))) service.spawn();
+  }
+
+  /** SIGHUP: new settings for the services that stay, new ones started, others removed. */
+  reload(): void {
+    info(`reload -- version ${parameter("mail_version")}, configuration ${configuration().directory}`);
+    reconfigure();
+    const seen = new Set<string>();
+    const interfacesChanged = parameter("inet_interfaces") !== this.#interfaces;
+    for (const service of this.#readServices()) {
+      const key = keyOf(service);
+      seen.add(key);
+      const running = this.#services.get(key);
+      if (running === undefined) {
+        this.#activate(service);
+        continue;
+      }
+      if (interfacesChanged && service.type === "inet") {
+        warning(`service ${service.name}: ignoring inet_interfaces change`);
+        warning("to change inet_interfaces, stop and start Postfix");
+      }
+      running.update(service);
+    }
+    for (const [key, running] of this.#services) {
+      if (seen.has(key)) continue;
+      this.#services.delete(key);
+      running.remove();
+    }
+    setupLogging({ program: "master", fallback: true }, configuration());
+    this.poll();
+  }
+}
+
+const keyOf = (service: MasterService): string => `${service.type}:${service.canonicalName}`;

@@ -1,0 +1,131 @@
+/** One maildrop file: who it is from, and its way through cleanup (queue.md 11). */
+import { closeSync, constants } from "node:fs";
+import { parameter } from "../../lib/config/configuration.ts";
+import { receive, send } from "../../lib/ipc/attributes.ts";
+import { connectService } from "../../lib/ipc/client.ts";
+import { CLEANUP_FLAG, CleanupFlags, CleanupGreeting, CleanupStatus, cleanupStatusBit, cleanupStatusDetail } from "../../lib/ipc/protocols/cleanup.ts";
+import { warning } from "../../lib/log/log.ts";
+import { queues } from "../../lib/queue/configured_queues.ts";
+import { MODE_FROM_POSTDROP } from "../../lib/queue/directories.ts";
+import type { QueueId } from "../../lib/queue/queue_id.ts";
+import { RecordReader } from "../../lib/queue/record_reader.ts";
+import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
+import type { Channel } from "../../lib/sys/channel.ts";
+import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { safeOpen } from "../../lib/sys/files.ts";
+import { effectiveUid } from "../../lib/sys/identity.ts";
+import { copyMessage } from "./copy.ts";
+
+/** Whether the file leaves maildrop. */
+export type Outcome = "remove" | "keep";
+
+export interface Submitted {
+  /** Name of the maildrop file. */
+  readonly id: QueueId;
+  readonly path: string;
+  readonly uid: number;
+  /** Comes from another queue, by postsuper -r. */
+  readonly requeued: boolean;
+  /** Seconds since 1970. */
+  readonly modified: number;
+}
+
+const FUTURE_SECONDS = 2 * 3600;
+const DAY_SECONDS = 86_400;
+
+export async function takeMessage(id: QueueId): Promise<Outcome> {
+  const path = queues().path("maildrop", id);
+  const opened = safeOpen(path, constants.O_RDONLY | constants.O_NONBLOCK, 0);
+  if (!opened.ok) {
+    if (opened.code !== "ENOENT") warning(`open input file ${path}: ${opened.reason}`);
+    if (opened.code === "EACCES")
+      warning(`if this file was created by Postfix < 1.1, then you may have to chmod a+r ${path}`);
+    // what cannot be read is no reason to lose it
+    return opened.code === "ENOENT" ? "remove" : "keep";
+  }
+  const { uid, mode, mtimeMs } = opened.stat;
+  const submitted: Submitted = {
+    id,
+    path,
+    uid,
+    requeued: uid === effectiveUid() && (mode & MODE_FROM_POSTDROP) === 0,
+    modified: Math.floor(mtimeMs / 1000),
+  };
+  try {
+    return await passToCleanup(opened.fd, submitted);
+  } finally {
+    closeSync(opened.fd);
+  }
+}
+
+async function passToCleanup(fd: number, submitted: Submitted): Promise<Outcome> {
+  const service = parameter("cleanup_service_name");
+  let channel: Channel;
+  try {
+    channel = await connectService("public", service, parameter("ipc_timeout"));
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    warning(`connect to public/${service}: ${errorText(error)}`);
+    return "keep";
+  }
+  try {
+    const greeting = await receive(channel, CleanupGreeting);
+    if (greeting.kind !== "value") return "keep";
+    return await transfer(fd, submitted, channel, greeting.value.queueId);
+  } finally {
+    channel.destroy();
+  }
+}
+
+async function transfer(fd: number, submitted: Submitted, channel: Channel, queueId: string): Promise<Outcome> {
+  const { path } = submitted;
+  send(channel, CleanupFlags, { flags: cleanupFlags(submitted.requeued) });
+  const reader = new RecordReader(fd, path, {
+    // a submission holds no pointers; a requeued file may, from edits by Milters
+    raw: !submitted.requeued,
+    maximum: parameter("line_length_limit"),
+  });
+  let status = cleanupStatusBit("WRITE");
+  let reason = "";
+  try {
+    if (!(await copyMessage(reader, channel, queueId, sane(submitted, queueId)))) return "remove";
+    await channel.flush();
+    const reply = await receive(channel, CleanupStatus);
+    if (reply.kind === "value") ({ status, reason } = reply.value);
+  } catch (error) {
+    // cleanup went away: the file is offered again
+    if (error instanceof TypeError || error instanceof RangeError) throw error;
+    warning(`${path}: ${errorText(error)}`);
+  }
+  if (status === 0) return "remove";
+  if (reason === "") warning(`${path}: error writing ${queueId}: ${cleanupStatusDetail(status).text}`);
+  return (status & (cleanupStatusBit("BAD") | cleanupStatusBit("RCPT"))) !== 0 ? "remove" : "keep";
+}
+
+/** Times that cannot be are not believed. */
+function sane(submitted: Submitted, queueId: string): Submitted {
+  const now = Math.floor(Date.now() / 1000);
+  const ahead = submitted.modified - now;
+  if (ahead > FUTURE_SECONDS) {
+    warning(`${queueId}: message ${submitted.path} dated ${ahead} seconds into the future`);
+    return { ...submitted, modified: now };
+  }
+  if (ahead < -DAY_SECONDS)
+    warning(`${queueId}: message ${submitted.path} has been queued for ${Math.floor(-ahead / DAY_SECONDS)} days`);
+  return submitted;
+}
+
+function cleanupFlags(requeued: boolean): number {
+  let flags =
+    CLEANUP_FLAG.bounce | CLEANUP_FLAG.filter | CLEANUP_FLAG.bcc | CLEANUP_FLAG.map | CLEANUP_FLAG.milter;
+  const overrides = words(parameter("receive_override_options"));
+  if (overrides.has("no_address_mappings")) flags &= ~(CLEANUP_FLAG.bcc | CLEANUP_FLAG.map);
+  if (overrides.has("no_header_body_checks")) flags &= ~CLEANUP_FLAG.filter;
+  if (overrides.has("no_milters") || requeued) flags &= ~CLEANUP_FLAG.milter;
+  const classes = words(parameter("smtputf8_autodetect_classes"));
+  if (!requeued && parameter("smtputf8_enable") && (classes.has("sendmail") || classes.has("all")))
+    flags |= CLEANUP_FLAG.smtputf8Autodetect;
+  return flags;
+}
+
+const words = (list: string): ReadonlySet<string> => new Set(splitAny(list, ", \t\r\n").map(lowerAscii));

@@ -1,0 +1,16 @@
+/** postconf -T: the TLS library that this executable carries. */
+import { warning } from "../../lib/log/log.ts";
+
+/** The text of a mode; an unknown mode ends the program with status 1. */
+export function showTls(mode: string): string {
+  switch (mode) {
+    case "compile-version":
+    case "run-version":
+      return `OpenSSL ${process.versions.openssl ?? "unknown"}\n`;
+    case "public-key-algorithms":
+      return "rsa\necdsa\ned25519\n";
+    default:
+      warning(`unknown 'postconf -T' mode: ${mode}`);
+      return process.exit(1);
+  }
+}

@@ -1,0 +1,39 @@
+/** postkick(1): sends a trigger to a service. */
+import { configuration, parameter } from "../../lib/config/configuration.ts";
+import { command, configureCommand } from "../../lib/daemon/command.ts";
+import { parseOptions } from "../../lib/daemon/options.ts";
+import type { Invocation } from "../../lib/daemon/program.ts";
+import { trigger } from "../../lib/ipc/trigger.ts";
+import type { ServiceClass } from "../../lib/ipc/client.ts";
+import { fatal, setVerbosity, verbosity, warning } from "../../lib/log/log.ts";
+import { errorText } from "../../lib/sys/errno.ts";
+
+const USAGE = "usage: postkick [-c config_dir] [-v] class service request";
+const definition = { program: "postkick" };
+
+export const main = command({ ...definition, run });
+
+async function run(invocation: Invocation): Promise<void> {
+  const parsed = parseOptions(invocation.args, "c:v");
+  if (!parsed.ok) return fatal(USAGE);
+  for (const { option, value } of parsed.options) {
+    if (option === "c") process.env.MAIL_CONFIG = Buffer.from(value, "latin1").toString("utf8");
+    else setVerbosity(verbosity() + 1);
+  }
+  const [serviceClass, service, request] = parsed.operands;
+  if (serviceClass === undefined || service === undefined || request === undefined || parsed.operands.length !== 3) return fatal(USAGE);
+  configureCommand(definition, invocation, "update");
+  const queue = configuration().get("queue_directory");
+  try {
+    process.chdir(queue);
+  } catch (error) {
+    return fatal(`chdir ${queue}: ${errorText(error)}`);
+  }
+  const { ok, done } = await trigger(serviceClass as ServiceClass, service, request, parameter("trigger_timeout"));
+  if (!ok) {
+    warning(`Cannot contact class ${serviceClass} service ${service} - perhaps the mail system is down`);
+    process.exit(1);
+  }
+  const limit = new Promise<void>((resolve) => setTimeout(resolve, parameter("application_event_drain_time") * 1000));
+  await Promise.race([done, limit]);
+}

@@ -1,0 +1,64 @@
+/** postlock(1): runs a command while a mail folder is locked. */
+import { parameter } from "../../lib/config/configuration.ts";
+import { command, configureCommand } from "../../lib/daemon/command.ts";
+import { parseOptions } from "../../lib/daemon/options.ts";
+import type { Invocation } from "../../lib/daemon/program.ts";
+import { closeMailbox, openMailbox, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
+import { fatal, setVerbosity, verbosity, warning } from "../../lib/log/log.ts";
+import { errorText } from "../../lib/sys/errno.ts";
+
+/** sysexits.h: try again later. */
+const EX_TEMPFAIL = 75;
+const definition = { program: "postlock", fatalStatus: EX_TEMPFAIL };
+
+export const main = command({ ...definition, run });
+
+async function run(invocation: Invocation): Promise<void> {
+  const usage = `usage: ${invocation.processName} [-c config_dir] [-l lock_style] [-v] folder command...`;
+  const parsed = parseOptions(invocation.args, "c:l:v");
+  if (!parsed.ok) return fatal(usage);
+  let style: string | undefined;
+  for (const { option, value } of parsed.options) {
+    if (option === "c") process.env.MAIL_CONFIG = Buffer.from(value, "latin1").toString("utf8");
+    else if (option === "l") style = value;
+    else setVerbosity(verbosity() + 1);
+  }
+  const [folder, ...words] = parsed.operands;
+  if (folder === undefined || words.length === 0) return fatal(usage);
+  configureCommand(definition, invocation, "update");
+  const locked = await openMailbox(
+    {
+      path: folder,
+      locks: parseLockMethods("mailbox_delivery_lock", style ?? parameter("mailbox_delivery_lock")),
+      dotlockOptional: false,
+      defaultStatus: "4.2.0",
+      attempts: parameter("deliver_lock_attempts"),
+      delay: parameter("deliver_lock_delay"),
+      staleTime: parameter("stale_lock_time"),
+    },
+    (step) => step(),
+  );
+  if (!locked.ok) return fatal(`open file ${folder}: ${locked.dsn.reason}`);
+  const status = await runLocked(words);
+  closeMailbox(locked.mailbox, (step) => step());
+  process.exit(status);
+}
+
+/** The command's status; 1 when a signal ended it. */
+async function runLocked(words: ReadonlyArray<string>): Promise<number> {
+  const attempts = parameter("fork_attempts");
+  const argv = words.map((word) => Buffer.from(word, "latin1").toString("utf8"));
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const child = Bun.spawn({ cmd: argv, stdio: ["inherit", "inherit", "inherit"] });
+      await child.exited;
+      return child.signalCode === null ? (child.exitCode ?? 1) : 1;
+    } catch (error) {
+      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      if (code !== "EAGAIN" && code !== "ENOMEM") return fatal(`execvp ${words[0]}: ${errorText(error)}`, 1);
+      warning(`fork ${words[0]}: ${errorText(error)}`);
+      if (attempt >= attempts) return EX_TEMPFAIL;
+      Bun.sleepSync(parameter("fork_delay") * 1000);
+    }
+  }
+}

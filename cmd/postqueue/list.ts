@@ -1,0 +1,61 @@
+/** Shows the queue: from the showq service, or when the mail system is down and we are root, from showq run by ourselves. */
+import { writeSync } from "node:fs";
+import { parameter } from "../../lib/config/configuration.ts";
+import { connectService } from "../../lib/ipc/client.ts";
+import { fatal, verbosity, warning } from "../../lib/log/log.ts";
+import { toBytes } from "../../lib/sys/bytes.ts";
+import type { Channel } from "../../lib/sys/channel.ts";
+import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { effectiveUid } from "../../lib/sys/identity.ts";
+import { jsonFormat } from "./json.ts";
+import { printListing } from "./listing.ts";
+import { mailqFormat } from "./mailq.ts";
+import { channelOfStream } from "./stream_channel.ts";
+
+export async function listQueue(json: boolean): Promise<void> {
+  const utf8 = parameter("smtputf8_enable");
+  const format = json ? jsonFormat(utf8) : mailqFormat(parameter("enable_long_queue_ids"), utf8);
+  const channel = await openShowq();
+  if (!(await printListing(channel, format, print))) fatal("malformed showq server response");
+  channel.destroy();
+}
+
+async function openShowq(): Promise<Channel> {
+  try {
+    return await connectService("public", parameter("showq_service_name"), parameter("ipc_timeout"));
+  } catch (error) {
+    const why = `Connect to the ${parameter("mail_name")} showq service: ${errorText(error)}`;
+    const code = errorCode(error);
+    if (code === undefined) throw error;
+    if (code === "EACCES" || code === "EPERM") fatal(why);
+    if (effectiveUid() !== 0) fatal(`Queue report unavailable - mail system is down (${why})`);
+    warning(`Mail system is down -- accessing queue directly (${why})`);
+    return runShowq();
+  }
+}
+
+function runShowq(): Channel {
+  const path = `${parameter("daemon_directory")}/showq`;
+  const verbose = Array.from({ length: verbosity() }, () => "-v");
+  try {
+    const child = Bun.spawn({ cmd: [path, "-u", "-S", ...verbose], stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+    return channelOfStream(child.stdout, path);
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    fatal(`Error running ${path}`);
+  }
+}
+
+function print(text: string): void {
+  let bytes: Uint8Array = toBytes(text);
+  while (bytes.length > 0) {
+    try {
+      bytes = bytes.subarray(writeSync(1, bytes));
+    } catch (error) {
+      const code = errorCode(error);
+      if (code === "EAGAIN") Bun.sleepSync(1);
+      else if (code === "EPIPE") process.exit(0);
+      else fatal(`output write error: ${errorText(error)}`);
+    }
+  }
+}

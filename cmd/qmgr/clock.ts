@@ -1,0 +1,75 @@
+/** Time as the queue manager sees it. Scheduling uses whole seconds of a clock that never runs backwards (queue.md 22). */
+import { info, warning } from "../../lib/log/log.ts";
+
+export interface TimeStamp {
+  readonly seconds: number;
+  readonly microseconds: number;
+}
+
+export interface Clock {
+  /** Whole seconds since the epoch, never less than before. */
+  now(): number;
+  /** The system's time of day. */
+  timeOfDay(): TimeStamp;
+}
+
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Timers {
+  after(seconds: number, action: () => void): Timer;
+}
+
+export const NEVER: TimeStamp = { seconds: 0, microseconds: 0 };
+
+/** When the system clock steps back, time goes on at half speed until the clock has caught up. */
+export class SlewedClock implements Clock {
+  readonly #milliseconds: () => number;
+  #present = 0;
+  /** System time up to which the slewed time has been advanced, in milliseconds. */
+  #seen = 0;
+  #slewing = false;
+
+  constructor(milliseconds: () => number = Date.now) {
+    this.#milliseconds = milliseconds;
+  }
+
+  now(): number {
+    const system = this.#milliseconds();
+    if (system < this.#seen && !this.#slewing) {
+      this.#slewing = true;
+      warning("backward time jump detected -- slewing clock");
+    } else if (this.#slewing && system >= this.#present) {
+      this.#slewing = false;
+      info("backward time jump recovered -- back to normality");
+    }
+    if (!this.#slewing) this.#present = Math.max(this.#present, system);
+    else if (system > this.#seen) this.#present += (system - this.#seen) / 2;
+    this.#seen = system;
+    return Math.floor(this.#present / 1000);
+  }
+
+  timeOfDay(): TimeStamp {
+    const system = this.#milliseconds();
+    const seconds = Math.floor(system / 1000);
+    return { seconds, microseconds: Math.floor((system - seconds * 1000) * 1000) };
+  }
+}
+
+/** setTimeout cannot wait longer than this many seconds at once. */
+const LONGEST = 2_000_000;
+
+export const systemTimers: Timers = {
+  after(seconds, action) {
+    let left = seconds;
+    const step = (): void => {
+      const now = Math.min(left, LONGEST);
+      left -= now;
+      handle = setTimeout(left > 0 ? step : action, now * 1000);
+    };
+    let handle: NodeJS.Timeout;
+    step();
+    return { cancel: () => clearTimeout(handle) };
+  },
+};

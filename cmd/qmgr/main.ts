@@ -1,0 +1,110 @@
+/** qmgr(8): decides what is delivered when, by which agent, with how much concurrency, and what becomes of the rest. */
+import { internalToExternal, externalToInternal } from "../../lib/address/quote.ts";
+import { extensionRules } from "../../lib/address/split.ts";
+import { parameter } from "../../lib/config/configuration.ts";
+import { addFlowTokens, flowTokens, removeFlowTokens } from "../../lib/daemon/flow_control.ts";
+import { triggerServer } from "../../lib/daemon/trigger.ts";
+import type { Main } from "../../lib/daemon/program.ts";
+import { connectService } from "../../lib/ipc/client.ts";
+import { flushBounces, flushBouncesVerp, flushTrace, warnDelay } from "../../lib/ipc/clients/bounce.ts";
+import { resolveAddress, resolveForVerification, rewriteAddress } from "../../lib/ipc/clients/rewrite.ts";
+import { queues } from "../../lib/queue/configured_queues.ts";
+import { tryLock } from "../../lib/sys/files.ts";
+import { SlewedClock, systemTimers } from "./clock.ts";
+import { deferDirectly, discardNotice } from "./directly.ts";
+import { Disk } from "./disk.ts";
+import { type Feeder, feedMessage, refillMessage } from "./feed.ts";
+import { finishMessage } from "./finish.ts";
+import { MainLoop } from "./loop.ts";
+import { Manager } from "./manager.ts";
+import { recoverActive } from "./recover.ts";
+import { CachingResolver } from "./resolve.ts";
+import { Scan } from "./scan.ts";
+import { readSettings, readTransportSettings } from "./settings.ts";
+import { applyTriggers } from "./triggers.ts";
+
+interface QueueManager {
+  readonly manager: Manager;
+  readonly incoming: Scan;
+  readonly deferred: Scan;
+}
+
+function startQueueManager(): QueueManager {
+  const settings = readSettings();
+  const clock = new SlewedClock();
+  const disk = new Disk(queues(), (fd) => tryLock(fd, "exclusive"));
+  const manager: Manager = new Manager(settings, clock, systemTimers, {
+    transportSettings: readTransportSettings,
+    refill: (message) => void refillMessage(feeder, message),
+    finish: (message) => void finishMessage({ manager, disk, notices, refill: (m) => refillMessage(feeder, m) }, message),
+    deferDirectly: (message, recipients, cause) => deferDirectly(manager, message, recipients, cause),
+    wake: () => loop.wake(),
+  });
+  const feeder: Feeder = {
+    manager,
+    disk,
+    resolver: new CachingResolver(
+      {
+        resolve: (sender, address, probe) =>
+          probe ? resolveForVerification(sender, address) : resolveAddress(sender, address),
+        canonicalize: async (address) =>
+          externalToInternal(await rewriteAddress("local", internalToExternal(address))),
+      },
+      () => clock.now(),
+    ),
+    extensionRules: extensionRules(),
+    discardNotice: (message, recipient) => discardNotice(disk, message, recipient),
+  };
+  const incoming = new Scan("incoming", disk);
+  const deferred = new Scan("deferred", disk);
+  const loop = new MainLoop({
+    // A delivery may take as long as it takes: watchdogs, not time limits, look after the agents.
+    deliverer: { manager, connect: (transport) => connectService("private", transport, 0) },
+    incoming,
+    deferred,
+    flow: { tokens: flowTokens, add: addFlowTokens, remove: removeFlowTokens },
+    feed: (scan, id) => feedMessage(feeder, scan, id),
+    assigning: () => manager.assigningCount,
+    soon: (action) => void setImmediate(action),
+    milliseconds: () => performance.now(),
+  });
+
+  recoverActive(disk, clock.now());
+  applyTriggers(manager, incoming, deferred, "W");
+  const scanDeferred = (): void => {
+    applyTriggers(manager, incoming, deferred, "D");
+    systemTimers.after(settings.queueRunDelay, scanDeferred);
+  };
+  scanDeferred();
+  return { manager, incoming, deferred };
+}
+
+const notices = {
+  flush: (service: "bounce" | "defer", envelope: Parameters<typeof flushBounces>[1]) =>
+    flushBounces(serviceName(service), envelope),
+  flushVerp: (
+    service: "bounce" | "defer",
+    envelope: Parameters<typeof flushBouncesVerp>[1],
+    delimiters: string,
+  ) => flushBouncesVerp(serviceName(service), envelope, delimiters),
+  warn: warnDelay,
+  trace: flushTrace,
+};
+
+const serviceName = (service: "bounce" | "defer"): string =>
+  service === "bounce" ? parameter("bounce_service_name") : parameter("defer_service_name");
+
+let running: QueueManager | undefined;
+
+export const main: Main = triggerServer({
+  processLimit: 1,
+  maxUse: 0,
+  maxIdle: 0,
+  watchdog: () => parameter("qmgr_daemon_timeout"),
+  start: () => {
+    running = startQueueManager();
+  },
+  trigger: (request) => {
+    if (running !== undefined) applyTriggers(running.manager, running.incoming, running.deferred, request);
+  },
+});

@@ -1,0 +1,130 @@
+/** Asking trivial-rewrite(8) where recipients go: many questions at once, the same one only once in half a minute (queue.md 21, ipc.md 3.5). */
+import { DELIVERY_FLAG } from "../../lib/ipc/protocols/delivery.ts";
+import { RESOLVE_FLAG } from "../../lib/ipc/protocols/rewrite.ts";
+import type { Resolution } from "./bind.ts";
+import type { Settings } from "./settings.ts";
+import type { Message } from "./message.ts";
+import { domainOf, type Recipient } from "./recipient.ts";
+
+export interface RewriteService {
+  /** `probe`: by the address_verify_* parameters. */
+  resolve(sender: string, address: string, probe: boolean): Promise<Resolution>;
+  /** An address in canonical form, internal to internal. */
+  canonicalize(address: string): Promise<string>;
+}
+
+/** Seconds for which an answer is good. */
+const LIFETIME = 30;
+const CAPACITY = 5000;
+
+interface Known {
+  readonly until: number;
+  readonly resolution: Resolution;
+}
+
+/** Remembers answers for a short time, and lets equal questions wait for one answer. */
+export class CachingResolver {
+  readonly #service: RewriteService;
+  readonly #now: () => number;
+  readonly #known = new Map<string, Known>();
+  readonly #asked = new Map<string, Promise<Resolution>>();
+
+  constructor(service: RewriteService, now: () => number) {
+    this.#service = service;
+    this.#now = now;
+  }
+
+  /** The answer at once where it is known. */
+  resolve(sender: string, address: string, probe: boolean): Resolution | Promise<Resolution> {
+    const question = `${probe ? "verify" : "resolve"}\0${sender}\0${address}`;
+    const known = this.#known.get(question);
+    if (known !== undefined) {
+      if (this.#now() < known.until) return known.resolution;
+      this.#known.delete(question);
+    }
+    const asked = this.#asked.get(question);
+    if (asked !== undefined) return asked;
+    const answer = this.#ask(question, sender, address, probe);
+    this.#asked.set(question, answer);
+    return answer;
+  }
+
+  async #ask(question: string, sender: string, address: string, probe: boolean): Promise<Resolution> {
+    try {
+      const resolution = await this.#service.resolve(sender, address, probe);
+      if ((resolution.flags & RESOLVE_FLAG.fail) === 0) this.#remember(question, resolution);
+      return resolution;
+    } finally {
+      this.#asked.delete(question);
+    }
+  }
+
+  #remember(question: string, resolution: Resolution): void {
+    if (this.#known.size >= CAPACITY) {
+      const oldest = this.#known.keys().next();
+      if (oldest.done !== true) this.#known.delete(oldest.value);
+    }
+    this.#known.set(question, { until: this.#now() + LIFETIME, resolution });
+  }
+
+  canonicalize(address: string): Promise<string> {
+    return this.#service.canonicalize(address);
+  }
+}
+
+/** The content filter's `transport:nexthop` for one recipient. */
+export function filterResolution(settings: Settings, filter: string, recipient: Recipient): Resolution {
+  const colon = filter.indexOf(":");
+  const transport = colon < 0 ? filter : filter.slice(0, colon);
+  let nexthop = colon < 0 ? "" : filter.slice(colon + 1);
+  if (nexthop === "") nexthop = settings.filterNexthop;
+  if (nexthop === "") nexthop = domainOf(recipient.address) ?? settings.myhostname;
+  return { transport, nexthop, recipient: recipient.address, flags: 0 };
+}
+
+export interface ResolvedRecipient {
+  readonly recipient: Recipient;
+  readonly resolution: Resolution;
+}
+
+/** Resolves recipients, in their order. Not a promise when all answers are known. */
+export function resolveRecipients(
+  settings: Settings,
+  resolver: CachingResolver,
+  message: Message,
+  recipients: ReadonlyArray<Recipient>,
+): ResolvedRecipient[] | Promise<ResolvedRecipient[]> {
+  const probe = (message.traceFlags & DELIVERY_FLAG.mtaVerify) !== 0;
+  const sender = message.senderText;
+  const first = recipients[0];
+  if (message.redirect !== "" && first !== undefined) return redirect(resolver, message, first, probe);
+  if (message.filter !== "" && !message.isProbe)
+    return recipients.map((recipient) => ({
+      recipient,
+      resolution: filterResolution(settings, message.filter, recipient),
+    }));
+  const answers = recipients.map((recipient) => resolver.resolve(sender, recipient.address, probe));
+  const pair = (resolutions: ReadonlyArray<Resolution>): ResolvedRecipient[] =>
+    recipients.flatMap((recipient, index) => {
+      const resolution = resolutions[index];
+      return resolution === undefined ? [] : [{ recipient, resolution }];
+    });
+  return answers.some((answer) => answer instanceof Promise)
+    ? Promise.all(answers).then(pair)
+    : pair(answers as Resolution[]);
+}
+
+/** All recipients are replaced by one address; the rest of the file is not read. */
+async function redirect(
+  resolver: CachingResolver,
+  message: Message,
+  recipient: Recipient,
+  probe: boolean,
+): Promise<ResolvedRecipient[]> {
+  message.recipientOffset = 0;
+  message.recipientUnread = 0;
+  recipient.address = await resolver.canonicalize(message.redirect);
+  return [
+    { recipient, resolution: await resolver.resolve(message.senderText, recipient.address, probe) },
+  ];
+}

@@ -1,0 +1,50 @@
+/** Where a message goes: through the set-gid postdrop command, or straight into a maildrop that everybody may write to. */
+import { parameter } from "../../lib/config/configuration.ts";
+import { fatal } from "../../lib/log/log.ts";
+import { PostdropClient } from "../../lib/ipc/clients/postdrop.ts";
+import { queues } from "../../lib/queue/configured_queues.ts";
+import { LocalSenders } from "../../lib/queue/local_sender.ts";
+import { Submission, type SubmissionResult, SubmissionStatus } from "../../lib/queue/submission.ts";
+import { toBytes } from "../../lib/sys/bytes.ts";
+
+export interface Sink {
+  /** Adds a record; a promise means: wait before the next one. */
+  put(type: number, data: string | Uint8Array): Promise<void> | undefined;
+  /** After END. */
+  finish(): Promise<SubmissionResult>;
+}
+
+export interface SinkOptions {
+  readonly uid: number;
+  readonly verbose: number;
+  readonly environment: Readonly<Record<string, string>>;
+  /** `SENDER(UID)`, for error texts. */
+  readonly who: string;
+}
+
+export const openSink = (options: SinkOptions): Promise<Sink> =>
+  parameter("maildrop_world_writable") ? openMaildrop(options) : openPostdrop(options);
+
+async function openPostdrop(options: SinkOptions): Promise<Sink> {
+  const path = `${parameter("command_directory")}/postdrop`;
+  const started = await PostdropClient.start({ ...options, path });
+  if (!started.ok) fatal(`${options.who}: unable to execute ${started.command}: Application error`);
+  const { client } = started;
+  return {
+    put: (type, data) => client.put(type, data),
+    finish: async () => (await client.finish()) ?? { status: SubmissionStatus.WRITE, reason: "" },
+  };
+}
+
+async function openMaildrop(options: SinkOptions): Promise<Sink> {
+  const senders = new LocalSenders();
+  const submission = await Submission.begin(queues(), {
+    uid: options.uid,
+    checkSender: (sender) => senders.check(options.uid, sender),
+    senderMaps: senders.name,
+  });
+  return {
+    put: (type, data) => submission.record(type, typeof data === "string" ? toBytes(data) : Buffer.from(data.buffer, data.byteOffset, data.byteLength)),
+    finish: () => submission.finish(),
+  };
+}

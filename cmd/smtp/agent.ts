@@ -1,0 +1,53 @@
+/** What all deliveries of this process share. */
+import { configuration } from "../../lib/config/configuration.ts";
+import { isLoopback, parseInet } from "../../lib/config/inet.ts";
+import type { OwnAddress } from "../../lib/config/interfaces.ts";
+import type { Family } from "../../lib/dns/host_lookup.ts";
+import { ownAddressTest } from "./servers.ts";
+import { SessionCache } from "./session_cache.ts";
+import { type DeliveryFlags, type Mode, parseArguments, readSettings, type Settings } from "./settings.ts";
+import { type AgentTables, openTables } from "./tables.ts";
+
+export interface Agent {
+  readonly settings: Settings;
+  readonly tables: AgentTables;
+  readonly flags: DeliveryFlags;
+  /** Service name of master.cf. */
+  readonly service: string;
+  readonly isOwnAddress: (bytes: Uint8Array) => boolean;
+  /** The source address for a family, when one is to be used. */
+  readonly sourceAddress: (family: Family) => string | undefined;
+  readonly sessions: SessionCache;
+}
+
+/** Reads parameters and opens tables; to be done outside the jail. */
+export async function makeAgent(mode: Mode, service: string, words: ReadonlyArray<string>): Promise<Agent> {
+  const flags = parseArguments(words);
+  const settings = readSettings(mode);
+  const current = configuration();
+  const own = current.ownAddresses();
+  return {
+    settings,
+    flags,
+    service,
+    tables: await openTables(settings),
+    isOwnAddress: ownAddressTest([...own, ...current.proxyAddresses()]),
+    sourceAddress: sourceAddresses(settings, own),
+    sessions: new SessionCache(),
+  };
+}
+
+/** smtp_bind_address, or the one address that inet_interfaces names for a family. */
+function sourceAddresses(settings: Settings, own: ReadonlyArray<OwnAddress>): Agent["sourceAddress"] {
+  const choose = (configured: string, size: number): string | undefined => {
+    if (configured !== "") return configured.startsWith("[") ? configured.slice(1, -1) : configured;
+    const [only, ...others] = own.filter(({ bytes }) => bytes.length === size);
+    return only !== undefined && others.length === 0 && !isLoopback(only.bytes) ? only.address : undefined;
+  };
+  const ipv4 = choose(settings.get("bind_address"), 4);
+  const ipv6 = choose(settings.get("bind_address6"), 16);
+  const valid = (address: string | undefined, size: number): string | undefined =>
+    address !== undefined && parseInet(address)?.length === size ? address : undefined;
+  const sources = { ipv4: valid(ipv4, 4), ipv6: valid(ipv6, 16) };
+  return (family) => sources[family];
+}

@@ -1,0 +1,166 @@
+/** One delivery request on its way: which recipients are left, and what becomes of those that fail (delivery.md 11). */
+import { type Attempt, type Disposition, failed, sent } from "../../lib/delivery/disposition.ts";
+import { type DeliveryRequest, type DeliveryResult, markRecipientDone, type Recipient } from "../../lib/delivery/request.ts";
+import { type MessageStats, type Moment, moment } from "../../lib/delivery/stats.ts";
+import { type Dsn, dsn } from "../../lib/delivery/status.ts";
+import { NO_MOMENT, NOTIFY } from "../../lib/ipc/protocols/delivery.ts";
+import { info } from "../../lib/log/log.ts";
+import { nameAddress, nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
+import type { ServerReply } from "../../lib/smtp/client_reply.ts";
+import type { Agent } from "./agent.ts";
+
+/** How a failure reaches beyond its recipients. */
+export type FailureKind =
+  /** The server or the way to it: the queue manager leaves the destination alone for a while. */
+  | "site"
+  /** This message alone. */
+  | "message";
+
+export class Delivery {
+  /** Recipients without a definite outcome or deferral, in the order of the request. */
+  readonly #open: Set<Recipient>;
+  /** No other server will be tried after this one. */
+  finalServer = false;
+  /** The last reason why recipients are still here. */
+  lastReason: Dsn | undefined;
+  /** `tls=` of the log line, undefined before anything is known. */
+  tls: string | undefined;
+  /** When the connection was ready for mail. */
+  connected: Moment = NO_MOMENT;
+  /** Connections may be looked for in the cache, or kept in it. */
+  loadSessions = false;
+  storeSessions = false;
+  #disposition: Disposition = "finished";
+  #siteTrouble: Dsn | undefined;
+  #transactionDone = false;
+
+  constructor(
+    readonly request: DeliveryRequest,
+    readonly agent: Agent,
+  ) {
+    this.#open = new Set(request.recipients);
+  }
+
+  get remaining(): ReadonlyArray<Recipient> {
+    return [...this.#open];
+  }
+  get done(): boolean {
+    return this.#open.size === 0;
+  }
+
+  get queueId(): string {
+    return this.request.queueId;
+  }
+
+  /** A message was transferred or refused as a whole: later trouble is no reason to throttle the destination. */
+  transactionCompleted(): void {
+    this.#transactionDone = true;
+  }
+
+  result(): DeliveryResult {
+    return { disposition: this.#disposition, siteTrouble: this.#disposition === "retry" ? this.#siteTrouble : undefined };
+  }
+
+  /** Whether a failure leaves its recipients to another server. */
+  #triesElsewhere(status: Dsn): boolean {
+    return !this.finalServer && (status.status.startsWith("4") || this.agent.settings.softBounce);
+  }
+
+  /** All remaining recipients fail, or stay for the next server. */
+  async fail(kind: FailureKind, status: Dsn, session?: SmtpSession, among: ReadonlyArray<Recipient> = this.remaining): Promise<void> {
+    if (this.#triesElsewhere(status)) {
+      info(`${this.queueId}: ${status.reason}`);
+      this.lastReason = status;
+      return;
+    }
+    await this.finish(status, session, among);
+    if (kind === "site" && this.#disposition === "retry" && !this.#transactionDone) this.#siteTrouble ??= status;
+  }
+
+  /** One recipient fails; true when it stays for the next server instead. */
+  async failRecipient(recipient: Recipient, status: Dsn, session: SmtpSession): Promise<boolean> {
+    await this.fail("message", status, session, [recipient]);
+    return this.#open.has(recipient);
+  }
+
+  /** Recipients are bounced or deferred, whatever servers there may be. */
+  async finish(status: Dsn, session: SmtpSession | undefined, among: ReadonlyArray<Recipient> = this.remaining): Promise<void> {
+    const recipients = [...among];
+    this.#forget(recipients);
+    for (const recipient of recipients) this.#note(await failed(this.#attempt(recipient, session), status));
+  }
+
+  /** Recipients are bounced or deferred because of the destination, with relay=none. */
+  async finishSite(status: Dsn): Promise<void> {
+    await this.finish(status, undefined);
+    if (this.#disposition === "retry" && !this.#transactionDone) this.#siteTrouble ??= status;
+  }
+
+  /** A recipient was delivered, or for a probe would be. */
+  async succeed(recipient: Recipient, status: Dsn, session: SmtpSession): Promise<void> {
+    this.#forget([recipient]);
+    const attempt = this.#attempt(recipient, session);
+    // The next system will report success itself (RFC 3461 6.1).
+    const handedOn = session.features.keywords.has("DSN") && (recipient.notifyFlags & NOTIFY.success) !== 0;
+    const notifyFlags = recipient.notifyFlags & ~NOTIFY.success || (handedOn ? NOTIFY.never : 0);
+    this.#note(await sent(handedOn ? { ...attempt, recipient: { ...recipient, notifyFlags } } : attempt, status));
+  }
+
+  /** Recipients that another agent took over. */
+  handedOver(recipient: Recipient, disposition: Disposition): void {
+    this.#forget([recipient]);
+    this.#note(disposition);
+  }
+
+  #forget(recipients: ReadonlyArray<Recipient>): void {
+    for (const recipient of recipients) this.#open.delete(recipient);
+  }
+
+  #note(disposition: Disposition): void {
+    if (disposition === "retry") this.#disposition = "retry";
+  }
+
+  #attempt(recipient: Recipient, session: SmtpSession | undefined): Attempt {
+    const { request, agent } = this;
+    const stats: MessageStats = {
+      ...request.stats,
+      connectionSetupDone: this.connected,
+      deliverDone: moment(),
+      reuseCount: session?.reuseCount ?? 0,
+    };
+    return {
+      message: request,
+      recipient,
+      relay: session === undefined ? "none" : nameAddressPort(session.peer),
+      stats,
+      ...(this.tls === undefined || !agent.settings.logTls ? {} : { tls: this.tls }),
+      filter: agent.tables.statusFilter,
+      markDone: (done) => markRecipientDone(request, done),
+    };
+  }
+}
+
+/** A reply on one line, as reasons and reports show it. */
+export const flatReply = (reply: ServerReply): string => reply.text.replaceAll("\n", " ");
+
+/** The status that a server's reply stands for. `text` is the reason. */
+export function replyStatus(session: SmtpSession, reply: ServerReply, text: string, action = ""): Dsn {
+  return dsn(reply.status, text, {
+    action,
+    diagnosticType: "smtp",
+    diagnosticText: flatReply(reply),
+    mtaType: "dns",
+    mtaName: session.peer.host,
+  });
+}
+
+/** A negative reply to a command. One whose status says success is a protocol error. */
+export function refusal(session: SmtpSession, reply: ServerReply, command: string): Dsn {
+  const reason = `host ${nameAddress(session.peer)} said: ${flatReply(reply)} (in reply to ${command})`;
+  if (!reply.status.startsWith("2")) return replyStatus(session, reply, reason);
+  return { ...replyStatus(session, reply, `Protocol error: ${reason}`), status: "5.5.0" };
+}
+
+/** Codes that show a misunderstanding between client and server (notify class `protocol`). */
+export const isProtocolError = ({ code }: ServerReply): boolean =>
+  code < 400 || code > 599 || code === 555 || (code >= 500 && code < 510);

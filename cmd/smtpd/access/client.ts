@@ -1,0 +1,42 @@
+/** Restrictions about the client. */
+import { UNKNOWN } from "../client.ts";
+import type { Evaluation, Restriction, Verdict } from "./evaluation.ts";
+
+const clientFrame = (evaluation: Evaluation) => ({ name: evaluation.session.nameAddress, class: "Client host" });
+
+export const permitInetInterfaces: Restriction = async (evaluation) =>
+  evaluation.policy.ownAddresses.has(evaluation.session.client.address)
+    ? evaluation.permit("permit_inet_interfaces", clientFrame(evaluation))
+    : "dunno";
+
+export const permitMynetworks: Restriction = async (evaluation) => {
+  const { client } = evaluation.session;
+  const match = await evaluation.policy.mynetworks.matches(client.name, client.address);
+  if (match.kind === "error") return evaluation.reject("data", 451, "4.3.0", `<${client.address}>: Temporary lookup failure`);
+  return match.kind === "match" ? evaluation.permit("permit_mynetworks", clientFrame(evaluation)) : "dunno";
+};
+
+export const permitAuthenticated: Restriction = async (evaluation) => {
+  const { login } = evaluation.session;
+  return login === undefined
+    ? "dunno"
+    : evaluation.permit("permit_sasl_authenticated", { name: login, class: "SASL login name" });
+};
+
+function unknownName(evaluation: Evaluation, temporary: boolean, dsn: string, text: string): Verdict {
+  const code = temporary ? 450 : evaluation.settings.codes.unknownClient;
+  return evaluation.reject("policy", code, dsn, `Client host rejected: ${text}, [${evaluation.session.client.address}]`);
+}
+
+/** The name must be verified: RFC 8601 section 3. */
+export const rejectUnknownClient: Restriction = async (evaluation) => {
+  const { name, nameStatus } = evaluation.session.client;
+  if (name !== UNKNOWN && nameStatus === "ok") return "dunno";
+  return unknownName(evaluation, nameStatus === "temporary", "4.7.25", "cannot find your hostname");
+};
+
+export const rejectUnknownReverse: Restriction = async (evaluation) => {
+  const { reverseName, reverseStatus } = evaluation.session.client;
+  if (reverseName !== UNKNOWN) return "dunno";
+  return unknownName(evaluation, reverseStatus === "temporary", "4.7.1", "cannot find your reverse hostname");
+};

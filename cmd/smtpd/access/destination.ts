@@ -1,0 +1,84 @@
+/** Relay control: which destinations mail may be sent to through us. */
+import { splitAddress } from "../../../lib/address/split.ts";
+import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
+import { warning } from "../../../lib/log/log.ts";
+import { addressTypes } from "./dns.ts";
+import type { Evaluation, Restriction } from "./evaluation.ts";
+
+const AUTHORIZED = RESOLVE_FLAG.local | RESOLVE_FLAG.virtualAlias | RESOLVE_FLAG.virtualMailbox | RESOLVE_FLAG.relay;
+
+/** We are the final destination or a relay for it, and the address brings no route of its own. */
+export async function authorizedDestination(evaluation: Evaluation, recipient: string): Promise<boolean> {
+  const resolved = await evaluation.resolveRecipient(recipient);
+  if (splitAddress(resolved.recipient).domain === undefined) return true;
+  if ((resolved.flags & RESOLVE_FLAG.routed) !== 0 && !evaluation.settings.untrustedRouting) return false;
+  return (resolved.flags & AUTHORIZED) !== 0;
+}
+
+export const permitAuthDestination: Restriction = async (evaluation) => {
+  const { recipient } = evaluation.subject;
+  if (recipient === undefined || !(await authorizedDestination(evaluation, recipient))) return "dunno";
+  return evaluation.permit("permit_auth_destination", { name: recipient, class: "Recipient address" });
+};
+
+const refuseOthers =
+  (code: (evaluation: Evaluation) => number, dsn: string): Restriction =>
+  async (evaluation) => {
+    const { recipient } = evaluation.subject;
+    if (recipient === undefined || (await authorizedDestination(evaluation, recipient))) return "dunno";
+    return evaluation.reject("policy", code(evaluation), dsn, `<${recipient}>: Relay access denied`);
+  };
+
+export const rejectUnauthDestination = refuseOthers((evaluation) => evaluation.settings.codes.relay, "5.7.1");
+export const deferUnauthDestination = refuseOthers(() => 454, "4.7.1");
+
+let warnedOfMxBackup = false;
+
+/** We are in the MX list of the domain, and somebody better too. */
+export const permitMxBackup: Restriction = async (evaluation) => {
+  const { recipient } = evaluation.subject;
+  if (!warnedOfMxBackup) {
+    warnedOfMxBackup = true;
+    warning('support for restriction "permit_mx_backup" will be removed from Postfix; instead, specify "relay_domains"');
+  }
+  if (recipient === undefined) return "dunno";
+  const resolved = await evaluation.resolveRecipient(recipient);
+  if ((resolved.flags & RESOLVE_FLAG.routed) !== 0 && !evaluation.settings.untrustedRouting) return "dunno";
+  const { domain } = splitAddress(resolved.recipient);
+  if (domain === undefined || (resolved.flags & AUTHORIZED) !== 0) return "permit";
+  if (domain.startsWith("[")) return "dunno";
+  const later = () =>
+    evaluation.deferOnReject({
+      errorClass: "policy",
+      code: 450,
+      dsn: "4.4.4",
+      text: `<${recipient}>: Unable to look up mail exchanger information`,
+    });
+  const { lookup } = evaluation.session.services;
+  const answer = await lookup(domain, "MX");
+  if (answer.status === "retry" || answer.status === "fail") return later();
+  if (answer.status !== "found") return "dunno";
+  const exchangers = answer.records.flatMap((record) => (record.type === "MX" ? [record] : []));
+  const best = Math.min(...exchangers.map((record) => record.preference));
+  let listed = false;
+  for (const { host, preference } of exchangers) {
+    for (const type of addressTypes()) {
+      const addresses = await lookup(host, type);
+      if (addresses.status === "retry") return later();
+      if (addresses.status !== "found") continue;
+      for (const record of addresses.records) {
+        if (record.type !== "A" && record.type !== "AAAA") continue;
+        const own = evaluation.policy.ownAddresses.has(record.address);
+        if (own && preference === best) return "dunno";
+        if (own) listed = true;
+        const networks = evaluation.policy.mxBackupNetworks;
+        if (preference === best && !networks.empty) {
+          const match = await networks.matches(host, record.address);
+          if (match.kind === "error") return evaluation.lookupFailure(recipient);
+          if (match.kind === "none") return "dunno";
+        }
+      }
+    }
+  }
+  return listed ? evaluation.permit("permit_mx_backup", { name: recipient, class: "Recipient address" }) : "dunno";
+};

@@ -1,0 +1,82 @@
+/** Restrictions that need no particular subject. */
+import { warning } from "../../../lib/log/log.ts";
+import { readDecimal } from "../../../lib/sys/numbers.ts";
+import { rejected, type Restriction } from "./evaluation.ts";
+
+export const permit: Restriction = (evaluation, frame) => evaluation.permit("permit", frame);
+
+export const reject: Restriction = async (evaluation, frame) =>
+  evaluation.reject("policy", evaluation.settings.codes.reject, "5.7.1", `${rejected(frame)} Access denied`);
+
+export const defer: Restriction = async (evaluation, frame) =>
+  evaluation.reject("policy", evaluation.settings.codes.defer, "4.3.2", `${rejected(frame)} Try again later`);
+
+export const deferIfPermit: Restriction = async (evaluation, frame) =>
+  evaluation.deferOnPermit({
+    errorClass: "policy",
+    code: 450,
+    dsn: "4.7.0",
+    text: `${rejected(frame)} defer_if_permit requested`,
+  });
+
+export const deferIfReject: Restriction = async (evaluation, frame) =>
+  evaluation.deferOnReject({
+    errorClass: "policy",
+    code: 450,
+    dsn: "4.7.0",
+    text: `${rejected(frame)} defer_if_reject requested`,
+  });
+
+export const sleep: Restriction = async (evaluation, _frame, argument) => {
+  const seconds = readDecimal(argument() ?? "", 86_400);
+  if (seconds === undefined) {
+    warning("restriction sleep must be followed by number");
+    return evaluation.serverError();
+  }
+  await evaluation.session.services.sleep(seconds);
+  return "dunno";
+};
+
+export const rejectPlaintextSession: Restriction = async (evaluation) =>
+  evaluation.reject("policy", evaluation.settings.codes.plaintext, "4.7.1", "Session encryption is required");
+
+export const rejectUnauthPipelining: Restriction = async (evaluation, frame) =>
+  evaluation.session.sawPipelining
+    ? evaluation.reject("protocol", 503, "5.5.0", `${rejected(frame)} Improper use of SMTP command pipelining`)
+    : "dunno";
+
+/** A restriction of another program, or of another year: says so and puts the command off. */
+export const removed =
+  (instead: string): Restriction =>
+  async (evaluation, _frame, _argument, name) => {
+    warning(
+      `support for restriction "${name}" has been removed in Postfix 3.9; instead, specify ${instead}`,
+    );
+    return evaluation.serverError();
+  };
+
+export const unsupported: Restriction = async (evaluation, _frame, argument, name) => {
+  argument();
+  warning(`restriction ${name} is not supported`);
+  return evaluation.serverError();
+};
+
+/** Restrictions about certificates have nothing to look at without TLS. */
+export const withoutTls: Restriction = async () => "dunno";
+
+export const withoutTlsArgument: Restriction = async (_evaluation, _frame, argument) => {
+  argument();
+  return "dunno";
+};
+
+export const withoutSasl: Restriction = async (_evaluation, _frame, _argument, name) => {
+  warning(`restriction \`${name}' ignored: no SASL support`);
+  return "dunno";
+};
+
+/** reject_sender_login_mismatch stands for two others. */
+export const withoutSaslBoth: Restriction = async () => {
+  for (const name of ["reject_authenticated_sender_login_mismatch", "reject_unauthenticated_sender_login_mismatch"])
+    warning(`restriction \`${name}' ignored: no SASL support`);
+  return "dunno";
+};

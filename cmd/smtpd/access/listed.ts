@@ -1,0 +1,108 @@
+/** Does the address exist here: reject_unlisted_recipient and reject_unlisted_sender (smtpd.md 20.6, local_recipient_maps and its kin). */
+import { addressOfLiteral } from "../../../lib/address/hostname.ts";
+import { lookupAddress, type LookupRules } from "../../../lib/address/lookup.ts";
+import { extensionRules, splitAddress } from "../../../lib/address/split.ts";
+import { parameter } from "../../../lib/config/configuration.ts";
+import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
+import { splitStatus } from "../../../lib/smtp/dsn.ts";
+import { equalFold } from "../../../lib/sys/bytes.ts";
+import type { TableList } from "../../../lib/tables/list.ts";
+import type { Policy } from "../policy.ts";
+import { adaptStatus, type Evaluation, rejected, type Restriction, type Verdict } from "./evaluation.ts";
+
+const rules = new WeakMap<Policy, LookupRules>();
+
+/** How local parts and extensions are looked up; one for all sessions. */
+function lookupRules(policy: Policy): LookupRules {
+  let known = rules.get(policy);
+  if (known === undefined) {
+    known = {
+      ...extensionRules((name) => parameter(name as "recipient_delimiter")),
+      myorigin: parameter("myorigin"),
+      async isLocalDomain(domain) {
+        const name = domain.endsWith(".") ? domain.slice(0, -1) : domain;
+        if (await policy.mydestination.matchesOrFatal(name)) return true;
+        const literal = addressOfLiteral(name);
+        return literal !== undefined && policy.ownAddresses.has(literal);
+      },
+    };
+    rules.set(policy, known);
+  }
+  return known;
+}
+
+/** True when the tables know the address. */
+async function knows(evaluation: Evaluation, tables: TableList, resolved: string, shown: string): Promise<boolean> {
+  if (tables.empty) return false;
+  const result = await lookupAddress(tables, resolved, lookupRules(evaluation.policy), "both");
+  if (result.kind !== "error") return result.kind === "found";
+  return result.error === "retry" ? evaluation.lookupFailure(shown) : evaluation.serverError();
+}
+
+interface Side {
+  readonly class: "Recipient address" | "Sender address";
+  readonly dsn: string;
+  readonly sender: boolean;
+}
+
+const RECIPIENT: Side = { class: "Recipient address", dsn: "5.1.1", sender: false };
+const SENDER: Side = { class: "Sender address", dsn: "5.1.0", sender: true };
+
+async function checkListed(evaluation: Evaluation, address: string, resolved: Awaited<ReturnType<Evaluation["resolveSender"]>>, side: Side): Promise<Verdict> {
+  const { policy, settings } = evaluation;
+  if (settings.overrides.has("no_unknown_recipient_checks")) return "dunno";
+  const { flags, recipient, transport, nexthop } = resolved;
+  const listedIn = (tables: TableList): Promise<boolean> => knows(evaluation, tables, recipient, address);
+  if (await listedIn(policy.recipientCanonicalMaps)) return "dunno";
+  if (side.sender && (await listedIn(policy.senderCanonicalMaps))) return "dunno";
+  if (await listedIn(policy.canonicalMaps)) return "dunno";
+  if (await listedIn(policy.virtualAliasMaps)) return "dunno";
+  const refuse = (code: number, status: string, text: string): Verdict =>
+    evaluation.reject("bounce", code, status, `${rejected({ name: address, class: side.class })} ${text}`);
+  if (transport === "error" || transport === "retry") {
+    const permanent = transport === "error";
+    const fallback = permanent ? side.dsn : `4${side.dsn.slice(1)}`;
+    const { status, text } = splitStatus(nexthop, fallback);
+    const code = permanent
+      ? (flags & RESOLVE_FLAG.virtualAlias) !== 0
+        ? settings.codes.virtualAlias
+        : 550
+      : 450;
+    return refuse(code, adaptStatus(status, side.class), text);
+  }
+  const unknown = (code: number, table: string): Verdict =>
+    refuse(code, side.dsn, `User unknown${settings.showUnknownTable ? ` in ${table} table` : ""}`);
+  if ((flags & RESOLVE_FLAG.local) !== 0) {
+    if (policy.localRecipientMaps.empty || isReserved(recipient, settings.doubleBounceSender)) return "dunno";
+    return (await listedIn(policy.localRecipientMaps)) ? "dunno" : unknown(settings.codes.localRecipient, "local recipient");
+  }
+  if ((flags & RESOLVE_FLAG.virtualMailbox) !== 0) {
+    if (policy.virtualMailboxMaps.empty) return "dunno";
+    return (await listedIn(policy.virtualMailboxMaps)) ? "dunno" : unknown(settings.codes.virtualMailbox, "virtual mailbox");
+  }
+  if ((flags & RESOLVE_FLAG.relay) !== 0) {
+    if (policy.relayRecipientMaps.empty) return "dunno";
+    return (await listedIn(policy.relayRecipientMaps)) ? "dunno" : unknown(settings.codes.relayRecipient, "relay recipient");
+  }
+  return "dunno";
+}
+
+/** Addresses that exist on every system. */
+function isReserved(recipient: string, doubleBounce: string): boolean {
+  const { local } = splitAddress(recipient);
+  return equalFold(local, "postmaster") || equalFold(local, "mailer-daemon") || equalFold(local, doubleBounce);
+}
+
+export const rejectUnlistedRecipient: Restriction = async (evaluation) => {
+  const { recipient } = evaluation.subject;
+  if (recipient === undefined || evaluation.recipientListed) return "dunno";
+  evaluation.recipientListed = true;
+  return checkListed(evaluation, recipient, await evaluation.resolveRecipient(recipient), RECIPIENT);
+};
+
+export const rejectUnlistedSender: Restriction = async (evaluation) => {
+  const { sender } = evaluation.subject;
+  if (sender === undefined || sender === "" || evaluation.senderListed) return "dunno";
+  evaluation.senderListed = true;
+  return checkListed(evaluation, sender, await evaluation.resolveSender(sender), SENDER);
+};

@@ -1,0 +1,94 @@
+/** Replies to the client: filters, footers, soft_bounce, the transcript for the postmaster, the penalty for errors (smtpd.md 12). */
+import { info, warning } from "../../lib/log/log.ts";
+import { appendFooter, isFinalReply, isRejectReply, renderReply, replyLines } from "../../lib/smtp/reply.ts";
+import type { Channel } from "../../lib/sys/channel.ts";
+import { printable } from "../../lib/sys/bytes.ts";
+import type { Policy } from "./policy.ts";
+
+/** Replies are sent at least this often while a group of pipelined commands is worked on, in milliseconds. */
+const FLUSH_INTERVAL = 10_000;
+
+/** What the macros of a footer see. */
+export type FooterMacros = (name: string) => string | undefined;
+
+export class Chat {
+  /** Lines of the dialogue since it was last reported. */
+  history: string[] = [];
+  /** A reply with 421 or 521 was sent: the session ends. */
+  hangup = false;
+  private lastRead = 0;
+
+  constructor(
+    private readonly channel: Channel,
+    private readonly policy: Policy,
+    private readonly queueId: () => string,
+    private readonly macros: FooterMacros,
+    private readonly sleep: (seconds: number) => Promise<void>,
+  ) {}
+
+  /** Input was read: replies may wait for more of its group. */
+  noteRead(): void {
+    this.lastRead = performance.now();
+  }
+
+  noteQuery(line: string): void {
+    if (this.recording) this.history.push(`In:  ${line}`);
+  }
+
+  private get recording(): boolean {
+    return this.policy.settings.notifyClasses.size > 0;
+  }
+
+  /** Sends a reply; its lines are joined by CR LF. `errors` is the session's count, for the penalty. */
+  async reply(text: string, errors = 0): Promise<void> {
+    const { settings } = this.policy;
+    const penalty = errors >= settings.softErrorLimit;
+    if (penalty) {
+      await this.flush();
+      await this.sleep(settings.errorSleepTime);
+    }
+    const rejected = text.charCodeAt(0) === 0x34 || text.charCodeAt(0) === 0x35;
+    const final = rejected ? await this.dressed(text) : text;
+    const rendered = renderReply(final, settings.softBounce);
+    if (this.recording) for (const line of replyLines(rendered.slice(0, -2))) this.history.push(`Out: ${line}`);
+    this.channel.write(rendered);
+    if (isFinalReply(rendered)) this.hangup = true;
+    if (penalty || performance.now() - this.lastRead > FLUSH_INTERVAL) await this.flush();
+  }
+
+  flush(): Promise<void> {
+    return this.channel.flush();
+  }
+
+  /** A 4xx or 5xx reply after smtpd_reject_filter_maps and the footer. */
+  private async dressed(text: string): Promise<string> {
+    const { rejectFilterMaps, rejectFooterMaps, settings } = this.policy;
+    let reply = text;
+    if (!rejectFilterMaps.empty) {
+      const result = await rejectFilterMaps.lookup(reply);
+      if (result.kind === "found") {
+        if (isRejectReply(result.value)) {
+          info(`${this.queueId()}: reply filter in: ${reply}`);
+          info(`${this.queueId()}: reply filter out: ${result.value}`);
+          reply = result.value;
+        } else warning(`${this.queueId()}: ignoring invalid reject filter result: ${result.value}`);
+      }
+    }
+    let footer: string | undefined;
+    if (!rejectFooterMaps.empty) {
+      const result = await rejectFooterMaps.lookup(reply);
+      if (result.kind === "found") footer = result.value;
+    }
+    footer ??= settings.rejectFooter === "" ? undefined : settings.rejectFooter;
+    return footer === undefined ? reply : appendFooter(reply, this.expand(footer));
+  }
+
+  private expand(footer: string): string {
+    return this.policy.expandReply(footer, this.macros);
+  }
+
+  /** Masks text of strangers for a log line. */
+  static clean(text: string): string {
+    return printable(text);
+  }
+}

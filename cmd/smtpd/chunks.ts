@@ -1,0 +1,33 @@
+/** A sequence of BDAT commands. RFC 3030 section 2. */
+import { ChunkSplitter } from "../../lib/smtp/data_stream.ts";
+import { Content } from "./content.ts";
+import type { MessageStream } from "./message_stream.ts";
+import type { Session } from "./session.ts";
+
+export interface GoodTransfer {
+  readonly state: "receiving";
+  readonly stream: MessageStream;
+  readonly content: Content;
+  readonly splitter: ChunkSplitter;
+}
+
+/** After an error all chunks up to the last are thrown away; `received` bytes came so far. */
+export interface FailedTransfer {
+  readonly state: "failed";
+  readonly received: number;
+}
+
+export type ChunkTransfer = GoodTransfer | FailedTransfer;
+
+export function beginTransfer(session: Session, stream: MessageStream): GoodTransfer {
+  const { settings } = session;
+  const content = new Content(stream, settings.messageSizeLimit, false);
+  const splitter = new ChunkSplitter(content, { lineLimit: settings.lineLimit, detectBareLf: session.detectBareLf });
+  return { state: "receiving", stream, content, splitter };
+}
+
+/** Bytes of a transfer so far, for the size limit and the log. */
+export const transferSize = (transfer: ChunkTransfer | undefined): number => {
+  if (transfer === undefined) return 0;
+  return transfer.state === "failed" ? transfer.received : transfer.content.size + transfer.splitter.pending;
+};

@@ -1,0 +1,63 @@
+/** The verbs, in the order of the disconnect statistics (smtpd.md 2). */
+import type { Token } from "../../lib/smtp/command.ts";
+import type { Session } from "./session.ts";
+import { auth } from "./verbs/auth.ts";
+import { bdat } from "./verbs/bdat.ts";
+import { data } from "./verbs/data.ts";
+import { etrn } from "./verbs/etrn.ts";
+import { ehlo, helo } from "./verbs/helo.ts";
+import { mail } from "./verbs/mail.ts";
+import { rcpt } from "./verbs/rcpt.ts";
+import { help, noop, quit, rset } from "./verbs/simple.ts";
+import { startTls } from "./verbs/starttls.ts";
+import { vrfy } from "./verbs/vrfy.ts";
+import { xclient } from "./verbs/xclient.ts";
+import { xforward } from "./verbs/xforward.ts";
+
+export interface Command {
+  /** Upper case. */
+  readonly verb: string;
+  readonly tokens: readonly Token[];
+  /** The line as it came. */
+  readonly line: string;
+}
+
+/** Answers a command; false when it counts as an error. */
+export type VerbHandler = (session: Session, command: Command) => Promise<boolean>;
+
+export interface Verb {
+  readonly name: string;
+  readonly run: VerbHandler;
+  /** Counts for smtpd_junk_command_limit. */
+  readonly junk: boolean;
+  /** Allowed while TLS is required and not active. */
+  readonly beforeTls: boolean;
+  /** Must be the last of a pipelined group. RFC 2920 section 3.1. */
+  readonly last: boolean;
+}
+
+type Flags = Partial<Record<"junk" | "beforeTls" | "last", true>>;
+
+const verb = (name: string, run: VerbHandler, flags: Flags = {}): [string, Verb] => [
+  name,
+  { name, run, junk: flags.junk === true, beforeTls: flags.beforeTls === true, last: flags.last === true },
+];
+
+export const VERBS: ReadonlyMap<string, Verb> = new Map([
+  verb("HELO", helo, { junk: true, beforeTls: true, last: true }),
+  verb("EHLO", ehlo, { junk: true, beforeTls: true, last: true }),
+  verb("XCLIENT", xclient, { beforeTls: true }),
+  verb("XFORWARD", xforward),
+  verb("STARTTLS", startTls, { beforeTls: true }),
+  verb("AUTH", auth),
+  verb("MAIL", mail),
+  verb("RCPT", rcpt),
+  verb("DATA", data, { last: true }),
+  verb("BDAT", bdat),
+  verb("RSET", rset, { junk: true }),
+  verb("NOOP", noop, { junk: true, beforeTls: true, last: true }),
+  verb("VRFY", vrfy, { junk: true, last: true }),
+  verb("ETRN", etrn, { junk: true }),
+  verb("QUIT", quit, { beforeTls: true }),
+  verb("HELP", help, { beforeTls: true }),
+]);

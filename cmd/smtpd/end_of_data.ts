@@ -1,0 +1,98 @@
+/** What happens when all of a message is there: last checks, the queue's verdict, the reply (smtpd.md 7). */
+import { cleanupStatusBit } from "../../lib/ipc/protocols/cleanup.ts";
+import { isRejectReply } from "../../lib/smtp/reply.ts";
+import { printable } from "../../lib/sys/bytes.ts";
+import type { Content } from "./content.ts";
+import { endContent } from "./message.ts";
+import type { MessageStream, QueueOutcome } from "./message_stream.ts";
+import type { Session } from "./session.ts";
+import type { Transaction } from "./transaction.ts";
+
+const bit = cleanupStatusBit;
+
+/** Finishes the message and answers; true when it was accepted. The transaction is over in any case. */
+export async function endOfData(
+  session: Session,
+  transaction: Transaction,
+  stream: MessageStream,
+  content: Content,
+  sawBareLf: boolean,
+  how: "DATA" | "BDAT",
+): Promise<boolean> {
+  session.where = "END-OF-MESSAGE";
+  const { settings } = session;
+  let local = 0;
+  if (sawBareLf && settings.bareLf === "note") session.sawBareLf = true;
+  if (content.tooBig) local |= bit("SIZE");
+  if (!stream.writable) local |= bit("WRITE");
+  if (sawBareLf && settings.bareLf === "reject") local |= bit("BARE_LF");
+  if (local === 0 && !session.standAlone) {
+    const refusal = await session.access.endOfData(content.size);
+    if (refusal !== undefined) {
+      session.resetTransaction();
+      await session.refuse(refusal);
+      await session.chat.flush();
+      return false;
+    }
+  }
+  let outcome: QueueOutcome;
+  if (local !== 0) {
+    if ((local & bit("BARE_LF")) !== 0) session.logDecision("reject", "bare <LF> received");
+    stream.abort();
+    outcome = { status: local, reason: "" };
+  } else {
+    endContent(session, transaction, stream);
+    outcome = await stream.finish();
+    if (!stream.writable) outcome = { status: bit("WRITE"), reason: "" };
+  }
+  const id = stream.id;
+  session.endTransaction();
+  const accepted = outcome.status === 0;
+  if (accepted) {
+    session.forgiveErrors();
+    const received = how === "BDAT" ? `${content.size} bytes ` : "";
+    await session.reply(`250 2.0.0 Ok: ${received}queued as ${id}`);
+  } else await session.reply(refusalText(session, outcome));
+  // The client must not repeat a message because the reply waited for the next command.
+  await session.chat.flush();
+  return accepted;
+}
+
+function refusalText(session: Session, { status, reason }: QueueOutcome): string {
+  const { settings } = session;
+  if ((status & bit("BARE_LF")) !== 0) {
+    session.noteError("protocol");
+    return `${settings.bareLfCode} 5.5.2 ${settings.myhostname} Error: bare <LF> received`;
+  }
+  if (isRejectReply(reason.split("\n")[0] ?? "")) {
+    session.noteError("policy");
+    return reason
+      .split(/\r?\n/)
+      .map((line) => printable(line, false, " "))
+      .join("\r\n");
+  }
+  const clean = printable(reason, settings.utf8, " ");
+  if ((status & bit("DEFER")) !== 0) return reason === "" ? "451 4.7.1 Error: service unavailable" : `451 ${clean}`;
+  if ((status & bit("BAD")) !== 0) {
+    session.noteError("software");
+    return `451 4.3.0 Error: internal error ${status}`;
+  }
+  if ((status & bit("SIZE")) !== 0) {
+    session.noteError("bounce");
+    return "552 5.3.4 Error: message file too big";
+  }
+  if ((status & bit("HOPS")) !== 0) {
+    session.noteError("bounce");
+    return "554 5.4.0 Error: too many hops";
+  }
+  if ((status & bit("CONT")) !== 0) {
+    session.noteError("policy");
+    return reason === "" ? "550 5.7.1 Error: message content rejected" : `550 ${clean}`;
+  }
+  if ((status & bit("WRITE")) !== 0) {
+    session.noteError("resource");
+    return "451 4.3.0 Error: queue file write error";
+  }
+  session.noteError("software");
+  return `451 4.3.0 Error: internal error ${status}`;
+}

@@ -1,0 +1,155 @@
+/** The way of one message into the queue: a connection to cleanup(8), or in stand-alone mode the postdrop(1) command. */
+import { encode, receive } from "../../lib/ipc/attributes.ts";
+import type { PostdropClient } from "../../lib/ipc/clients/postdrop.ts";
+import { CleanupFlags, CleanupGreeting, CleanupStatus } from "../../lib/ipc/protocols/cleanup.ts";
+import { RecordBuffer } from "../../lib/queue/record_writer.ts";
+import { Rec } from "../../lib/queue/records.ts";
+import type { Channel } from "../../lib/sys/channel.ts";
+
+export interface QueueOutcome {
+  /** Cleanup status bits; BAD when the server went away. */
+  readonly status: number;
+  readonly reason: string;
+}
+
+export interface MessageStream {
+  readonly id: string;
+  /** Request flags go before the records; postdrop has none. */
+  sendFlags(flags: number): void;
+  put(type: number, data?: string | Uint8Array): void;
+  putSlice(type: number, source: Buffer, start: number, end: number): void;
+  putAttribute(name: string, value: string | number): void;
+  /** More is gathered than should wait. */
+  readonly full: boolean;
+  /** False when the other side stopped reading: the message cannot be stored. */
+  readonly writable: boolean;
+  /** Sends what is gathered and waits until it is taken. */
+  flush(): Promise<void>;
+  /** After the END record: the verdict. */
+  finish(): Promise<QueueOutcome>;
+  /** Gives the message up; the other side removes what it has. */
+  abort(): void;
+}
+
+const BAD = 1;
+/** Records gathered before they are handed over. */
+const FLUSH_AT = 64 * 1024;
+
+export class CleanupStream implements MessageStream {
+  private readonly records = new RecordBuffer(8 * 1024);
+  private failed = false;
+
+  private constructor(
+    private readonly channel: Channel,
+    readonly id: string,
+  ) {}
+
+  /** Reads the greeting; undefined when the server does not give one. */
+  static async open(channel: Channel): Promise<CleanupStream | undefined> {
+    const greeting = await receive(channel, CleanupGreeting);
+    if (greeting.kind === "value") return new CleanupStream(channel, greeting.value.queueId);
+    channel.destroy();
+    return undefined;
+  }
+
+  sendFlags(flags: number): void {
+    this.channel.write(encode(CleanupFlags, { flags }));
+  }
+  put(type: number, data: string | Uint8Array = ""): void {
+    this.records.put(type, data);
+  }
+  putSlice(type: number, source: Buffer, start: number, end: number): void {
+    this.records.putSlice(type, source, start, end);
+  }
+  putAttribute(name: string, value: string | number): void {
+    this.records.put(Rec.ATTRIBUTE, `${name}=${value}`);
+  }
+  get full(): boolean {
+    return this.records.length >= FLUSH_AT;
+  }
+  get writable(): boolean {
+    return !this.failed;
+  }
+
+  async flush(): Promise<void> {
+    if (this.failed) {
+      this.records.clear();
+      return;
+    }
+    this.channel.write(this.records.take());
+    try {
+      await this.channel.flush();
+    } catch (error) {
+      if (error instanceof TypeError || error instanceof RangeError) throw error;
+      this.failed = true;
+    }
+  }
+
+  async finish(): Promise<QueueOutcome> {
+    await this.flush();
+    const reply = await receive(this.channel, CleanupStatus);
+    this.channel.destroy();
+    return reply.kind === "value" ? reply.value : { status: BAD, reason: "" };
+  }
+
+  abort(): void {
+    this.channel.destroy();
+  }
+}
+
+export class PostdropStream implements MessageStream {
+  private failed = false;
+  private gathered = 0;
+
+  constructor(private readonly command: PostdropClient) {}
+
+  get id(): string {
+    return this.command.queueId;
+  }
+  sendFlags(): void {
+    // postdrop decides by itself
+  }
+  put(type: number, data: string | Uint8Array = ""): void {
+    this.gathered += data.length;
+    // The client writes when much has gathered; flush() waits for that.
+    void this.command.put(type, data)?.catch(() => {
+      this.failed = true;
+    });
+  }
+  putSlice(type: number, source: Buffer, start: number, end: number): void {
+    this.put(type, source.subarray(start, end));
+  }
+  putAttribute(name: string, value: string | number): void {
+    this.put(Rec.ATTRIBUTE, `${name}=${value}`);
+  }
+  get full(): boolean {
+    return this.gathered >= FLUSH_AT;
+  }
+  get writable(): boolean {
+    return !this.failed;
+  }
+
+  async flush(): Promise<void> {
+    this.gathered = 0;
+    if (this.failed) return;
+    try {
+      await this.command.flush();
+    } catch (error) {
+      if (error instanceof TypeError || error instanceof RangeError) throw error;
+      this.failed = true;
+    }
+  }
+
+  async finish(): Promise<QueueOutcome> {
+    await this.flush();
+    if (this.failed) {
+      await this.command.abandon();
+      return { status: BAD, reason: "" };
+    }
+    return (await this.command.finish()) ?? { status: BAD, reason: "" };
+  }
+
+  abort(): void {
+    void this.command.abandon();
+  }
+}

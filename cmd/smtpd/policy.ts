@@ -1,0 +1,158 @@
+/** Everything smtpd(8) decides by that comes from the configuration: settings, restriction lists, tables and match lists, opened once at start. */
+import { configuration, parameter } from "../../lib/config/configuration.ts";
+import { expandMacros } from "../../lib/config/expand.ts";
+import { splitBraced } from "../../lib/config/lists.ts";
+import { warning } from "../../lib/log/log.ts";
+import { lowerAscii } from "../../lib/sys/bytes.ts";
+import { TableList } from "../../lib/tables/list.ts";
+import { MatchList, parentMode } from "../../lib/tables/match.ts";
+import { openTable } from "../../lib/tables/open.ts";
+import { type Table, TableFlag } from "../../lib/tables/table.ts";
+import { type RewriteClients, parseRewriteClients } from "./rewrite_clients.ts";
+import { readSettings, type Settings } from "./settings.ts";
+import { checkRelayControl } from "./access/start_up.ts";
+
+/** The lists of access control, by their place in the dialogue. */
+export const RESTRICTION_LISTS = [
+  "smtpd_client_restrictions",
+  "smtpd_helo_restrictions",
+  "smtpd_sender_restrictions",
+  "smtpd_relay_restrictions",
+  "smtpd_recipient_restrictions",
+  "smtpd_data_restrictions",
+  "smtpd_end_of_data_restrictions",
+  "smtpd_etrn_restrictions",
+] as const;
+export type RestrictionList = (typeof RESTRICTION_LISTS)[number];
+
+const ACCESS_FLAGS = TableFlag.lock | TableFlag.fold_fix | TableFlag.utf8_request;
+const PLAIN_FLAGS = TableFlag.lock;
+const FILTER_FLAGS = TableFlag.lock | TableFlag.fold_fix;
+
+export interface Policy {
+  readonly settings: Settings;
+  /** The words of each restriction list and class, by parameter name (classes in lower case). */
+  readonly lists: ReadonlyMap<RestrictionList, readonly string[]>;
+  readonly classes: ReadonlyMap<string, readonly string[]>;
+  /** Tables named in restriction lists, by `type:name`. */
+  readonly accessTables: ReadonlyMap<string, Table>;
+  /** smtpd_access_maps is in parent_domain_matches_subdomains. */
+  readonly accessParentMode: boolean;
+  readonly commandFilter: TableList;
+  readonly rejectFilterMaps: TableList;
+  readonly rejectFooterMaps: TableList;
+  readonly discardEhloMaps: TableList;
+  readonly localRecipientMaps: TableList;
+  readonly virtualMailboxMaps: TableList;
+  readonly relayRecipientMaps: TableList;
+  readonly virtualAliasMaps: TableList;
+  readonly canonicalMaps: TableList;
+  readonly recipientCanonicalMaps: TableList;
+  readonly senderCanonicalMaps: TableList;
+  readonly rblReplyMaps: TableList;
+  readonly mynetworks: MatchList;
+  readonly mydestination: MatchList;
+  readonly forbiddenCommands: MatchList;
+  readonly bareLfExclusions: MatchList;
+  readonly eventExceptions: MatchList;
+  readonly verpClients: MatchList;
+  readonly xclientHosts: MatchList;
+  readonly xforwardHosts: MatchList;
+  readonly logPermitActions: MatchList;
+  readonly mxBackupNetworks: MatchList;
+  readonly rewriteClients: RewriteClients;
+  /** Own and proxy addresses, in text form. */
+  readonly ownAddresses: ReadonlySet<string>;
+  /** Expands a template of reply text; values pass smtpd_expansion_filter. */
+  expandReply(template: string, lookup: (name: string) => string | undefined): string;
+}
+
+/** Opens everything; a table that cannot be opened is the table layer's affair. */
+export async function openPolicy(): Promise<Policy> {
+  const settings = readSettings();
+  const lists = new Map<RestrictionList, readonly string[]>();
+  for (const name of RESTRICTION_LISTS) lists.set(name, splitBraced(parameter(name)));
+  const classes = new Map<string, readonly string[]>();
+  for (const name of splitBraced(parameter("smtpd_restriction_classes")))
+    classes.set(lowerAscii(name), splitBraced(configuration().lookup(name) ?? ""));
+  checkRelayControl(lists, classes);
+  const accessTables = new Map<string, Table>();
+  for (const list of [...lists.values(), ...classes.values()]) await openAccessTables(list, accessTables);
+  const maps = (name: Parameters<typeof parameter>[0], flags = ACCESS_FLAGS): Promise<TableList> =>
+    TableList.open(name, String(parameter(name)), flags);
+  const clients = (name: Parameters<typeof parameter>[0], feature?: string): Promise<MatchList> =>
+    MatchList.open(name, String(parameter(name)), "namadr", feature === undefined ? {} : { parentFeature: feature });
+  const strings = (name: Parameters<typeof parameter>[0]): Promise<MatchList> =>
+    MatchList.open(name, String(parameter(name)), "string");
+  const allowed = new Set(unescapeFilter(settings.expansionFilter));
+  return {
+    settings,
+    lists,
+    classes,
+    accessTables,
+    accessParentMode: parentMode("smtpd_access_maps"),
+    commandFilter: await maps("smtpd_command_filter", FILTER_FLAGS),
+    rejectFilterMaps: await maps("smtpd_reject_filter_maps", PLAIN_FLAGS),
+    rejectFooterMaps: await maps("smtpd_reject_footer_maps", PLAIN_FLAGS),
+    discardEhloMaps: await maps("smtpd_discard_ehlo_keyword_address_maps", PLAIN_FLAGS),
+    localRecipientMaps: await maps("local_recipient_maps"),
+    virtualMailboxMaps: await maps("virtual_mailbox_maps"),
+    relayRecipientMaps: await maps("relay_recipient_maps"),
+    virtualAliasMaps: await maps("virtual_alias_maps"),
+    canonicalMaps: await maps("canonical_maps"),
+    recipientCanonicalMaps: await maps("recipient_canonical_maps"),
+    senderCanonicalMaps: await maps("sender_canonical_maps"),
+    rblReplyMaps: await maps("rbl_reply_maps"),
+    mynetworks: await clients("mynetworks", "mynetworks"),
+    mydestination: await strings("mydestination"),
+    forbiddenCommands: await strings("smtpd_forbidden_commands"),
+    bareLfExclusions: await clients("smtpd_forbid_bare_newline_exclusions", "smtpd_forbid_bare_newline_exclusions"),
+    eventExceptions: await clients("smtpd_client_event_limit_exceptions", "smtpd_client_event_limit_exceptions"),
+    verpClients: await clients("smtpd_authorized_verp_clients"),
+    xclientHosts: await clients("smtpd_authorized_xclient_hosts"),
+    xforwardHosts: await clients("smtpd_authorized_xforward_hosts"),
+    logPermitActions: await strings("smtpd_log_access_permit_actions"),
+    mxBackupNetworks: await clients("permit_mx_backup_networks", "permit_mx_backup_networks"),
+    rewriteClients: await parseRewriteClients(parameter("local_header_rewrite_clients")),
+    ownAddresses: new Set(
+      [...configuration().ownAddresses(), ...configuration().proxyAddresses()].map((own) => own.address),
+    ),
+    expandReply(template, lookup) {
+      if (!template.includes("$")) return template;
+      const expansion = expandMacros(template, {
+        lookup: (name) => {
+          const value = lookup(name);
+          if (value === undefined) warning(`unknown macro name "${name}" in expansion request`);
+          return value;
+        },
+        recursive: false,
+        filter: allowed,
+      });
+      if (expansion.ok) return expansion.value;
+      for (const problem of expansion.problems) warning(problem);
+      return template;
+    },
+  };
+}
+
+/** Opens the tables that a restriction list names, once each; policy servers look alike and are none. */
+async function openAccessTables(list: readonly string[], tables: Map<string, Table>): Promise<void> {
+  for (let i = 0; i < list.length; i++) {
+    const word = list[i] as string;
+    if (lowerAscii(word) === "check_policy_service") {
+      i++;
+      continue;
+    }
+    if (!word.includes(":") || word.startsWith("{") || tables.has(word)) continue;
+    tables.set(word, await openTable(word, { flags: ACCESS_FLAGS }));
+  }
+}
+
+/** C escapes of smtpd_expansion_filter. */
+function unescapeFilter(text: string): string {
+  return text.replace(/\\(?:([abfnrtv])|([0-7]{1,3})|(.))/g, (_all, letter?: string, octal?: string, other?: string) => {
+    if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8) & 0xff);
+    if (letter !== undefined) return "\x07\b\f\n\r\t\v".charAt("abfnrtv".indexOf(letter));
+    return other ?? "";
+  });
+}

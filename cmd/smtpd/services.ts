@@ -1,0 +1,58 @@
+/** What a session needs of the rest of the mail system and of the machine; tests bring their own. */
+import type { DnsResult, QueryType } from "../../lib/dns/types.ts";
+import type { Client } from "./client.ts";
+import type { MessageStream } from "./message_stream.ts";
+import type { ArrivalTime } from "./transaction.ts";
+
+/** trivial-rewrite's answer about an address (ipc.md 6.3 has the flags). */
+export interface Resolved {
+  readonly transport: string;
+  readonly nexthop: string;
+  readonly recipient: string;
+  readonly flags: number;
+}
+
+export interface ProbeResult {
+  readonly outcome: "deliverable" | "deferred" | "undeliverable" | "in progress";
+  readonly reason: string;
+}
+
+export interface FreeSpace {
+  readonly blockSize: number;
+  /** Blocks that ordinary users can have. */
+  readonly blocks: number;
+}
+
+/** Counts of one client at anvil(8). */
+export interface RateClient {
+  /** undefined when anvil does not answer. */
+  connect(ident: string): Promise<{ count: number; rate: number } | undefined>;
+  count(event: "message" | "recipient"): Promise<number | undefined>;
+  disconnect(): Promise<void>;
+}
+
+export interface SessionServices {
+  resolve(sender: string, address: string): Promise<Resolved>;
+  lookup(name: string, type: QueryType): Promise<DnsResult>;
+  /** What verify(8) knows of an address; undefined without an answer. */
+  verify(address: string): Promise<ProbeResult | undefined>;
+  /** Opens a queue file; undefined when the queue does not answer. */
+  openMessage(): Promise<MessageStream | undefined>;
+  /** Asks flush(8) to send what waits for a site: its status, undefined without an answer. */
+  flushSite(site: string): Promise<number | undefined>;
+  /** Submits a notice of the system itself. */
+  sendNotice(notice: { readonly sender: string; readonly recipient: string; readonly lines: readonly string[] }): Promise<void>;
+  freeSpace(): FreeSpace;
+  now(): ArrivalTime;
+  sleep(seconds: number): Promise<void>;
+  rates(): RateClient;
+}
+
+export interface Connection {
+  readonly client: Client;
+  /** master.cf name of the service, for anvil and its log lines. */
+  readonly service: string;
+  readonly standAlone: boolean;
+  /** Handed over by postscreen(8), which has tested the client already. */
+  readonly screened: boolean;
+}

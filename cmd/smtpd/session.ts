@@ -1,0 +1,328 @@
+/** One SMTP session: what is known of the client, the state of its dialogue, and what every verb needs. */
+import { internalToExternal } from "../../lib/address/quote.ts";
+import { accessDecision } from "../../lib/log/events/smtpd.ts";
+import { log, warning } from "../../lib/log/log.ts";
+import { localTime } from "../../lib/message/date.ts";
+import { RESOLVE_FLAG } from "../../lib/ipc/protocols/rewrite.ts";
+import { parsePath } from "../../lib/smtp/path.ts";
+import type { Channel } from "../../lib/sys/channel.ts";
+import { isAscii, printable } from "../../lib/sys/bytes.ts";
+import { AccessControl } from "./access/control.ts";
+import { Chat } from "./chat.ts";
+import type { Rates } from "./rates.ts";
+import { type Client, nameAddress, rfcAddress, UNKNOWN } from "./client.ts";
+import type { ChunkTransfer } from "./chunks.ts";
+import { keywordSet } from "./settings.ts";
+import type { Policy } from "./policy.ts";
+import type { Connection, SessionServices } from "./services.ts";
+import type { Transaction } from "./transaction.ts";
+
+/** Bits of notify_classes. */
+export const ERROR_CLASS = { policy: 1, protocol: 2, bounce: 4, software: 8, resource: 16, data: 128 } as const;
+export type ErrorClass = keyof typeof ERROR_CLASS;
+
+/** Ends the session; how is told by `reason`. */
+export class SessionEnd extends Error {
+  constructor(
+    readonly reason: "lost connection" | "timeout" | "data" | "quiet",
+    /** For `data`: what to send. */
+    readonly reply = "",
+  ) {
+    super(reason);
+    this.name = "SessionEnd";
+  }
+}
+
+/** What XFORWARD said about the original client; dropped after one transaction. */
+export interface ForwardedClient {
+  name?: string;
+  address?: string;
+  port?: string;
+  helo?: string;
+  protocol?: string;
+  ident?: string;
+  source?: "local" | "remote";
+}
+
+export interface CommandCount {
+  total: number;
+  success: number;
+}
+
+export class Session {
+  client: Client;
+  /** `name[address]` of the client, for log lines. */
+  nameAddress = "";
+  protocol: "SMTP" | "ESMTP" = "SMTP";
+  /** The command being worked on, for log lines. */
+  where = "CONNECT";
+  heloName: string | undefined;
+  transaction: Transaction | undefined;
+  /** A BDAT sequence in progress. */
+  chunks: ChunkTransfer | undefined;
+  /** SIZE= of the last MAIL command that had one, until the transaction ends. */
+  declaredSize = 0;
+  /** The reply with which everything but QUIT is refused. */
+  denied: string | undefined;
+  forwarded: ForwardedClient | undefined;
+  /** Client identity given by XCLIENT LOGIN. */
+  login: string | undefined;
+
+  /** Counts of this client at anvil(8), where limits apply. */
+  rates: Rates | undefined;
+  /** Nothing more is read from the client. */
+  inputDisabled = false;
+
+  errorCount = 0;
+  junkCount = 0;
+  overshoot = 0;
+  errorClasses = 0;
+  /** Bytes of content received in the DATA or BDAT command at work, for the line about its end. */
+  contentBytes: (() => number) | undefined;
+  sawPipelining = false;
+  sawBareLf = false;
+  /** The client's line ends are watched (smtpd_forbid_bare_newline). */
+  detectBareLf = false;
+  mayXclient = false;
+  mayXforward = false;
+  discarded: ReadonlySet<string> = new Set();
+  logDiscarded = false;
+  readonly counts = new Map<string, CommandCount>();
+  private messageNumber = 0;
+
+  readonly chat: Chat;
+  readonly access: AccessControl;
+
+  constructor(
+    readonly channel: Channel,
+    readonly policy: Policy,
+    readonly services: SessionServices,
+    readonly connection: Connection,
+  ) {
+    this.client = connection.client;
+    this.chat = new Chat(
+      channel,
+      policy,
+      () => this.queueId,
+      (name) => this.macro(name),
+      (seconds) => services.sleep(seconds),
+    );
+    this.access = new AccessControl(this);
+    this.nameClient();
+  }
+
+  get settings(): Policy["settings"] {
+    return this.policy.settings;
+  }
+
+  get standAlone(): boolean {
+    return this.connection.standAlone;
+  }
+
+  /** Queue ID of the open message, for log lines. */
+  get queueId(): string {
+    return this.transaction?.stream?.id ?? "NOQUEUE";
+  }
+
+  /** Makes `nameAddress` anew after the client's identity changed. */
+  nameClient(): void {
+    const { name, address, port } = this.client;
+    this.nameAddress = nameAddress(name, address, port, this.settings.clientPortLogging);
+  }
+
+  /** Looks up what depends on who the client is. */
+  async identify(): Promise<void> {
+    const { policy } = this;
+    const { name, address } = this.client;
+    this.mayXclient = await policy.xclientHosts.matchesOrFatal(name, address);
+    this.mayXforward = await policy.xforwardHosts.matchesOrFatal(name, address);
+    this.detectBareLf =
+      !this.standAlone &&
+      policy.settings.bareLf !== "no" &&
+      !(await policy.bareLfExclusions.matchesOrFatal(name, address));
+  }
+
+  /** Finds the EHLO keywords that this client is not told. */
+  async chooseDiscards(): Promise<void> {
+    const { discardEhloMaps, settings } = this.policy;
+    let words = settings.discardEhlo;
+    if (!discardEhloMaps.empty) {
+      const result = await discardEhloMaps.lookup(this.client.address);
+      if (result.kind === "found") words = keywordSet(result.value);
+      else if (result.kind === "error") throw new SessionEnd("data", `421 4.3.0 ${settings.myhostname} Server local data error`);
+    }
+    this.discarded = words;
+    this.logDiscarded = words.size > 0 && !words.has("SILENT-DISCARD") && !words.has("ENHANCEDSTATUSCODES");
+  }
+
+  reply(text: string): Promise<void> {
+    return this.chat.reply(text, this.errorCount);
+  }
+
+  /** Answers a command with an error; gives false, the verb's result. */
+  async refuse(text: string, errorClass?: ErrorClass): Promise<false> {
+    if (errorClass !== undefined) this.noteError(errorClass);
+    await this.reply(text);
+    return false;
+  }
+
+  noteError(errorClass: ErrorClass): void {
+    this.errorClasses |= ERROR_CLASS[errorClass];
+  }
+
+  /** A message was accepted: earlier errors are forgiven. */
+  forgiveErrors(): void {
+    this.errorCount = 0;
+    this.junkCount = 0;
+    this.errorClasses = 0;
+  }
+
+  /** The one way out of a transaction: all of its state goes, the queue file too when it was not finished. */
+  resetTransaction(): void {
+    this.transaction?.stream?.abort();
+    this.transaction = undefined;
+    this.chunks = undefined;
+    this.declaredSize = 0;
+    this.contentBytes = undefined;
+    this.forwarded = undefined;
+  }
+
+  /** The message is in the queue or refused by it: its connection is gone already. */
+  endTransaction(): void {
+    if (this.transaction !== undefined) this.transaction.stream = undefined;
+    this.resetTransaction();
+  }
+
+  /** Number of the next message of this session. */
+  nextMessageNumber(): number {
+    return this.messageNumber++;
+  }
+
+  /** Drops what was received and reads no more: the session ends as a lost connection. */
+  disableInput(): void {
+    warning(`disabling input from ${this.channel.name}`);
+    this.channel.consume(this.channel.buffered);
+    this.inputDisabled = true;
+  }
+
+  /** The internal form of the address in a command; undefined (logged) when it is malformed. */
+  async parseAddress(
+    verb: string,
+    token: string,
+    options: { allowEmpty: boolean; utf8: boolean; sender: string; strict?: boolean },
+  ): Promise<string | undefined> {
+    const strict = options.strict ?? this.settings.strictEnvelopes;
+    const address = parsePath(token, { strict, allowEmpty: options.allowEmpty });
+    if (address !== undefined && (await this.resolvable(address, options))) return address;
+    warning(`Illegal address syntax from ${this.nameAddress} in ${verb} command: ${printable(token, this.settings.utf8)}`);
+    return undefined;
+  }
+
+  private async resolvable(address: string, options: { utf8: boolean; sender: string }): Promise<boolean> {
+    if (address === "") return true;
+    if (!options.utf8 && !isAscii(address) && !isAscii(address.slice(address.lastIndexOf("@") + 1)) && address.includes("@"))
+      return false;
+    if (this.standAlone) return true;
+    const resolved = await this.services.resolve(options.sender, address);
+    return (resolved.flags & RESOLVE_FLAG.error) === 0;
+  }
+
+  /** The form of an address in log lines (info_log_address_format). */
+  logAddress(address: string): string {
+    return this.settings.logInternal ? address : internalToExternal(address);
+  }
+
+  /** Logs a decision about the client, with what is known of the message. */
+  logDecision(action: string, text: string, recipient?: string, sender?: string): void {
+    const { transaction } = this;
+    const from = sender ?? transaction?.sender;
+    const to = recipient ?? transaction?.firstRecipient;
+    log(
+      accessDecision({
+        queueId: this.queueId,
+        action,
+        where: this.where,
+        client: this.nameAddress,
+        reply: text.replace(/[\r\n]/g, "?"),
+        sender: from === undefined ? undefined : this.logAddress(from),
+        recipient: to === undefined ? undefined : this.logAddress(to),
+        protocol: this.protocol,
+        helo: this.heloName,
+        saslMethod: this.login === undefined ? undefined : "XCLIENT",
+        saslUsername: this.login,
+      }),
+    );
+  }
+
+  /** The queue's connection identity of the original client, as XFORWARD gave it or else our own. */
+  get original(): { name: string; address: string; port: string; helo: string | undefined; protocol: string; origin: string } {
+    const forwarded = this.forwarded;
+    if (forwarded === undefined)
+      return {
+        name: this.client.name,
+        address: rfcAddress(this.client.address),
+        port: this.client.port,
+        helo: this.heloName,
+        protocol: this.protocol,
+        origin: this.nameAddress,
+      };
+    const name = forwarded.name ?? UNKNOWN;
+    const address = forwarded.address ?? UNKNOWN;
+    const port = forwarded.port ?? UNKNOWN;
+    return {
+      name,
+      address: rfcAddress(address),
+      port,
+      helo: forwarded.helo,
+      protocol: forwarded.protocol ?? this.protocol,
+      origin: nameAddress(name, address, port, this.settings.clientPortLogging),
+    };
+  }
+
+  /** Macros of reply templates (smtpd_reject_footer, rbl_reply_maps). */
+  macro(name: string, recipient?: string): string | undefined {
+    const { client } = this;
+    switch (name) {
+      case "client":
+        return this.nameAddress;
+      case "client_address":
+        return client.address;
+      case "client_name":
+        return client.name;
+      case "client_port":
+        return client.port;
+      case "reverse_client_name":
+        return client.reverseName;
+      case "helo_name":
+        return this.heloName ?? "";
+      case "server_name":
+        return this.settings.myhostname;
+      case "localtime": {
+        const time = localTime(Math.floor(Date.now() / 1000));
+        const two = (value: number): string => String(value).padStart(2, "0");
+        return `${MONTHS[time.month]} ${String(time.day).padStart(2)} ${two(time.hour)}:${two(time.minute)}:${two(time.second)}`;
+      }
+      case "sender":
+      case "sender_name":
+      case "sender_domain":
+        return addressPart(name, "sender", this.transaction?.sender);
+      case "recipient":
+      case "recipient_name":
+      case "recipient_domain":
+        return addressPart(name, "recipient", recipient ?? this.transaction?.firstRecipient);
+      default:
+        return undefined;
+    }
+  }
+}
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+function addressPart(macro: string, whole: string, address: string | undefined): string {
+  if (address === undefined) return "";
+  if (macro === whole) return address === "" ? "<>" : address;
+  if (address === "") return macro.endsWith("_name") ? "<>" : "";
+  const at = address.lastIndexOf("@");
+  if (at < 0) return macro.endsWith("_name") ? address : "";
+  return macro.endsWith("_name") ? address.slice(0, at) : address.slice(at + 1);
+}

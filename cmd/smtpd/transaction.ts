@@ -1,0 +1,53 @@
+/** One mail transaction: everything between an accepted MAIL FROM and its end. Dropping the object resets all of it. */
+import type { MessageStream } from "./message_stream.ts";
+
+/** What access tables asked for, access(5). */
+export interface AccessActions {
+  filter: string | undefined;
+  redirect: string | undefined;
+  readonly bcc: string[];
+  readonly prepend: string[];
+  hold: boolean;
+  discard: boolean;
+}
+
+export const noActions = (): AccessActions => ({
+  filter: undefined,
+  redirect: undefined,
+  bcc: [],
+  prepend: [],
+  hold: false,
+  discard: false,
+});
+
+export interface ArrivalTime {
+  readonly seconds: number;
+  readonly microseconds: number;
+}
+
+export interface MailParameters {
+  encoding: "7bit" | "8bit" | undefined;
+  smtputf8: boolean;
+  ret: number | undefined;
+  envid: string | undefined;
+  verp: string | undefined;
+}
+
+export interface Transaction {
+  /** Internal form, empty for the null sender. */
+  readonly sender: string;
+  readonly parameters: Readonly<MailParameters>;
+  readonly arrival: ArrivalTime;
+  /** Distinguishes messages for policy servers. */
+  readonly instance: string;
+  readonly rewriteContext: "local" | "remote";
+  readonly actions: AccessActions;
+  /** Accepted recipients so far, and the first of them. */
+  recipientCount: number;
+  firstRecipient: string | undefined;
+  /** Open from the first accepted recipient on. */
+  stream: MessageStream | undefined;
+  /** Verdict of the sender restrictions that were evaluated at MAIL. */
+  deferIfPermit: string | undefined;
+  senderChecked: boolean;
+}

@@ -1,0 +1,58 @@
+/** The transcript of a session with errors, mailed to the postmaster (notify_classes; smtpd.md 19). */
+import { configuration } from "../../lib/config/configuration.ts";
+import { ERROR_CLASS, type Session } from "./session.ts";
+
+const WIDTH = 78;
+const CONTINUATION = "     ";
+
+/** Reports what is remembered of the dialogue, when it holds an error worth it, and forgets it. */
+export async function sendTranscript(session: Session, reason?: string): Promise<void> {
+  const { chat, settings } = session;
+  const classes = session.errorClasses;
+  const history = chat.history;
+  chat.history = [];
+  session.errorClasses = 0;
+  let wanted = 0;
+  for (const [name, bit] of Object.entries(ERROR_CLASS)) if (settings.notifyClasses.has(name)) wanted |= bit;
+  if (session.standAlone || (classes & wanted) === 0 || history.length === 0) return;
+  const current = configuration();
+  const recipient = current.get((classes & ERROR_CLASS.bounce) !== 0 ? "bounce_notice_recipient" : "error_notice_recipient");
+  const origin = current.get("myorigin");
+  const obsolete = current.get("header_from_format") === "obsolete";
+  const noticed = current.get("error_notice_recipient");
+  const header = (name: string, address: string): string => (obsolete ? `${address} (${name})` : `${name} <${address}>`);
+  const lines = [
+    `From: ${header("Mail Delivery System", `MAILER-DAEMON@${origin}`)}`,
+    `To: ${header("Postmaster", noticed)}`,
+    `Subject: ${current.get("mail_name")} SMTP server: errors from ${session.nameAddress}`,
+    "",
+    "Transcript of session follows.",
+    "",
+    ...history.flatMap(folded),
+    "",
+  ];
+  if (reason !== undefined) lines.push(`Session aborted, reason: ${reason}`);
+  lines.push("", "For other details, see the local mail logfile");
+  await session.services.sendNotice({
+    sender: `${current.get("double_bounce_sender")}@${origin}`,
+    recipient,
+    lines,
+  });
+}
+
+/** A line of the dialogue, behind a blank, folded at blanks to 78 columns. */
+function folded(line: string): string[] {
+  const lines: string[] = [];
+  let rest = line;
+  let indent = " ";
+  while (rest.length > WIDTH) {
+    const blank = rest.lastIndexOf(" ", WIDTH);
+    const next = blank > 5 ? blank : rest.indexOf(" ", WIDTH);
+    if (next < 0) break;
+    lines.push(indent + rest.slice(0, next));
+    rest = rest.slice(next + 1);
+    indent = CONTINUATION;
+  }
+  lines.push(indent + rest);
+  return lines;
+}

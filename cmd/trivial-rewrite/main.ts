@@ -1,0 +1,94 @@
+/**
+ * trivial-rewrite(8): completes and normalizes addresses (rewrite), and finds out how an address is delivered (resolve, verify).
+ * Clients keep their connections. Tables are opened outside the jail; when one changes, the process ends and master starts another.
+ */
+import { multiServer } from "../../lib/daemon/multi.ts";
+import type { Main } from "../../lib/daemon/program.ts";
+import { decode, receive, send } from "../../lib/ipc/attributes.ts";
+import {
+  ResolveReply,
+  ResolveRequest,
+  RewriteCommand,
+  RewriteGreeting,
+  RewriteReply,
+  RewriteRequest,
+} from "../../lib/ipc/protocols/rewrite.ts";
+import { warning } from "../../lib/log/log.ts";
+import type { Channel } from "../../lib/sys/channel.ts";
+import { configuration } from "../../lib/config/configuration.ts";
+import { resolveAddress } from "./resolve.ts";
+import { rewriteAddress } from "./rewrite.ts";
+import { openSettings, type Settings } from "./settings.ts";
+import { TableWatch } from "./table_watch.ts";
+
+export const main: Main = (invocation) => {
+  const watch = new TableWatch();
+  let settings: Settings | undefined;
+  return multiServer({
+    greeting: RewriteGreeting,
+    preJail: async () => {
+      // the interfaces cannot be asked for in every jail
+      configuration().ownAddresses();
+      configuration().proxyAddresses();
+      settings = await openSettings();
+    },
+    postJail: () => watch.start(),
+    serve: async (channel) => {
+      const current = settings;
+      return current !== undefined && (await watch.during(() => serveRequest(channel, current)));
+    },
+  })(invocation);
+};
+
+/** Reads one request and answers it; false when the client cannot be understood. */
+async function serveRequest(channel: Channel, settings: Settings): Promise<boolean> {
+  const command = await peekCommand(channel);
+  switch (command) {
+    case undefined:
+      return false;
+    case "rewrite":
+      return serveRewrite(channel, settings);
+    case "resolve":
+      return serveResolve(channel, settings, settings.route);
+    case "verify":
+      return serveResolve(channel, settings, settings.verifyRoute);
+    default:
+      warning(`bad command ${command.slice(0, 100)}`);
+      return false;
+  }
+}
+
+/** The name of the request at the head of the input, which is not consumed. */
+async function peekCommand(channel: Channel): Promise<string | undefined> {
+  for (;;) {
+    const result = decode(RewriteCommand, channel.peek(), { open: true, stream: channel.name });
+    if (result.kind === "value") return result.value.request;
+    if (result.kind === "bad") {
+      warning(result.text);
+      return undefined;
+    }
+    if (!(await channel.more())) return undefined;
+  }
+}
+
+async function serveRewrite(channel: Channel, settings: Settings): Promise<boolean> {
+  const received = await receive(channel, RewriteRequest);
+  if (received.kind !== "value") return false;
+  const { rule, address } = received.value;
+  if (rule !== "local" && rule !== "remote") {
+    warning(`unknown context: ${rule.slice(0, 100)}`);
+    return false;
+  }
+  if (address === "") warning("rewrite_addr: null address");
+  const result = address === "" ? "" : rewriteAddress(address, settings[rule], settings.rewrite);
+  send(channel, RewriteReply, { flags: 0, address: result });
+  return true;
+}
+
+async function serveResolve(channel: Channel, settings: Settings, route: Settings["route"]): Promise<boolean> {
+  const received = await receive(channel, ResolveRequest);
+  if (received.kind !== "value") return false;
+  const { sender, address } = received.value;
+  send(channel, ResolveReply, { serverFlags: 0, ...(await resolveAddress(sender, address, route, settings.resolve)) });
+  return true;
+}

@@ -1,0 +1,48 @@
+/** Validity of host names and address literals, as the resolver and the SMTP grammar need it. */
+import { domainToASCII } from "node:url";
+import { parseInet } from "../config/inet.ts";
+import { decodeUtf8, isAscii } from "../sys/bytes.ts";
+
+const NAME_LIMIT = 255;
+const LABEL = /^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
+const NUMERIC = /^[0-9.]+$/;
+
+/** Letters, digits, `_` and interior `-`; labels of 1 to 63 bytes; no empty label; not all numeric. */
+export function isValidHostname(name: string): boolean {
+  if (name === "" || name.length > NAME_LIMIT || NUMERIC.test(name)) return false;
+  for (const label of name.split(".")) if (!LABEL.test(label)) return false;
+  return true;
+}
+
+/** As above, a UTF-8 name is valid when its A-label form is. */
+export function isValidUtf8Hostname(name: string): boolean {
+  if (isAscii(name)) return isValidHostname(name);
+  const ascii = toAsciiDomain(name);
+  return ascii !== undefined && isValidHostname(ascii);
+}
+
+/** The A-label form of a UTF-8 domain (byte string), undefined when there is none. */
+export function toAsciiDomain(name: string): string | undefined {
+  if (isAscii(name)) return name;
+  if (name.length > 4 * NAME_LIMIT) return undefined;
+  const unicode = decodeUtf8(name);
+  if (unicode === undefined) return undefined;
+  const ascii = domainToASCII(unicode);
+  return ascii === "" ? undefined : ascii;
+}
+
+export const isIPv4 = (text: string): boolean => parseInet(text)?.length === 4;
+export const isIPv6 = (text: string): boolean => parseInet(text)?.length === 16;
+export const isAddress = (text: string): boolean => parseInet(text) !== undefined;
+
+const LITERAL = /^\[(?:(?:ipv6:([0-9A-Fa-f:.]+))|([0-9.]+))\]$/i;
+
+/** The address of `[1.2.3.4]` or `[IPv6:2001:db8::1]`, undefined when it is no valid literal (RFC 5321 4.1.3). */
+export function addressOfLiteral(literal: string): string | undefined {
+  const match = LITERAL.exec(literal);
+  if (match === null) return undefined;
+  const [, v6, v4] = match;
+  if (v6 !== undefined) return isIPv6(v6) ? v6 : undefined;
+  return v4 !== undefined && isIPv4(v4) ? v4 : undefined;
+}
+export const isValidAddressLiteral = (literal: string): boolean => addressOfLiteral(literal) !== undefined;

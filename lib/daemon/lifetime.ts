@@ -1,0 +1,124 @@
+/** When a daemon takes clients, when it tells master, and when it ends (ipc.md 2.3, 2.8). */
+import { info, verbose } from "../log/log.ts";
+import type { Service, ServiceDefinition } from "./service.ts";
+import { AVAILABILITY } from "./status.ts";
+import { startWatchdog } from "./watchdog.ts";
+import { parameter } from "../config/configuration.ts";
+
+/** Starts and stops the intake of new clients. */
+export interface Intake {
+  start(): void;
+  stop(): void;
+}
+
+/**
+ * Counts clients. A process that can serve several at once is "available" to master while it has room, and "taken" while
+ * it is full; its first client is reported like that of a one-client process, so that master sees a good start.
+ */
+export class Lifetime {
+  readonly #service: Service;
+  readonly #definition: ServiceDefinition;
+  #intake: Intake | undefined;
+  #clients = 0;
+  #served = 0;
+  #taken = false;
+  #ending = false;
+  #idleTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(service: Service, definition: ServiceDefinition) {
+    this.#service = service;
+    this.#definition = definition;
+  }
+
+  /** Begins to serve. */
+  async begin(intake: Intake): Promise<void> {
+    this.#intake = intake;
+    await this.#service.status.watch(() => this.#end("master disconnect -- exiting"));
+    startWatchdog(this.#definition.watchdog?.() ?? parameter("daemon_timeout"));
+    this.#armIdleTimer();
+    intake.start();
+  }
+
+  get ending(): boolean {
+    return this.#ending;
+  }
+  get clients(): number {
+    return this.#clients;
+  }
+
+  /** Before a client is taken: false when the process must not take any more. */
+  admits(): boolean {
+    if (this.#ending) return false;
+    const changed = this.#definition.changedTable?.();
+    if (changed === undefined) return true;
+    info(`table ${changed} has changed -- restarting`);
+    this.#end(undefined);
+    return false;
+  }
+
+  /** A client was taken. */
+  enter(): void {
+    this.#clients++;
+    this.#stopIdleTimer();
+    const full = this.#clients >= this.#service.clientLimit;
+    if (full) this.#intake?.stop();
+    if (!this.#taken && (full || this.#served === 0)) {
+      this.#taken = true;
+      this.#service.status.report(AVAILABILITY.taken);
+    }
+  }
+
+  /** A client is done. */
+  leave(): void {
+    const wasFull = this.#clients >= this.#service.clientLimit;
+    this.#clients--;
+    this.#served++;
+    const { maxUse, clientLimit } = this.#service;
+    // a process that stands for many one-client processes lives as long as they all do
+    if (maxUse > 0 && this.#served >= maxUse * clientLimit) this.#end(undefined);
+    if (this.#taken && this.#clients < clientLimit) {
+      this.#taken = false;
+      if (!this.#service.status.report(AVAILABILITY.available)) this.#end("master disconnect -- exiting");
+    }
+    if (this.#ending) {
+      this.#exitWhenDone();
+      return;
+    }
+    if (wasFull) this.#intake?.start();
+    if (this.#clients === 0) this.#armIdleTimer();
+  }
+
+  /** A request without a connection of its own (trigger, datagram) begins and ends. */
+  #armIdleTimer(): void {
+    const seconds = this.#service.maxIdle;
+    if (seconds <= 0 || this.#ending) return;
+    this.#stopIdleTimer();
+    this.#idleTimer = setTimeout(() => this.#end("idle timeout -- exiting"), Math.min(seconds * 1000, 2 ** 31 - 1));
+  }
+  #stopIdleTimer(): void {
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = undefined;
+  }
+
+  /** Takes no more clients; ends when the last one is served. */
+  retire(): void {
+    this.#end(undefined);
+  }
+
+  #end(reason: string | undefined): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    if (reason !== undefined) verbose(() => reason);
+    this.#stopIdleTimer();
+    this.#intake?.stop();
+    this.#exitWhenDone();
+  }
+
+  #exitWhenDone(): void {
+    if (this.#clients > 0) return;
+    void (async () => {
+      await this.#definition.atExit?.();
+      process.exit(0);
+    })();
+  }
+}

@@ -1,0 +1,178 @@
+/** Start-up of a daemon, the same for all skeletons: options, configuration, descriptors, rights (ipc.md 2.1, 2.2). */
+import { installConfiguration, loadConfiguration, parameter } from "../config/configuration.ts";
+import type { ParameterName } from "../config/parameters.ts";
+import { configuration } from "../config/configuration.ts";
+import { equalFold } from "../sys/bytes.ts";
+import { fatal, setVerbosity } from "../log/log.ts";
+import { setupLogging } from "../log/setup.ts";
+import { dropPrivileges } from "../privsep/identity.ts";
+import { lookupUser, realUid } from "../sys/identity.ts";
+import { errorText } from "../sys/errno.ts";
+import { readDecimal, readOctal } from "../sys/numbers.ts";
+import { forbidDumps, forbidNewPrivileges, ignoreSignal, isTerminal, setResourceLimit } from "../sys/process.ts";
+import { setUmask } from "../sys/files.ts";
+import { parseOptions } from "./options.ts";
+import type { Invocation } from "./program.ts";
+import { StatusChannel } from "./status.ts";
+
+export type Transport = "inet" | "unix" | "pass" | "fifo" | "unix-dgram";
+
+/** What a daemon says of itself. */
+export interface ServiceDefinition {
+  /** Parameters whose values are checked before the first client. */
+  readonly parameters?: ReadonlyArray<ParameterName>;
+  /** master.cf must set this process limit: 1 or 0. */
+  readonly processLimit?: 0 | 1;
+  /** Needs root: refuses -u. */
+  readonly privileged?: boolean;
+  /** Starts commands: no_new_privs would break set-uid ones. */
+  readonly executes?: boolean;
+  /** Clients before the process ends; 0 = no limit; default $max_use. */
+  readonly maxUse?: number;
+  /** Idle seconds before the process ends; 0 = never; default $max_idle. */
+  readonly maxIdle?: number | (() => number);
+  /** Clients served side by side; default $NAME_client_limit or $service_client_limit. */
+  readonly clientLimit?: number;
+  /** Seconds without a turn of the event loop after which the process is killed; default $daemon_timeout. */
+  readonly watchdog?: () => number;
+  /** Accepts arguments after the options (pipe, spawn). */
+  readonly takesArguments?: boolean;
+  /** As root, outside the jail: open tables, keys and what else the jail does not have. */
+  readonly preJail?: (service: Service) => void | Promise<void>;
+  /** With the final rights. */
+  readonly postJail?: (service: Service) => void | Promise<void>;
+  /** Name of a table that changed since it was opened: the process restarts before it takes another client. */
+  readonly changedTable?: () => string | undefined;
+  /** Last thing before a voluntary exit. */
+  readonly atExit?: () => void | Promise<void>;
+}
+
+/** This process as a service. */
+export interface Service {
+  /** Service name of master.cf. */
+  readonly name: string;
+  readonly processName: string;
+  readonly transport: Transport;
+  /** Number of listening descriptors, from 6 on. */
+  readonly listeners: number;
+  /** Process limit 1 (-l). */
+  readonly alone: boolean;
+  /** Stand-alone: one client on standard input and output (-S). */
+  readonly standAlone: boolean;
+  readonly arguments: ReadonlyArray<string>;
+  readonly maxUse: number;
+  /** Idle limit in seconds. */
+  readonly maxIdle: number;
+  readonly clientLimit: number;
+  readonly status: StatusChannel;
+}
+
+const OPTIONS = "cdDi:lm:n:o:r:s:St:uvVz";
+
+/** Runs the start-up sequence; what it finds wrong is fatal. */
+export async function startService(
+  invocation: Invocation,
+  definition: ServiceDefinition,
+  transports: ReadonlyArray<Transport>,
+): Promise<Service> {
+  ignoreSignal(13);
+  ignoreSignal(25);
+  setUmask(0o077);
+  if (invocation.environment.has("MAIL_VERBOSE")) setVerbosity(1);
+  setupLogging({ program: invocation.processName });
+  const parsed = parseOptions(invocation.args, OPTIONS);
+  if (!parsed.ok) {
+    setupLogging({ program: invocation.processName, standardError: invocation.processName });
+    fatal(`invalid option: ${parsed.letter}`);
+  }
+  const given = new Map<string, string>();
+  const overrides: string[] = [];
+  let verbosity = invocation.environment.has("MAIL_VERBOSE") ? 1 : 0;
+  for (const { option, value } of parsed.options) {
+    if (option === "o") overrides.push(value);
+    else if (option === "v") verbosity++;
+    else given.set(option, value);
+  }
+  setVerbosity(verbosity);
+  const name = given.get("n") ?? invocation.processName;
+  const standardError = given.has("V") ? { standardError: invocation.processName } : {};
+  installConfiguration(loadConfiguration({ overrides, processName: invocation.processName, serviceName: name }));
+  setupLogging({ program: invocation.processName, ...standardError }, configuration());
+  const standAlone = given.has("S");
+  if (!standAlone && !given.has("d") && isTerminal(0)) {
+    setupLogging({ program: invocation.processName, standardError: invocation.processName }, configuration());
+    fatal("do not run this command by hand");
+  }
+  configuration().select(definition.parameters ?? []);
+  if (definition.processLimit === 1 && !given.has("l") && !standAlone) fatal(`service ${name} requires a process limit of 1`);
+  if (definition.processLimit === 0 && !given.has("z") && !standAlone) fatal(`service ${name} requires a process limit of 0`);
+  if (definition.privileged === true && given.has("u")) fatal(`service ${name} requires privileged operation`);
+  const transport = standAlone ? (transports[0] ?? "unix") : chooseTransport(given.get("t"), transports);
+  const generation = readGeneration(invocation.environment.get("GENERATION"));
+  if (definition.takesArguments !== true && parsed.operands.length > 0)
+    fatal(`unexpected command-line argument: ${parsed.operands[0]}`);
+
+  const service: Service = {
+    name,
+    processName: invocation.processName,
+    transport,
+    listeners: positive(given.get("s"), 1, "invalid socket_count"),
+    alone: given.has("l"),
+    standAlone,
+    arguments: parsed.operands,
+    clientLimit: definition.clientLimit ?? configuredClientLimit(name),
+    maxUse: positive(given.get("m"), definition.maxUse ?? parameter("max_use"), "invalid max_use"),
+    maxIdle: idleLimit(given.get("i"), definition),
+    status: new StatusChannel(generation),
+  };
+
+  const queueDirectory = parameter("queue_directory");
+  try {
+    process.chdir(queueDirectory);
+  } catch (error) {
+    fatal(`chdir("${queueDirectory}"): ${errorText(error)}`);
+  }
+  await definition.preJail?.(service);
+  setResourceLimit("core", 0, true);
+  const owner = given.has("u") || realUid() !== 0 ? mailOwner() : undefined;
+  dropPrivileges(owner, given.has("c") && realUid() === 0 ? queueDirectory : undefined);
+  forbidDumps();
+  if (definition.executes !== true && definition.privileged !== true) forbidNewPrivileges();
+  await definition.postJail?.(service);
+  return service;
+}
+
+function mailOwner() {
+  const name = parameter("mail_owner");
+  return lookupUser(name) ?? fatal(`file ${parameter("config_directory")}/main.cf: parameter mail_owner: unknown user name value: ${name}`);
+}
+
+function chooseTransport(given: string | undefined, supported: ReadonlyArray<Transport>): Transport {
+  if (given === undefined) fatal("no transport type specified");
+  return supported.find((transport) => equalFold(transport, given)) ?? fatal(`unsupported transport type: ${given}`);
+}
+
+function readGeneration(text: string | undefined): number {
+  if (text === undefined) return 0;
+  return readOctal(text) ?? fatal(`bad generation: ${text}`);
+}
+
+function positive(text: string | undefined, otherwise: number, problem: string): number {
+  if (text === undefined) return otherwise;
+  const value = readDecimal(text, 2147483647);
+  return value !== undefined && value > 0 ? value : fatal(`${problem}: ${text}`);
+}
+
+function idleLimit(text: string | undefined, definition: ServiceDefinition): number {
+  const declared = typeof definition.maxIdle === "function" ? definition.maxIdle() : definition.maxIdle;
+  return positive(text, declared ?? parameter("max_idle"), "invalid max_idle");
+}
+
+/** `smtpd_client_limit = 20` for one service, else service_client_limit. */
+function configuredClientLimit(name: string): number {
+  const key = `${name}_client_limit`;
+  const text = configuration().lookup(key);
+  if (text === undefined) return parameter("service_client_limit");
+  const value = readDecimal(configuration().expand(text), 100_000);
+  return value !== undefined && value > 0 ? value : fatal(`bad numerical configuration: ${key} = ${text}`);
+}

@@ -1,0 +1,72 @@
+/** The skeleton of daemons that serve each connection by itself (ipc.md 2.3): as many side by side as the client limit allows. */
+import { parameter } from "../config/configuration.ts";
+import { ClientAbort, logClientAbort, verbose } from "../log/log.ts";
+import { type Channel, ChannelTimeout } from "../sys/channel.ts";
+import { errorText, SysError } from "../sys/errno.ts";
+import { takeFlowToken } from "./flow_control.ts";
+import { Lifetime } from "./lifetime.ts";
+import { Listener, type PeerAddress } from "./listener.ts";
+import { acceptPassed } from "./pass.ts";
+import type { Main } from "./program.ts";
+import { type Service, type ServiceDefinition, startService } from "./service.ts";
+import { standardChannel } from "./standard.ts";
+
+export interface Client {
+  readonly channel: Channel;
+  /** Addresses of an inet client. */
+  readonly peer?: PeerAddress;
+  /** Attributes that came with a passed descriptor (type pass). */
+  readonly attributes?: ReadonlyMap<string, string>;
+}
+
+export interface SingleDefinition extends ServiceDefinition {
+  /** Slows clients down when the queue manager cannot keep up (cleanup). */
+  readonly flowControl?: boolean;
+  /** Serves one client to its end. The skeleton closes the channel afterwards. */
+  readonly serve: (client: Client, service: Service) => Promise<void>;
+}
+
+/** The main function of a single server. */
+export const singleServer =
+  (definition: SingleDefinition): Main =>
+  async (invocation) => {
+    const service = await startService(invocation, definition, ["inet", "unix", "pass"]);
+    if (service.standAlone) {
+      await serveClient(definition, { channel: standardChannel() }, service);
+      await definition.atExit?.();
+      process.exit(0);
+    }
+    const lifetime = new Lifetime(service, definition);
+    const handle = (client: Client): void => {
+      if (!lifetime.admits()) {
+        client.channel.destroy();
+        return;
+      }
+      lifetime.enter();
+      void serveClient(definition, client, service).finally(() => lifetime.leave());
+    };
+    const timeLimit = parameter("ipc_timeout");
+    const name = `${service.name} socket`;
+    const intake =
+      service.transport === "pass"
+        ? acceptPassed(service, timeLimit, handle)
+        : new Listener(service.listeners, service.transport === "inet", timeLimit, name, (channel, peer) =>
+            handle(peer === undefined ? { channel } : { channel, peer }),
+          );
+    await lifetime.begin(intake);
+  };
+
+async function serveClient(definition: SingleDefinition, client: Client, service: Service): Promise<void> {
+  try {
+    if (definition.flowControl === true) await takeFlowToken();
+    await definition.serve(client, service);
+    await client.channel.close();
+  } catch (error) {
+    if (error instanceof ClientAbort) logClientAbort(error);
+    else if (error instanceof ChannelTimeout || (error instanceof SysError && error.call === "socket"))
+      verbose(() => `${client.channel.name}: ${errorText(error)}`);
+    else throw error;
+  } finally {
+    client.channel.destroy();
+  }
+}

@@ -1,0 +1,181 @@
+/** Delivery to a command: starting it and judging its end (delivery.md 3.4). */
+import { statSync } from "node:fs";
+import { warning } from "../log/log.ts";
+import { asUser } from "../privsep/identity.ts";
+import { type CommandResult, runCommand } from "../privsep/run_command.ts";
+import { pathOf, printable, splitAny } from "../sys/bytes.ts";
+import { errorCode, errorText } from "../sys/errno.ts";
+import { type CopyEnd, type CopyOptions, type CopySource, copyMessage } from "./copy.ts";
+import { type Dsn, dsn, takeDsn } from "./status.ts";
+
+const OUTPUT_LIMIT = 4096;
+/** The default search path of commands. */
+export const COMMAND_PATH = "/usr/bin:/bin";
+
+export interface CommandDelivery {
+  /** Program and arguments, or a command line of an alias, .forward file or parameter. */
+  readonly command: ReadonlyArray<string> | string;
+  /** local_command_shell; empty: none. Only for command lines. */
+  readonly shell?: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly environment: ReadonlyMap<string, string>;
+  readonly directory?: string;
+  readonly chroot?: string;
+  readonly source: CopySource;
+  readonly copy: CopyOptions;
+  /** Seconds. */
+  readonly timeLimit: number;
+  /** For what the child would log: the program's name. */
+  readonly program: string;
+}
+
+export type CommandOutcome =
+  | { readonly kind: "ok"; /** Masked output of the command. */ readonly output: string }
+  | { readonly kind: "failed"; readonly dsn: Dsn }
+  | { readonly kind: "corrupt"; readonly recordType: number };
+
+/** Runs the command with the message as its input. */
+export async function deliverToCommand(delivery: CommandDelivery): Promise<CommandOutcome> {
+  const { command } = delivery;
+  const name = typeof command === "string" ? command : (command[0] ?? "");
+  const argv = typeof command === "string" ? commandLine(command, delivery) : resolvedArgv(command, delivery);
+  if (!Array.isArray(argv)) return judge(name, argv, undefined);
+  let end: CopyEnd | undefined;
+  function* input(): Generator<Uint8Array> {
+    const chunks = copyMessage(delivery.source, delivery.copy);
+    for (;;) {
+      const next = chunks.next();
+      if (next.done === true) {
+        end = next.value;
+        return;
+      }
+      // the writer may hold on to a chunk for longer than until the next one
+      yield Uint8Array.from(next.value);
+    }
+  }
+  const result = await runCommand({
+    command: argv,
+    uid: delivery.uid,
+    gid: delivery.gid,
+    environment: delivery.environment,
+    input: input(),
+    timeLimit: delivery.timeLimit,
+    outputLimit: OUTPUT_LIMIT,
+    ...(delivery.directory === undefined ? {} : { directory: delivery.directory }),
+    ...(delivery.chroot === undefined ? {} : { chroot: delivery.chroot }),
+  });
+  if (result.kind === "timeout") warning("pipe_command_read: read time limit exceeded");
+  return judge(name, result, end);
+}
+
+/** No shell for a command line without shell syntax. */
+const SIMPLE = /^[A-Za-z0-9!@%_=+:,./\- \t]+$/;
+
+/** The argument vector for a command line; a result when it cannot even be started. */
+function commandLine(text: string, delivery: CommandDelivery): string[] | CommandResult {
+  if (delivery.shell !== undefined && delivery.shell !== "") return [...splitAny(delivery.shell, " \t"), text];
+  const words = splitAny(text, " \t");
+  const [program] = words;
+  if (program === undefined || !SIMPLE.test(text)) return ["/bin/sh", "-c", text];
+  const found = findProgram(program, delivery);
+  if (found.ok) return [found.path, ...words.slice(1)];
+  // a name that is no file may still be one of the shell's own
+  if (found.code === "ENOENT" && !program.includes("/")) return ["/bin/sh", "-c", text];
+  return notStarted(program, found.reason, delivery);
+}
+
+function resolvedArgv(argv: ReadonlyArray<string>, delivery: CommandDelivery): string[] | CommandResult {
+  const [program = ""] = argv;
+  if (delivery.chroot !== undefined) return [...argv];
+  const found = findProgram(program, delivery);
+  return found.ok ? [found.path, ...argv.slice(1)] : notStarted(program, found.reason, delivery);
+}
+
+/** What the child would have said before it gave up. */
+function notStarted(program: string, reason: string, delivery: CommandDelivery): CommandResult {
+  const text = `fatal: execvp ${program}: ${reason}`;
+  warning(text.replace(/^fatal: /, ""));
+  return { kind: "exit", status: 75, output: `${delivery.program}: ${text}\n`, inputFailed: true };
+}
+
+type Found = { readonly ok: true; readonly path: string } | { readonly ok: false; readonly code: string; readonly reason: string };
+
+/** Where execvp() would find a program, with the rights of the user. */
+function findProgram(program: string, user: Pick<CommandDelivery, "uid" | "gid">): Found {
+  const paths = program.includes("/") ? [program] : COMMAND_PATH.split(":").map((directory) => `${directory}/${program}`);
+  return asUser({ uid: user.uid, gid: user.gid }, () => {
+    let failure: Found = { ok: false, code: "ENOENT", reason: "No such file or directory" };
+    for (const path of paths) {
+      try {
+        const stat = statSync(pathOf(path));
+        if (stat.isFile() && (stat.mode & 0o111) !== 0) return { ok: true, path };
+        failure = { ok: false, code: "EACCES", reason: "Permission denied" };
+      } catch (error) {
+        const code = errorCode(error);
+        if (code === undefined) throw error;
+        if (code !== "ENOENT") failure = { ok: false, code, reason: errorText(error) };
+      }
+    }
+    return failure;
+  });
+}
+
+/** Exit statuses of sysexits.h. */
+const EXITS: ReadonlyMap<number, readonly [status: string, text: string]> = new Map([
+  [64, ["5.3.0", "command line usage error"]],
+  [65, ["5.6.0", "data format error"]],
+  [66, ["5.3.0", "cannot open input"]],
+  [67, ["5.1.1", "user unknown"]],
+  [68, ["5.1.2", "host name unknown"]],
+  [69, ["5.3.0", "service unavailable"]],
+  [70, ["5.3.0", "internal software error"]],
+  [71, ["4.3.0", "system resource problem"]],
+  [72, ["5.3.0", "critical OS file missing"]],
+  [73, ["5.2.0", "can't create user output file"]],
+  [74, ["5.3.0", "input/output error"]],
+  [75, ["4.3.0", "temporary failure"]],
+  [76, ["5.5.0", "remote error in protocol"]],
+  [77, ["5.7.0", "permission denied"]],
+  [78, ["5.3.5", "local configuration error"]],
+]);
+
+const SIGNALS: ReadonlyArray<string> =
+  "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(" ");
+/** Number of a signal by its name, `SIGKILL`. */
+const signalNumber = (name: string): number => SIGNALS.indexOf(name.replace(/^SIG/, "")) + 1;
+
+/** Output as it stands in reasons: tabs and newlines are blanks, other unprintable bytes `_`. */
+const maskOutput = (output: string): string => printable(output.replace(/[\t\n]/g, " "), false, "_");
+
+function judge(name: string, result: CommandResult, end: CopyEnd | undefined): CommandOutcome {
+  const output = maskOutput(result.output);
+  const suffix = output === "" ? "" : `. Command output: ${output}`;
+  const failed = (status: string, reason: string, text: string): CommandOutcome => ({
+    kind: "failed",
+    dsn: dsn(status, reason, { diagnosticType: "x-unix", diagnosticText: output === "" ? text : output }),
+  });
+  switch (result.kind) {
+    case "failed": {
+      warning(`fork: ${result.reason}`);
+      return { kind: "failed", dsn: dsn("4.3.0", `Delivery failed: ${result.reason}`) };
+    }
+    case "timeout":
+      return failed("5.3.0", `Command time limit exceeded: "${name}"${suffix}`, "Command time limit exceeded");
+    case "signal":
+      return failed("4.3.0", `Command died with signal ${signalNumber(result.signal)}: "${name}"${suffix}`, `Command died with signal ${signalNumber(result.signal)}`);
+    case "exit":
+      break;
+  }
+  if (result.status !== 0) {
+    const own = takeDsn(output);
+    if (own !== undefined) return failed(own.status, own.text, own.text);
+    const known = EXITS.get(result.status);
+    if (known !== undefined) return failed(known[0], `${known[1]}${suffix}`, known[1]);
+    return failed("5.3.0", `Command died with status ${result.status}: "${name}"${suffix}`, `Command died with status ${result.status}`);
+  }
+  if (end?.kind === "corrupt") return end;
+  if (end?.kind === "unreadable")
+    return { kind: "failed", dsn: { ...end.dsn, reason: `Command failed: ${end.dsn.reason}: "${name}"` } };
+  return { kind: "ok", output };
+}

@@ -1,0 +1,45 @@
+/** `smtp_dns_reply_filter`: a table that sees each record as text and may have it ignored. */
+import { warning } from "../log/log.ts";
+import { upperAscii } from "../sys/bytes.ts";
+import type { ReplyFilter } from "./resolver.ts";
+import type { DnsRecord } from "./types.ts";
+
+/** A record in the form that the filter's keys have: `name ttl IN type data`. */
+export function recordText(record: DnsRecord): string {
+  const head = `${record.name}. ${record.ttl} IN ${record.type}`;
+  switch (record.type) {
+    case "A":
+    case "AAAA":
+      return `${head} ${record.address}`;
+    case "MX":
+      return `${head} ${record.preference} ${record.host}.`;
+    case "SRV":
+      return `${head} ${record.priority} ${record.weight} ${record.port} ${record.host}.`;
+    case "CNAME":
+    case "NS":
+    case "PTR":
+      return `${head} ${record.host}.`;
+    case "TXT":
+      return `${head} ${record.text}`;
+    case "TLSA":
+      return `${head} ${record.usage} ${record.selector} ${record.matching} ${Buffer.from(record.data).toString("hex").toUpperCase()}`;
+  }
+}
+
+interface FilterTables {
+  lookup(
+    key: string,
+  ): Promise<{ readonly kind: "found"; readonly value: string } | { readonly kind: "absent" } | { readonly kind: "error" }>;
+}
+
+/** A reply filter over the tables of a parameter. */
+export function replyFilter(title: string, tables: FilterTables): ReplyFilter {
+  return async (record) => {
+    const result = await tables.lookup(recordText(record));
+    if (result.kind === "absent") return "keep";
+    if (result.kind === "error") return "error";
+    if (upperAscii(result.value) === "IGNORE") return "drop";
+    warning(`${title}: unknown DNS filter action: "${result.value}"`);
+    return "error";
+  };
+}

@@ -1,0 +1,199 @@
+/** Lookups by name and type: search rules, CNAME chains, bounds, reply filters (postconf(5): smtp_dns_resolver_options, smtp_dns_reply_filter). */
+import { isValidHostname } from "../address/hostname.ts";
+import { warning } from "../log/log.ts";
+import { printable } from "../sys/bytes.ts";
+import { type Exchange, exchange, isNameError } from "./exchange.ts";
+import { type DnsMessage, sameName, stripDot } from "./message.ts";
+import { parseResolvConf, type ResolverConfiguration, WatchedFile } from "./resolv_conf.ts";
+import { type DnsFailure, type DnsRecord, type DnsResult, dnsFailure, type QueryType } from "./types.ts";
+
+/** Records of one answer that are used (dns_rr_list_limit). */
+export const RECORD_LIMIT = 100;
+const CNAME_LIMIT = 10;
+
+/** Decides about each record of a reply; `drop` removes it, `error` fails the lookup. */
+export type ReplyFilter = (record: DnsRecord) => Promise<"keep" | "drop" | "error">;
+
+export interface LookupOptions {
+  /** Append the local domain to a name without dots (res_defnames). */
+  readonly defaultNames?: boolean;
+  /** Try the search list (res_dnsrch). */
+  readonly searchList?: boolean;
+  readonly dnssec?: boolean;
+  readonly replyFilter?: ReplyFilter | undefined;
+}
+
+export interface ResolverSettings {
+  readonly resolvConf?: string;
+  /** Replaces what resolv.conf says (tests). */
+  readonly configuration?: Partial<ResolverConfiguration>;
+}
+
+interface Chain {
+  readonly records: ReadonlyArray<DnsRecord>;
+  readonly final: string;
+  readonly loop: boolean;
+}
+
+/** Follows the CNAMEs of one answer; records of other names are not used (RFC 2181 5.4.1). */
+function followChain(message: DnsMessage, name: string, type: QueryType): Chain {
+  let final = name;
+  for (let step = 0; ; step++) {
+    const records = message.answers.filter((record) => record.type === type && sameName(record.name, final));
+    if (records.length > 0) return { records, final, loop: false };
+    const alias = message.answers.find((record) => record.type === "CNAME" && sameName(record.name, final));
+    if (alias?.type !== "CNAME" || type === "CNAME") return { records: [], final, loop: false };
+    if (step >= CNAME_LIMIT) return { records: [], final, loop: true };
+    final = alias.host;
+  }
+}
+
+/** Host names in the data of a record that mail software acts upon. */
+function hostOfRecord(record: DnsRecord): string | undefined {
+  switch (record.type) {
+    case "MX":
+    case "SRV":
+      return record.host === "" ? undefined : record.host;
+    case "NS":
+    case "PTR":
+      return record.host;
+    default:
+      return undefined;
+  }
+}
+
+/** A host name, perhaps a wildcard (`*.example.com`). */
+const isUsableHost = (host: string): boolean => isValidHostname(host.startsWith("*.") ? host.slice(2) : host);
+
+export class Resolver {
+  private readonly file: WatchedFile<ResolverConfiguration>;
+  constructor(private readonly settings: ResolverSettings = {}) {
+    this.file = new WatchedFile(settings.resolvConf ?? "/etc/resolv.conf", parseResolvConf);
+  }
+
+  private configuration(): ResolverConfiguration {
+    return { ...this.file.get(), ...this.settings.configuration };
+  }
+
+  /** Looks up records of one type. */
+  async lookup(name: string, type: QueryType, options: LookupOptions = {}): Promise<DnsResult> {
+    const bare = stripDot(name);
+    if (!isQueryName(bare, type)) return dnsFailure("invalid-name", name, type);
+    const configuration = this.configuration();
+    let failure: DnsFailure | undefined;
+    for (const candidate of candidates(bare, name.endsWith("."), configuration, options)) {
+      const result = await this.lookupExact(candidate, name, type, options, configuration);
+      if (result.status === "found") return result;
+      // "No data" for one candidate says more than "no such name" for the last one.
+      if (failure === undefined || failure.status === "not-found" || result.status === "retry") failure = result;
+      if (result.status !== "not-found" && result.status !== "no-data") break;
+    }
+    return failure ?? dnsFailure("not-found", name, type);
+  }
+
+  private async lookupExact(
+    candidate: string,
+    asked: string,
+    type: QueryType,
+    options: LookupOptions,
+    configuration: ResolverConfiguration,
+  ): Promise<DnsResult> {
+    let current = candidate;
+    let secure = options.dnssec === true;
+    for (let hop = 0; hop <= CNAME_LIMIT; hop++) {
+      const reply: Exchange = await exchange(current, type, options.dnssec === true, configuration);
+      if (reply.kind !== "answer") return dnsFailure(reply.kind, asked, type);
+      const { message } = reply;
+      secure &&= message.authentic;
+      const chain = followChain(message, current, type);
+      if (chain.loop) return dnsFailure("cname-loop", asked, type);
+      if (chain.records.length > 0) return this.select(chain.records, chain.final, asked, type, secure, options);
+      if (!message.wellFormed) return dnsFailure("malformed", asked, type);
+      if (isNameError(message)) return dnsFailure("not-found", asked, type, message.negativeTtl);
+      if (sameName(chain.final, current)) return dnsFailure("no-data", asked, type, message.negativeTtl);
+      if (!isQueryName(chain.final, type)) return dnsFailure("malformed", asked, type);
+      current = chain.final;
+    }
+    return dnsFailure("cname-loop", asked, type);
+  }
+
+  /** Bounds, checks and filters the records of a good answer. */
+  private async select(
+    all: ReadonlyArray<DnsRecord>,
+    canonicalName: string,
+    asked: string,
+    type: QueryType,
+    secure: boolean,
+    options: LookupOptions,
+  ): Promise<DnsResult> {
+    if (all.length > RECORD_LIMIT)
+      warning(`too many records in reply for name=${asked} type=${type}; using the first ${RECORD_LIMIT} of ${all.length}`);
+    const records: DnsRecord[] = [];
+    for (const record of all.slice(0, RECORD_LIMIT)) {
+      const host = hostOfRecord(record);
+      if (host === undefined || isUsableHost(host)) records.push(record);
+      else warning(`valid_hostname: ${hostProblem(host)}: ${printable(host.slice(0, 100))}`);
+    }
+    const [only] = records;
+    if (only === undefined) return dnsFailure("malformed", asked, type);
+    // RFC 7505 3: a null MX stands alone and has preference 0.
+    if (only.type === "MX" && only.host === "" && only.preference === 0 && records.length === 1)
+      return dnsFailure("null-mx", asked, type);
+    if (only.type === "SRV" && only.host === "" && records.length === 1) return dnsFailure("null-srv", asked, type);
+    const named = records.filter((record) => !((record.type === "MX" || record.type === "SRV") && record.host === ""));
+    if (named.length === 0) return dnsFailure("malformed", asked, type);
+    if (options.replyFilter === undefined) return { status: "found", records: named, canonicalName, secure };
+    const kept: DnsRecord[] = [];
+    for (const record of named) {
+      const decision = await options.replyFilter(record);
+      if (decision === "error") return dnsFailure("filter-error", asked, type);
+      if (decision === "keep") kept.push(record);
+    }
+    if (kept.length === 0) return dnsFailure("filtered", asked, type);
+    return { status: "found", records: kept, canonicalName, secure };
+  }
+}
+
+const LABEL = /^[!-~]{1,63}$/;
+/** Names that fit into a query; SRV and TLSA names have labels that no host name has. */
+function isQueryName(name: string, type: QueryType): boolean {
+  if (type === "A" || type === "AAAA" || type === "MX") return isValidHostname(name);
+  return name.length > 0 && name.length <= 253 && !name.includes("\\") && name.split(".").every((label) => LABEL.test(label));
+}
+
+/** What isValidHostname() has against a name, in Postfix's words. */
+export function hostProblem(host: string): string {
+  if (host === "" || host === ".") return "empty hostname";
+  if (/^[0-9.]+$/.test(host)) return "numeric hostname";
+  const bad = /[^A-Za-z0-9_.-]/.exec(host);
+  if (bad !== null) return `invalid character ${bad[0].charCodeAt(0)}(decimal)`;
+  if (host.startsWith(".") || host.endsWith(".") || host.includes("..")) return "misplaced delimiter";
+  if (host.length > 255) return `bad length ${host.length}`;
+  return "misplaced hyphen";
+}
+
+/** The names to try, in order. */
+function candidates(name: string, absolute: boolean, configuration: ResolverConfiguration, options: LookupOptions): string[] {
+  const dots = name.split(".").length - 1;
+  if (absolute) return [name];
+  if (options.searchList === true && configuration.search.length > 0) {
+    const searched = configuration.search.map((domain) => `${name}.${domain}`);
+    return dots >= configuration.ndots ? [name, ...searched] : [...searched, name];
+  }
+  const [domain] = configuration.search;
+  if (options.defaultNames === true && dots === 0 && domain !== undefined) return [`${name}.${domain}`];
+  return [name];
+}
+
+let shared: Resolver | undefined;
+/** The resolver of this process. */
+export function resolver(): Resolver {
+  shared ??= new Resolver();
+  return shared;
+}
+/** Replaces the resolver of this process (tests); returns the previous one. */
+export function setResolver(replacement: Resolver | undefined): Resolver | undefined {
+  const previous = shared;
+  shared = replacement;
+  return previous;
+}

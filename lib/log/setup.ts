@@ -1,0 +1,215 @@
+/** Where log lines go: standard error, syslog's socket, or postlogd (logging.md 4 and 5). */
+import { closeSync, constants, writeSync } from "node:fs";
+import type { Configuration } from "../config/configuration.ts";
+import { encodeUtf8, splitAny, toBytes } from "../sys/bytes.ts";
+import { errorCode } from "../sys/errno.ts";
+import { safeOpen } from "../sys/files.ts";
+import { connectLocal, sendBytes } from "../sys/sockets.ts";
+import type { Level, LogEvent } from "./event.ts";
+import { fatal, type LogSink, setLogSinks, setLogUtf8 } from "./log.ts";
+
+const SYSLOG_SOCKET = "/dev/log";
+/** Syslog and postlogd get at most this many bytes of text. */
+const TEXT_LIMIT = 2000;
+const MAIL_FACILITY = 2;
+const FACILITIES: Readonly<Record<string, number>> = {
+  kern: 0, user: 1, mail: 2, daemon: 3, auth: 4, syslog: 5, lpr: 6, news: 7, uucp: 8, cron: 9, authpriv: 10,
+  local0: 16, local1: 17, local2: 18, local3: 19, local4: 20, local5: 21, local6: 22, local7: 23,
+};
+const PRIORITY: Readonly<Record<Level, number>> = { info: 6, warning: 4, error: 3, fatal: 2, panic: 2 };
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+export interface LogSetup {
+  /** Last component of the program's name: `smtpd`. */
+  readonly program: string;
+  /** The tag is the bare syslog_name, without `/program` (the postfix and postmulti commands). */
+  readonly bareTag?: boolean;
+  /** The tag as a whole, in place of `syslog_name/program`. */
+  readonly tag?: string;
+  /** Name before each line on standard error; none when undefined (daemons). */
+  readonly standardError?: string;
+  /** May write maillog_file itself when postlogd cannot be reached (postfix, postlog, postmulti, postsuper, master). */
+  readonly fallback?: boolean;
+  /** This process is postlogd: it writes the file and sends no datagrams. */
+  readonly ownFile?: boolean;
+}
+
+const severity = (event: LogEvent): string => (event.level === "info" ? "" : `${event.level}: `);
+
+/** Sets the outputs before (`configuration` undefined) or after main.cf was read. */
+export function setupLogging(setup: LogSetup, configuration?: Configuration): void {
+  const sinks: LogSink[] = [];
+  if (setup.standardError !== undefined) sinks.push(standardErrorSink(setup.standardError));
+  const name = configuration?.get("syslog_name") ?? encodeUtf8(process.env.MAIL_LOGTAG ?? "postfix");
+  const tag = setup.tag ?? (setup.bareTag === true ? name : `${name}/${setup.program}`);
+  setLogUtf8(configuration?.get("smtputf8_enable") ?? false);
+  const output = setup.ownFile === true ? undefined : (internalSink(setup, tag, configuration) ?? syslogSink(tag, configuration));
+  if (output !== undefined) sinks.push(output);
+  closePrevious();
+  setLogSinks(sinks);
+}
+
+let openDescriptor = -1;
+let descriptorInUse = -1;
+function closePrevious(): void {
+  if (openDescriptor >= 0 && openDescriptor !== descriptorInUse) closeSync(openDescriptor);
+  openDescriptor = descriptorInUse;
+}
+
+const standardErrorSink =
+  (name: string): LogSink =>
+  (event) => {
+    try {
+      writeSync(2, toBytes(`${name}: ${severity(event)}${event.text}\n`));
+    } catch (error) {
+      // nobody reads: the other outputs still get the line
+      if (errorCode(error) === undefined) throw error;
+    }
+  };
+
+// --- syslog ------------------------------------------------------------------------------------------
+
+function syslogSink(tag: string, configuration: Configuration | undefined): LogSink | undefined {
+  if (configuration !== undefined) {
+    delete process.env.POSTLOG_SERVICE;
+    delete process.env.POSTLOG_HOSTNAME;
+  }
+  const facilityName = configuration?.get("syslog_facility");
+  const facility = facilityName === undefined ? MAIL_FACILITY : FACILITIES[facilityName];
+  if (facility === undefined)
+    fatal(`file ${configuration?.get("config_directory")}/main.cf: parameter syslog_facility: unrecognized value: ${facilityName}`);
+  const render = renderer(configuration);
+  const head = tag.includes("[") ? `${tag}: ` : `${tag}[${process.pid}]: `;
+  let socket = connectSyslog();
+  descriptorInUse = socket?.fd ?? -1;
+  return (event) => {
+    const line = `<${facility * 8 + PRIORITY[event.level]}>${stamp(" ")} ${head}${render(event)}`;
+    if (socket !== undefined && deliver(socket, line)) return;
+    // syslogd was restarted: once more on a fresh connection (in a jail that needs dev/log there)
+    if (socket !== undefined) closeSync(socket.fd);
+    socket = connectSyslog();
+    openDescriptor = socket?.fd ?? -1;
+    if (socket !== undefined) deliver(socket, line);
+  };
+}
+
+interface SyslogSocket {
+  readonly fd: number;
+  readonly stream: boolean;
+}
+
+function connectSyslog(): SyslogSocket | undefined {
+  for (const kind of ["datagram", "stream"] as const) {
+    try {
+      return { fd: connectLocal(SYSLOG_SOCKET, kind), stream: kind === "stream" };
+    } catch (error) {
+      if (errorCode(error) !== "EPROTOTYPE") return undefined;
+    }
+  }
+  return undefined;
+}
+
+function deliver(socket: SyslogSocket, line: string): boolean {
+  try {
+    sendBytes(socket.fd, toBytes(socket.stream ? `${line}\0` : line));
+    return true;
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return false;
+  }
+}
+
+// --- postlogd ----------------------------------------------------------------------------------------
+
+function internalSink(setup: LogSetup, tag: string, configuration: Configuration | undefined): LogSink | undefined {
+  const path = socketPath(configuration);
+  if (path === undefined) return undefined;
+  const host = hostName(configuration);
+  if (configuration !== undefined) {
+    process.env.POSTLOG_SERVICE = path;
+    process.env.POSTLOG_HOSTNAME = configuration.get("myhostname");
+  }
+  const render = renderer(configuration);
+  const head = `${host} ${tag}[${process.pid}]: `;
+  const compose = (event: LogEvent): string => `${stamp("0")} ${head}${render(event)}`;
+  try {
+    const fd = connectLocal(path, "datagram");
+    descriptorInUse = fd;
+    return (event) => {
+      try {
+        sendBytes(fd, toBytes(compose(event)));
+      } catch (error) {
+        // as Postfix: a record that postlogd does not take is lost
+        if (errorCode(error) === undefined) throw error;
+      }
+    };
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    descriptorInUse = -1;
+    const file = configuration?.get("maillog_file") ?? "";
+    if (setup.fallback !== true || file === "" || configuration === undefined) return () => undefined;
+    const fd = openLogFile(configuration);
+    descriptorInUse = fd;
+    return (event) => {
+      writeSync(fd, toBytes(`${compose(event)}\n`));
+    };
+  }
+}
+
+function socketPath(configuration: Configuration | undefined): string | undefined {
+  if (configuration === undefined) {
+    const inherited = process.env.POSTLOG_SERVICE;
+    return inherited === undefined || inherited === "" ? undefined : encodeUtf8(inherited);
+  }
+  const file = configuration.get("maillog_file");
+  if (file === "") return undefined;
+  const prefixes = splitAny(configuration.get("maillog_file_prefixes"), ", \t\r\n");
+  if (!prefixes.some((prefix) => file.startsWith(prefix)))
+    fatal(`maillog_file value '${file}' does not match any prefix in maillog_file_prefixes`);
+  return `${configuration.get("queue_directory")}/public/${configuration.get("postlog_service_name")}`;
+}
+
+function hostName(configuration: Configuration | undefined): string {
+  const full = configuration?.get("myhostname") ?? encodeUtf8(process.env.POSTLOG_HOSTNAME ?? "amnesiac");
+  return full.split(".", 1)[0] ?? full;
+}
+
+/** Opens maillog_file for appending by the safe-open rules; a failure is fatal. */
+export function openLogFile(configuration: Configuration): number {
+  const path = configuration.get("maillog_file");
+  const mode = Number.parseInt(configuration.get("maillog_file_permissions"), 8);
+  const flags = constants.O_CREAT | constants.O_WRONLY | constants.O_APPEND;
+  const opened = safeOpen(path, flags, mode);
+  if (!opened.ok) fatal(`open logfile '${path}': ${opened.reason}`);
+  return opened.fd;
+}
+
+// --- rendering ---------------------------------------------------------------------------------------
+
+/** Text after the header: Postfix's line, or with `maillog_format = json` one JSON object made by pino. */
+function renderer(configuration: Configuration | undefined): (event: LogEvent) => string {
+  if (configuration?.get("maillog_format") !== "json") return renderText;
+  let write: ((event: LogEvent) => string) | undefined;
+  return (event) => {
+    write ??= (require("./json.ts") as typeof import("./json.ts")).jsonRenderer(configuration);
+    return write(event);
+  };
+}
+
+const renderText = (event: LogEvent): string =>
+  severity(event) + (event.text.length > TEXT_LIMIT ? event.text.slice(0, TEXT_LIMIT) : event.text);
+
+let stampSecond = 0;
+let stampText = "";
+let stampPad = "";
+/** `Nov  2 08:14:04` in local time; the text of a second is made once. */
+function stamp(pad: " " | "0"): string {
+  const second = Math.floor(Date.now() / 1000);
+  if (second === stampSecond && pad === stampPad) return stampText;
+  const now = new Date(second * 1000);
+  const two = (value: number): string => String(value).padStart(2, "0");
+  stampText = `${MONTHS[now.getMonth()]} ${String(now.getDate()).padStart(2, pad)} ${two(now.getHours())}:${two(now.getMinutes())}:${two(now.getSeconds())}`;
+  stampSecond = second;
+  stampPad = pad;
+  return stampText;
+}

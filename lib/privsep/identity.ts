@@ -1,0 +1,95 @@
+/** Whose rights this process has: dropping them for good, and acting as a mail user for a moment. */
+import { panic } from "../log/log.ts";
+import {
+  chroot,
+  effectiveGid,
+  effectiveUid,
+  groupsOf,
+  realGid,
+  realUid,
+  setEffectiveGid,
+  setEffectiveUid,
+  setGid,
+  setGroups,
+  setUid,
+  type User,
+} from "../sys/identity.ts";
+
+export interface Identity {
+  readonly uid: number;
+  readonly gid: number;
+  /** Supplementary groups; default the group alone. */
+  readonly groups?: ReadonlyArray<number>;
+}
+
+/** A process without root keeps the identity that it has: there is nothing to drop (private instances). */
+const isRoot = (): boolean => realUid() === 0;
+
+/** Gives up root for good: groups, group, jail, user, each checked afterwards. Undefined `user` keeps root, undefined `jail` the root directory. */
+export function dropPrivileges(user: User | undefined, jail: string | undefined): void {
+  if (!isRoot()) {
+    if (user !== undefined && user.uid !== realUid()) panic(`cannot become user ${user.name}: this process is not root`);
+    return;
+  }
+  if (user !== undefined) {
+    setGid(user.gid);
+    setGroups(groupsOf(user.name, user.gid));
+  }
+  if (jail !== undefined) {
+    chroot(jail);
+    process.chdir("/");
+  }
+  if (user !== undefined) {
+    setUid(user.uid);
+    const kept = realUid() !== user.uid || effectiveUid() !== user.uid || realGid() !== user.gid || effectiveGid() !== user.gid;
+    if (kept) panic(`could not become user ${user.name}`);
+    if (user.uid !== 0 && canRegainRoot()) panic(`user ${user.name} could become root again`);
+  }
+}
+
+function canRegainRoot(): boolean {
+  try {
+    setUid(0);
+    return true;
+  } catch {
+    // the expected outcome: the kernel refuses
+    return false;
+  }
+}
+
+/**
+ * Runs synchronous work with the effective ids of another user and takes them back, whatever happens. The process must have nothing
+ * else in flight that could run meanwhile; the work must not wait (design.md, Processes).
+ */
+export function asUser<T>(identity: Identity, work: () => T): T {
+  const before = { uid: effectiveUid(), gid: effectiveGid(), groups: process.getgroups?.() ?? [] };
+  if (!isRoot()) {
+    if (identity.uid !== before.uid) throw new NotPermitted(identity.uid);
+    return work();
+  }
+  assume(identity);
+  let result: T;
+  try {
+    result = work();
+  } finally {
+    assume(before);
+  }
+  if (result instanceof Promise) panic("asUser: the work did not end");
+  return result;
+}
+
+/** Acting as another user takes root. */
+export class NotPermitted extends Error {
+  constructor(uid: number) {
+    super(`cannot act as user id ${uid}: this process is not root`);
+    this.name = "NotPermitted";
+  }
+}
+
+function assume(identity: Identity): void {
+  if (effectiveUid() !== 0) setEffectiveUid(0);
+  setGroups(identity.groups ?? [identity.gid]);
+  setEffectiveGid(identity.gid);
+  if (identity.uid !== 0) setEffectiveUid(identity.uid);
+  if (effectiveUid() !== identity.uid || effectiveGid() !== identity.gid) panic(`could not act as user id ${identity.uid}`);
+}

@@ -1,0 +1,25 @@
+/** A submission that is killed leaves no unfinished file behind (tools.md 3.7). */
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { runDeathCleanups } from "../log/log.ts";
+
+/** SIGTERM and SIGHUP stay ignored when the parent (nohup) made them so. */
+export function cleanUpOnSignals(): void {
+  const ignored = ignoredSignals();
+  for (const name of ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"] as const) {
+    const number = constants.signals[name];
+    const always = name === "SIGINT" || name === "SIGQUIT";
+    if (!always && (ignored & (1n << BigInt(number - 1))) !== 0n) continue;
+    process.on(name, () => {
+      runDeathCleanups();
+      process.exit(number);
+    });
+  }
+}
+
+const IGNORED = /^SigIgn:\s*([0-9a-f]{1,16})$/m;
+
+function ignoredSignals(): bigint {
+  const mask = IGNORED.exec(readFileSync("/proc/self/status", "latin1"))?.[1];
+  return mask === undefined ? 0n : BigInt(`0x${mask}`);
+}

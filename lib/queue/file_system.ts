@@ -1,0 +1,88 @@
+/** The file operations that durability depends on, behind an interface, so that a test can fail each single call. */
+import fs from "node:fs";
+import { pathOf } from "../sys/bytes.ts";
+import { type LockKind, tryLock } from "../sys/files.ts";
+
+export interface FileStatus {
+  readonly inode: bigint;
+  /** Permission bits with set-id and sticky bits. */
+  readonly mode: number;
+  readonly regular: boolean;
+  readonly directory: boolean;
+  readonly symlink: boolean;
+  readonly links: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  /** Seconds since 1970, whole. */
+  readonly modified: number;
+  readonly changed: number;
+}
+
+/** Every call throws an error with an errno name in `code` when it fails. */
+export interface FileSystem {
+  open(path: string, flags: number, mode: number): number;
+  close(fd: number): void;
+  write(fd: number, bytes: Uint8Array, start: number, length: number, position: number | null): number;
+  /** Does not block the event loop. */
+  fsync(fd: number): Promise<void>;
+  fchmod(fd: number, mode: number): void;
+  ftruncate(fd: number, size: number): void;
+  fstat(fd: number): FileStatus;
+  lstat(path: string): FileStatus;
+  rename(from: string, to: string): void;
+  unlink(path: string): void;
+  mkdir(path: string, mode: number): void;
+  rmdir(path: string): void;
+  chown(path: string, uid: number, gid: number): void;
+  /** Access and modification time, seconds since 1970. */
+  utimes(path: string, seconds: number): void;
+  /** flock() without waiting: true when obtained. */
+  tryLock(fd: number, kind: LockKind): boolean;
+}
+
+const statusOf = (stat: fs.BigIntStats): FileStatus => ({
+  inode: stat.ino,
+  mode: Number(stat.mode & 0o7777n),
+  regular: stat.isFile(),
+  directory: stat.isDirectory(),
+  symlink: stat.isSymbolicLink(),
+  links: Number(stat.nlink),
+  uid: Number(stat.uid),
+  gid: Number(stat.gid),
+  size: Number(stat.size),
+  modified: floorSeconds(stat.mtimeMs),
+  changed: floorSeconds(stat.ctimeMs),
+});
+
+const floorSeconds = (milliseconds: bigint): number => Math.floor(Number(milliseconds) / 1000);
+
+/** The real thing. */
+export const fileSystem: FileSystem = {
+  open: (path, flags, mode) => fs.openSync(pathOf(path), flags, mode),
+  close: (fd) => fs.closeSync(fd),
+  write: (fd, bytes, start, length, position) => fs.writeSync(fd, bytes, start, length, position),
+  fsync: (fd) =>
+    new Promise((resolve, reject) => {
+      fs.fsync(fd, (error) => (error ? reject(error) : resolve()));
+    }),
+  fchmod: (fd, mode) => fs.fchmodSync(fd, mode),
+  ftruncate: (fd, size) => fs.ftruncateSync(fd, size),
+  fstat: (fd) => statusOf(fs.fstatSync(fd, { bigint: true })),
+  lstat: (path) => statusOf(fs.lstatSync(pathOf(path), { bigint: true })),
+  rename: (from, to) => fs.renameSync(pathOf(from), pathOf(to)),
+  unlink: (path) => fs.unlinkSync(pathOf(path)),
+  mkdir: (path, mode) => {
+    fs.mkdirSync(pathOf(path), { mode });
+  },
+  rmdir: (path) => fs.rmdirSync(pathOf(path)),
+  chown: (path, uid, gid) => fs.chownSync(pathOf(path), uid, gid),
+  utimes: (path, seconds) => fs.utimesSync(pathOf(path), seconds, seconds),
+  tryLock,
+};
+
+/** Seconds to wait before an attempt that failed for want of resources is repeated; tests shorten it. */
+export const pause = (seconds: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, seconds * 1000);
+  });

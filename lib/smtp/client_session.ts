@@ -1,0 +1,122 @@
+/** One connection to a server, with what is known of it. */
+import { errorCode, SysError } from "../sys/errno.ts";
+import { type Channel, ChannelTimeout } from "../sys/channel.ts";
+import { commandLine } from "./client_command.ts";
+import { type Features, NO_FEATURES } from "./client_features.ts";
+import type { Conversation } from "./client_pipeline.ts";
+import { ConnectionLost, type ReplyRules, readReply, type ServerReply } from "./client_reply.ts";
+
+export interface Peer {
+  readonly host: string;
+  /** Address, or path of a unix-domain socket. */
+  readonly address: string;
+  /** Undefined for a unix-domain socket. */
+  readonly port: number | undefined;
+}
+
+/** `host[address]`, the form in reasons. */
+export const nameAddress = (peer: Peer): string => `${peer.host}[${peer.address}]`;
+/** `host[address]:port`, the form in `relay=` and in warnings. */
+export const nameAddressPort = (peer: Peer): string =>
+  peer.port === undefined ? nameAddress(peer) : `${nameAddress(peer)}:${peer.port}`;
+
+/** Why a conversation broke off. */
+export type Breakdown = "lost" | "timeout";
+
+/** Classifies an error of the connection; undefined for anything else. */
+export function breakdown(error: unknown): Breakdown | undefined {
+  if (error instanceof ChannelTimeout) return "timeout";
+  if (error instanceof ConnectionLost) return "lost";
+  if (error instanceof SysError) return error.code === "ETIMEDOUT" ? "timeout" : "lost";
+  return errorCode(error) === undefined ? undefined : "lost";
+}
+
+export interface SessionRules extends Omit<ReplyRules, "peer" | "onLine" | "onJunk"> {
+  /** Keep what is said, for a notice to the postmaster. */
+  readonly transcript: boolean;
+}
+
+const TRANSCRIPT_LINES = 1000;
+
+export class SmtpSession implements Conversation {
+  features: Features = NO_FEATURES;
+  /** Deliveries made over this connection before the present one. */
+  reuseCount = 0;
+  /** Milliseconds of performance.now() when the connection was made. */
+  readonly created = performance.now();
+  /** Lines for the postmaster, ` In:  ` and ` Out: `. */
+  readonly transcript: string[] = [];
+  /** What is being done, for texts of failures: `sending MAIL FROM`. */
+  state = "receiving the initial server greeting";
+  /** The connection cannot be used for another command. */
+  broken = false;
+  /** QUIT was sent. */
+  quitting = false;
+  /** A line that is no reply was ignored. */
+  onJunk: ((line: string) => void) | undefined;
+  readonly #rules: ReplyRules;
+  readonly #keepTranscript: boolean;
+
+  constructor(
+    readonly channel: Channel,
+    readonly peer: Peer,
+    rules: SessionRules,
+  ) {
+    this.#keepTranscript = rules.transcript;
+    this.#rules = {
+      peer: nameAddressPort(peer),
+      lineLimit: rules.lineLimit,
+      utf8: rules.utf8,
+      filter: rules.filter,
+      onJunk: (line) => this.onJunk?.(line),
+      onLine: rules.transcript
+        ? (line, replaced) => {
+            this.note(` In:  ${line}`);
+            if (replaced !== undefined) this.note(` Replaced-by: ${replaced}`);
+          }
+        : undefined,
+    };
+  }
+
+  note(line: string): void {
+    if (this.#keepTranscript && this.transcript.length < TRANSCRIPT_LINES) this.transcript.push(line);
+  }
+
+  command(line: string): void {
+    this.channel.write(`${commandLine(line)}\r\n`);
+    this.note(` Out: ${line}`);
+  }
+
+  async flush(seconds: number): Promise<void> {
+    this.channel.setDeadline(0);
+    await this.send(seconds);
+  }
+
+  /** As flush(), under a deadline that was set before. */
+  async send(seconds: number): Promise<void> {
+    this.channel.timeLimit = seconds;
+    await this.channel.flush();
+  }
+
+  /** Reads one reply; `seconds` bounds all of its lines together. */
+  reply(seconds: number): Promise<ServerReply> {
+    this.channel.timeLimit = seconds;
+    this.channel.setDeadline(seconds);
+    return readReply(this.channel, this.#rules);
+  }
+
+  /** Sends a command by itself and reads its reply. */
+  async ask(line: string, seconds: number): Promise<ServerReply> {
+    this.command(line);
+    await this.flush(seconds);
+    return this.reply(seconds);
+  }
+
+  get ageSeconds(): number {
+    return (performance.now() - this.created) / 1000;
+  }
+
+  close(): void {
+    this.channel.destroy();
+  }
+}

@@ -1,0 +1,393 @@
+/** A buffered duplex byte stream over a socket, with deadlines and limits, for one reader at a time. */
+import { SysError } from "./errno.ts";
+
+/** What a Channel needs of the socket below it; Bun's sockets have it, tests bring their own. */
+export interface Transport {
+  /** Takes what fits and returns how many bytes that was; -1 when the socket is closed. */
+  write(bytes: Uint8Array): number;
+  /** Sends what was taken, then closes the sending side and, when the peer is done, the socket. */
+  end(): void;
+  /** Drops the connection at once. */
+  terminate(): void;
+  pause(): void;
+  resume(): void;
+  readonly fd?: number;
+}
+
+/** Thrown when no progress was made within the time limit. */
+export class ChannelTimeout extends Error {
+  constructor(name: string) {
+    super(`timeout on ${name}`);
+    this.name = "ChannelTimeout";
+  }
+}
+
+/** Reading stops above this many buffered bytes until the program has consumed some. */
+const HIGH_WATER = 256 * 1024;
+const EMPTY = Buffer.alloc(0);
+const TIMER_LIMIT = 2 ** 31 - 1;
+/** Small writes are gathered in one buffer of this size before they reach the socket. */
+const GATHER = 16 * 1024;
+
+export class Channel {
+  /** Name in log messages, such as `cleanup socket` or `private/rewrite socket`. */
+  name: string;
+  /** Time limit of one read or write operation in seconds; 0 means none. */
+  timeLimit: number;
+  /** Total bytes received and sent. */
+  received = 0;
+  sent = 0;
+
+  #transport: Transport | undefined;
+  #input: Buffer = EMPTY;
+  #inputStart = 0;
+  #inputEnd = 0;
+  #ended = false;
+  #closed = false;
+  #failure: Error | undefined;
+  #paused = false;
+  #output: Uint8Array[] = [];
+  #outputSize = 0;
+  #gather: Buffer | undefined;
+  #gathered = 0;
+  #readWaiter: (() => void) | undefined;
+  #writeWaiter: (() => void) | undefined;
+  #closeListeners: Array<() => void> = [];
+  /** Absolute time (performance.now()) after which every wait fails; 0 when there is none. */
+  #deadline = 0;
+
+  constructor(name: string, timeLimit = 0) {
+    this.name = name;
+    this.timeLimit = timeLimit;
+  }
+
+  // --- the socket's side -------------------------------------------------------------------------
+
+  attach(transport: Transport): void {
+    this.#transport = transport;
+  }
+
+  /** Input arrived. The chunk is kept, not copied, when nothing is buffered. */
+  onData(chunk: Uint8Array): void {
+    this.received += chunk.length;
+    const buffered = this.#inputEnd - this.#inputStart;
+    if (buffered === 0) {
+      this.#input = chunk instanceof Buffer ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+      this.#inputStart = 0;
+      this.#inputEnd = chunk.length;
+    } else {
+      this.#append(chunk, buffered);
+    }
+    if (this.#inputEnd - this.#inputStart > HIGH_WATER && !this.#paused) {
+      this.#paused = true;
+      this.#transport?.pause();
+    }
+    this.#wakeReader();
+  }
+
+  #append(chunk: Uint8Array, buffered: number): void {
+    const needed = buffered + chunk.length;
+    // the first chunk belongs to the socket; a buffer of our own has room to grow, so that many small chunks stay linear
+    if (this.#input.length - this.#inputStart >= needed && this.#input.length >= 2 * GATHER) {
+      this.#input.set(chunk, this.#inputEnd);
+      this.#inputEnd += chunk.length;
+      return;
+    }
+    const grown = Buffer.allocUnsafeSlow(Math.max(2 * GATHER, 2 * needed));
+    grown.set(this.#input.subarray(this.#inputStart, this.#inputEnd), 0);
+    grown.set(chunk, buffered);
+    this.#input = grown;
+    this.#inputStart = 0;
+    this.#inputEnd = needed;
+  }
+
+  /** The peer has finished sending. */
+  onEnd(): void {
+    this.#ended = true;
+    this.#wakeReader();
+  }
+
+  /** The socket is gone. */
+  onClose(error?: Error): void {
+    if (this.#closed) return;
+    this.#ended = true;
+    this.#closed = true;
+    this.#failure ??= error;
+    this.#transport = undefined;
+    this.#output = [];
+    this.#outputSize = 0;
+    this.#wakeReader();
+    this.#wakeWriter();
+    const listeners = this.#closeListeners;
+    this.#closeListeners = [];
+    for (const listener of listeners) listener();
+  }
+
+  /** The socket can take more output. */
+  onDrain(): void {
+    this.#push();
+    if (this.#outputSize === 0) this.#wakeWriter();
+  }
+
+  #wakeReader(): void {
+    const waiter = this.#readWaiter;
+    this.#readWaiter = undefined;
+    waiter?.();
+  }
+  #wakeWriter(): void {
+    const waiter = this.#writeWaiter;
+    this.#writeWaiter = undefined;
+    waiter?.();
+  }
+
+  // --- reading -----------------------------------------------------------------------------------
+
+  /** Bytes that can be read without waiting. */
+  get buffered(): number {
+    return this.#inputEnd - this.#inputStart;
+  }
+  /** The peer will send no more and everything was consumed. */
+  get atEnd(): boolean {
+    return this.#ended && this.#inputEnd === this.#inputStart;
+  }
+  /** The socket is gone (both directions). */
+  get closed(): boolean {
+    return this.#closed;
+  }
+  /** Something would be noticed by a read: input, end of file or an error. */
+  get readable(): boolean {
+    return this.#ended || this.#inputEnd > this.#inputStart;
+  }
+  /** The error with which the connection ended, if any. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+  get fd(): number | undefined {
+    return this.#transport?.fd;
+  }
+
+  /** A view of what is buffered; valid until the next wait. */
+  peek(): Buffer {
+    return this.#input.subarray(this.#inputStart, this.#inputEnd);
+  }
+
+  /** Drops the first bytes of what is buffered. */
+  consume(count: number): void {
+    this.#inputStart += count;
+    if (this.#inputStart >= this.#inputEnd) {
+      this.#input = EMPTY;
+      this.#inputStart = 0;
+      this.#inputEnd = 0;
+    }
+    if (this.#paused && this.#inputEnd - this.#inputStart <= HIGH_WATER / 2) {
+      this.#paused = false;
+      this.#transport?.resume();
+    }
+  }
+
+  /** Waits until more input is buffered than now. False at end of file. Throws ChannelTimeout, or the connection's error. */
+  async more(): Promise<boolean> {
+    const before = this.#inputEnd - this.#inputStart;
+    while (this.#inputEnd - this.#inputStart === before) {
+      if (this.#ended) {
+        if (this.#failure !== undefined) throw this.#failure;
+        return false;
+      }
+      if (this.#readWaiter !== undefined) throw new Error(`two readers on ${this.name}`);
+      await this.#wait((wake) => {
+        this.#readWaiter = wake;
+      });
+    }
+    return true;
+  }
+
+  /** Exactly `count` bytes, or undefined when the peer ends before. */
+  async readExactly(count: number): Promise<Buffer | undefined> {
+    while (this.buffered < count) if (!(await this.more())) return undefined;
+    const bytes = this.peek().subarray(0, count);
+    this.consume(count);
+    return bytes;
+  }
+
+  /**
+   * The bytes up to and without the delimiter; the delimiter is consumed. `"end"` when the peer ends before (what came
+   * stays buffered), `"long"` when `limit` bytes hold no delimiter.
+   */
+  async readUntil(delimiter: number, limit: number): Promise<Buffer | "end" | "long"> {
+    let searched = 0;
+    for (;;) {
+      const view = this.peek();
+      const at = view.indexOf(delimiter, searched);
+      if (at >= 0 && at <= limit) {
+        const bytes = view.subarray(0, at);
+        this.consume(at + 1);
+        return bytes;
+      }
+      if (at >= 0 || view.length > limit) return "long";
+      searched = view.length;
+      if (!(await this.more())) return "end";
+    }
+  }
+
+  /** Waits for the peer's close and discards what it sends until then. */
+  async drain(): Promise<void> {
+    do this.consume(this.buffered);
+    while (await this.more());
+  }
+
+  // --- writing -----------------------------------------------------------------------------------
+
+  /** Queues output. Nothing reaches the socket before flush(), or before a large amount has gathered. */
+  write(data: Uint8Array | string): void {
+    if (this.#closed) return;
+    if (typeof data === "string") {
+      if (data.length <= GATHER) {
+        const gather = this.#room(data.length);
+        gather.write(data, this.#gathered, "latin1");
+        this.#gathered += data.length;
+        return;
+      }
+      data = Buffer.from(data, "latin1");
+    }
+    if (data.length === 0) return;
+    if (data.length <= GATHER / 4) {
+      this.#room(data.length).set(data, this.#gathered);
+      this.#gathered += data.length;
+      return;
+    }
+    this.#seal();
+    this.#output.push(data);
+    this.#outputSize += data.length;
+  }
+
+  #room(size: number): Buffer {
+    if (this.#gather !== undefined && this.#gathered + size > this.#gather.length) this.#seal();
+    this.#gather ??= Buffer.allocUnsafeSlow(GATHER);
+    return this.#gather;
+  }
+  #seal(): void {
+    if (this.#gather === undefined || this.#gathered === 0) return;
+    this.#output.push(this.#gather.subarray(0, this.#gathered));
+    this.#outputSize += this.#gathered;
+    this.#gather = undefined;
+    this.#gathered = 0;
+  }
+
+  /** Bytes queued here that the socket has not taken. */
+  get unsent(): number {
+    return this.#outputSize + this.#gathered;
+  }
+
+  #push(): void {
+    while (this.#output.length > 0 && this.#transport !== undefined) {
+      const chunk = this.#output.length === 1 ? this.#output[0] : Buffer.concat(this.#output);
+      if (chunk === undefined) return;
+      const taken = this.#transport.write(chunk);
+      if (taken < 0) return;
+      this.sent += taken;
+      this.#outputSize -= taken;
+      if (taken < chunk.length) {
+        this.#output = [chunk.subarray(taken)];
+        return;
+      }
+      this.#output = [];
+    }
+  }
+
+  /** Hands queued output to the socket as far as it takes it, without waiting. */
+  push(): void {
+    if (this.#output.length === 0 && this.#gather !== undefined && this.#gathered > 0) {
+      // the common case: one small reply, no list needed
+      const bytes = this.#gather.subarray(0, this.#gathered);
+      const taken = this.#transport === undefined ? -1 : this.#transport.write(bytes);
+      if (taken === bytes.length) {
+        this.sent += taken;
+        this.#gathered = 0;
+        return;
+      }
+      if (taken > 0) {
+        this.sent += taken;
+        this.#gather = undefined;
+        this.#gathered = 0;
+        this.#output.push(bytes.subarray(taken));
+        this.#outputSize += bytes.length - taken;
+        return;
+      }
+    }
+    this.#seal();
+    this.#push();
+  }
+
+  /** Sends everything queued; resolves when the kernel has taken it. Throws ChannelTimeout, or EPIPE when the peer is gone. */
+  async flush(): Promise<void> {
+    this.push();
+    while (this.#outputSize > 0 && !this.#closed)
+      await this.#wait((wake) => {
+        this.#writeWaiter = wake;
+      });
+    if (this.#closed) throw this.#failure ?? new SysError("write", 32, this.name);
+  }
+
+  // --- time and end ------------------------------------------------------------------------------
+
+  /** From now on every wait must end within `seconds` in all (a deadline over many operations); 0 removes it. */
+  setDeadline(seconds: number): void {
+    this.#deadline = seconds === 0 ? 0 : performance.now() + seconds * 1000;
+  }
+
+  #wait(register: (wake: () => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const milliseconds = this.#waitLimit();
+      if (milliseconds !== undefined)
+        timer = setTimeout(() => {
+          this.#readWaiter = undefined;
+          this.#writeWaiter = undefined;
+          reject(new ChannelTimeout(this.name));
+        }, milliseconds);
+      register(() => {
+        if (timer !== undefined) clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+  #waitLimit(): number | undefined {
+    let limit = this.timeLimit > 0 ? this.timeLimit * 1000 : undefined;
+    if (this.#deadline > 0) limit = Math.min(limit ?? TIMER_LIMIT, Math.max(0, this.#deadline - performance.now()));
+    return limit === undefined ? undefined : Math.min(limit, TIMER_LIMIT);
+  }
+
+  /** Called once when the socket is gone; at once when it is gone already. */
+  onceClosed(listener: () => void): void {
+    if (this.#closed) listener();
+    else this.#closeListeners.push(listener);
+  }
+
+  /** Sends what is queued as far as the socket takes it and closes. Resolves when the socket is gone, or after 5 s of a peer that does not read. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.push();
+    if (this.#outputSize > 0) {
+      const limit = this.timeLimit > 0 ? Math.min(this.timeLimit, 5) : 5;
+      this.timeLimit = limit;
+      try {
+        await this.flush();
+      } catch (error) {
+        if (!(error instanceof ChannelTimeout || error instanceof SysError || error instanceof Error)) throw error;
+      }
+    }
+    this.destroy();
+  }
+
+  /** Closes at once; queued output that the socket has not taken is lost. */
+  destroy(): void {
+    const transport = this.#transport;
+    if (transport === undefined) {
+      this.onClose();
+      return;
+    }
+    transport.end();
+    transport.terminate();
+    this.onClose();
+  }
+}

@@ -1,0 +1,46 @@
+/** Replacing this process by another program. */
+import { closeSync } from "node:fs";
+import { SysError } from "./errno.ts";
+import { cString, errno, ffi, library } from "./ffi.ts";
+
+const libc = library(["libc.so.6", "libc.so"], {
+  execve: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
+  dup2: { args: ["i32", "i32"], returns: "i32" },
+});
+
+const descriptors = library(["libc.so.6", "libc.so"], {
+  close_range: { args: ["u32", "u32", "i32"], returns: "i32" },
+});
+const CLOSE_RANGE_CLOEXEC = 4;
+
+/** execve(): returns only by throwing. The new program has descriptors 0 to 2 and no other. */
+export function replaceProcess(
+  path: string,
+  argv: ReadonlyArray<string>,
+  environment: ReadonlyMap<string, string>,
+): never {
+  const kept: Buffer[] = [];
+  const vector = (texts: ReadonlyArray<string>): BigUint64Array => {
+    const pointers = new BigUint64Array(texts.length + 1);
+    texts.forEach((text, index) => {
+      const bytes = cString(text);
+      kept.push(bytes);
+      pointers[index] = BigInt(ffi().ptr(bytes));
+    });
+    return pointers;
+  };
+  const words = vector(argv);
+  const variables = vector([...environment].map(([name, value]) => `${name}=${value}`));
+  descriptors().close_range(3, 0xffffffff, CLOSE_RANGE_CLOEXEC);
+  libc().execve(ffi().ptr(cString(path)), ffi().ptr(words), ffi().ptr(variables));
+  const code = errno();
+  kept.length = 0;
+  throw new SysError("execve", code, path);
+}
+
+/** Makes `target` another name of `fd`, and closes `fd`. */
+export function moveDescriptor(fd: number, target: number): void {
+  if (fd === target) return;
+  if (libc().dup2(fd, target) < 0) throw new SysError("dup2", errno(), String(fd));
+  closeSync(fd);
+}

@@ -1,0 +1,158 @@
+/** Users, groups and the identity of this process. */
+import { ffi, checked, cString, library, type Pointer, stringAt } from "./ffi.ts";
+import { SysError } from "./errno.ts";
+
+const libc = library(["libc.so.6", "libc.so"], {
+  getpwnam_r: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
+  getpwuid_r: { args: ["u32", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
+  getgrnam_r: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
+  getgrgid_r: { args: ["u32", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
+  getgrouplist: { args: ["ptr", "u32", "ptr", "ptr"], returns: "i32" },
+});
+const changes = library(["libc.so.6", "libc.so"], {
+  setgroups: { args: ["u64", "ptr"], returns: "i32" },
+  setgid: { args: ["u32"], returns: "i32" },
+  setuid: { args: ["u32"], returns: "i32" },
+  setegid: { args: ["u32"], returns: "i32" },
+  seteuid: { args: ["u32"], returns: "i32" },
+  chroot: { args: ["ptr"], returns: "i32" },
+});
+
+export interface User {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly gecos: string;
+  readonly home: string;
+  readonly shell: string;
+}
+export interface Group {
+  readonly name: string;
+  readonly gid: number;
+}
+
+const BUFFER_START = 4096;
+const BUFFER_LIMIT = 1 << 20;
+const ERANGE = 34;
+/** "No such entry" as the various name services say it. */
+const ABSENT: ReadonlySet<number> = new Set([0, 1, 2, 3, 9]);
+
+function lookup<T>(
+  call: string,
+  subject: string,
+  run: (entry: Pointer, buffer: Pointer, size: number, result: Pointer) => number,
+  read: (entry: Buffer) => T,
+): T | undefined {
+  const { ptr } = ffi();
+  for (let size = BUFFER_START; size <= BUFFER_LIMIT; size *= 4) {
+    const entry = Buffer.alloc(64);
+    const text = Buffer.alloc(size);
+    const result = new BigUint64Array(1);
+    const code = run(ptr(entry), ptr(text), size, ptr(result));
+    if (code === ERANGE) continue;
+    if (!ABSENT.has(code)) throw new SysError(call, code, subject);
+    return result[0] === 0n ? undefined : read(entry);
+  }
+  throw new SysError(call, ERANGE, subject);
+}
+
+const pointerAt = (entry: Buffer, offset: number): Pointer => Number(entry.readBigUInt64LE(offset)) as Pointer;
+
+const readUser = (entry: Buffer): User => ({
+  name: stringAt(pointerAt(entry, 0)),
+  uid: entry.readUInt32LE(16),
+  gid: entry.readUInt32LE(20),
+  gecos: stringAt(pointerAt(entry, 24)),
+  home: stringAt(pointerAt(entry, 32)),
+  shell: stringAt(pointerAt(entry, 40)),
+});
+const readGroup = (entry: Buffer): Group => ({
+  name: stringAt(pointerAt(entry, 0)),
+  gid: entry.readUInt32LE(16),
+});
+
+/** The password entry of a login name; undefined when there is none. Throws SysError when the name service fails. */
+export const lookupUser = (name: string): User | undefined =>
+  name.includes("\0")
+    ? undefined
+    : lookup("getpwnam", name, (e, b, n, r) => libc().getpwnam_r(ffi().ptr(cString(name)), e, b, n, r), readUser);
+export const lookupUserById = (uid: number): User | undefined =>
+  lookup("getpwuid", String(uid), (e, b, n, r) => libc().getpwuid_r(uid, e, b, n, r), readUser);
+export const lookupGroup = (name: string): Group | undefined =>
+  name.includes("\0")
+    ? undefined
+    : lookup("getgrnam", name, (e, b, n, r) => libc().getgrnam_r(ffi().ptr(cString(name)), e, b, n, r), readGroup);
+export const lookupGroupById = (gid: number): Group | undefined =>
+  lookup("getgrgid", String(gid), (e, b, n, r) => libc().getgrgid_r(gid, e, b, n, r), readGroup);
+
+/** All groups of a user, the primary one included (initgroups()). */
+export function groupsOf(name: string, gid: number): ReadonlyArray<number> {
+  const { ptr } = ffi();
+  for (let size = 64; size <= 65536; size *= 8) {
+    const groups = new Int32Array(size);
+    const count = new Int32Array([size]);
+    if (libc().getgrouplist(ptr(cString(name)), gid, ptr(groups), ptr(count)) >= 0)
+      return [...groups.subarray(0, count[0])];
+  }
+  throw new SysError("getgrouplist", ERANGE, name);
+}
+
+export const realUid = (): number => process.getuid?.() ?? 0;
+export const effectiveUid = (): number => process.geteuid?.() ?? 0;
+export const realGid = (): number => process.getgid?.() ?? 0;
+export const effectiveGid = (): number => process.getegid?.() ?? 0;
+
+export function setGroups(groups: ReadonlyArray<number>): void {
+  const list = Uint32Array.from(groups.length === 0 ? [0] : groups);
+  checked("setgroups", groups.join(","), changes().setgroups(groups.length, ffi().ptr(list)));
+}
+export const setGid = (gid: number): void => {
+  checked("setgid", String(gid), changes().setgid(gid));
+};
+export const setUid = (uid: number): void => {
+  checked("setuid", String(uid), changes().setuid(uid));
+};
+export const setEffectiveGid = (gid: number): void => {
+  checked("setegid", String(gid), changes().setegid(gid));
+};
+export const setEffectiveUid = (uid: number): void => {
+  checked("seteuid", String(uid), changes().seteuid(uid));
+};
+export const chroot = (directory: string): void => {
+  checked("chroot", directory, changes().chroot(ffi().ptr(cString(directory))));
+};
+
+/** The passwd(5) line of a login name, password field included; undefined when there is none. */
+export const passwdLine = (name: string): string | undefined =>
+  name.includes("\0")
+    ? undefined
+    : lookup(
+        "getpwnam",
+        name,
+        (e, b, n, r) => libc().getpwnam_r(ffi().ptr(cString(name)), e, b, n, r),
+        (entry) => {
+          const user = readUser(entry);
+          const password = stringAt(pointerAt(entry, 8));
+          return [user.name, password, user.uid, user.gid, user.gecos, user.home, user.shell].join(":");
+        },
+      );
+
+/** The group(5) line of a group name; undefined when there is none. */
+export const groupLine = (name: string): string | undefined =>
+  name.includes("\0")
+    ? undefined
+    : lookup(
+        "getgrnam",
+        name,
+        (e, b, n, r) => libc().getgrnam_r(ffi().ptr(cString(name)), e, b, n, r),
+        (entry) => {
+          const members: string[] = [];
+          const list = pointerAt(entry, 24);
+          for (let offset = 0; ; offset += 8) {
+            const member = ffi().read.ptr(list, offset) as Pointer;
+            if (Number(member) === 0) break;
+            members.push(stringAt(member));
+          }
+          return `${stringAt(pointerAt(entry, 0))}:${stringAt(pointerAt(entry, 8))}:${entry.readUInt32LE(16)}:${members.join(",")}`;
+        },
+      );

@@ -1,0 +1,141 @@
+/** Building the index of a table from its source: in memory first, then in one step (postmap, postalias). */
+import { parameter } from "../config/configuration.ts";
+import { fatal } from "../log/log.ts";
+import { errorCode, errorText } from "../sys/errno.ts";
+import { type BuildMode, type IndexTarget, openTarget, type Records } from "./build_targets.ts";
+import { IndexError } from "./formats/index.ts";
+import { isLegacyType, logRedirect, mapLegacyType } from "./migration.ts";
+import { tableType } from "./registry.ts";
+import {
+  DONE,
+  type LookupResult,
+  type StoreResult,
+  type Table,
+  TableFlag,
+  TableOpenError,
+  TRUSTED,
+  UNCHANGED,
+} from "./table.ts";
+import { resolveDuplicate } from "./types/indexed.ts";
+import { foldFixedKey } from "./types/memory.ts";
+import { Utf8Table } from "./utf8.ts";
+
+export interface IndexBuilder {
+  /** `type:name` as it is built, after redirection. */
+  readonly name: string;
+  /** Adds a record; keys are checked and folded as the flags say, duplicates reported. */
+  add(key: string, value: string): Promise<StoreResult>;
+  /** Adds a record with key and value as they are, replacing. */
+  addRaw(key: string, value: string): void;
+  /** Writes the index. */
+  finish(): Promise<void>;
+}
+
+/** Starts building `type:name`; every fault is fatal. Resolves hash and btree under non_bdb_migration_level. */
+export async function openBuilder(type: string, name: string, mode: BuildMode, flags: number): Promise<IndexBuilder> {
+  const actual = await buildType(type, name);
+  if (actual === "proxy") fatal("can't create maps via the proxy service");
+  const entry = tableType(actual);
+  if (entry === undefined) fatal(`unsupported map type: ${actual}`);
+  if (entry.load === undefined) fatal(`unsupported map type: ${actual} (not part of this build)`);
+  if (entry.indexSuffix === undefined) fatal(`no 'map create' support for this type: ${actual}`);
+  try {
+    return new Builder(`${actual}:${name}`, await openTarget(actual, name, mode), flags);
+  } catch (failure) {
+    return fail(failure, `open database ${name}${entry.indexSuffix}`);
+  }
+}
+
+/** The type whose index is built for `type:name`. */
+export async function buildType(type: string, name: string): Promise<string> {
+  if (!isLegacyType(type) || parameter("non_bdb_migration_level") === "disable") return type;
+  const mapping = await mapLegacyType(type, name);
+  if (!mapping.ok) fatal(`non_bdb migration mapping lookup error for '${type}': ${mapping.problem}`);
+  logRedirect(type, name, mapping.type);
+  return mapping.type;
+}
+
+function fail(failure: unknown, what: string): never {
+  if (failure instanceof IndexError) return fatal(`${what}: ${failure.message}`);
+  if (errorCode(failure) !== undefined) return fatal(`${what}: ${errorText(failure)}`);
+  // a table that cannot be opened explains itself
+  if (failure instanceof TableOpenError) return fatal(failure.message);
+  throw failure;
+}
+
+/** The records of an index to be, as a table that can only be written. */
+class RecordsTable implements Table {
+  readonly fixed = true;
+  readonly owner = TRUSTED;
+  constructor(
+    readonly name: string,
+    public flags: number,
+    private readonly records: Records,
+    private readonly target: IndexTarget,
+  ) {}
+  lookup(): Promise<LookupResult> {
+    return Promise.resolve({ kind: "absent" });
+  }
+  update(key: string, value: string): Promise<StoreResult> {
+    const folded = foldFixedKey(this.flags, key);
+    const withNul = this.target.convention.stored(this.flags);
+    const stored = withNul ? `${folded}\0` : folded;
+    if (this.records.has(stored) && !resolveDuplicate(this.flags, this.target.label, folded))
+      return Promise.resolve(UNCHANGED);
+    this.records.set(stored, Buffer.from(withNul ? `${value}\0` : value, "latin1"));
+    return Promise.resolve(DONE);
+  }
+  changed(): boolean {
+    return false;
+  }
+  close(): void {}
+}
+
+class Builder implements IndexBuilder {
+  private readonly records: Records;
+  private readonly plain: RecordsTable;
+  private readonly checked: Table;
+  constructor(
+    readonly name: string,
+    private readonly target: IndexTarget,
+    flags: number,
+  ) {
+    this.records = target.present;
+    this.plain = new RecordsTable(name, target.convention.initial(flags), this.records, target);
+    const utf8 = (flags & TableFlag.utf8_request) !== 0 && parameter("smtputf8_enable") === true;
+    this.checked = utf8 ? new Utf8Table(this.plain) : this.plain;
+  }
+  async add(key: string, value: string): Promise<StoreResult> {
+    return (await this.checked.update?.(key, value)) ?? UNCHANGED;
+  }
+  addRaw(key: string, value: string): void {
+    const withNul = this.target.convention.stored(this.plain.flags);
+    this.records.set(withNul ? `${key}\0` : key, Buffer.from(withNul ? `${value}\0` : value, "latin1"));
+  }
+  async finish(): Promise<void> {
+    const release = holdSignals();
+    try {
+      await this.target.write(this.records);
+    } catch (failure) {
+      fail(failure, `table ${this.name}: write error`);
+    } finally {
+      release();
+      this.target.close();
+    }
+  }
+}
+
+/** Signals wait until the index is complete. */
+function holdSignals(): () => void {
+  const held: NodeJS.Signals[] = [];
+  const names: NodeJS.Signals[] = ["SIGHUP", "SIGINT", "SIGTERM"];
+  const hold = (signal: NodeJS.Signals): void => {
+    held.push(signal);
+  };
+  for (const name of names) process.on(name, hold);
+  return () => {
+    for (const name of names) process.off(name, hold);
+    for (const signal of held) process.kill(process.pid, signal);
+  };
+}
+

@@ -1,0 +1,189 @@
+/** The index files that postmap and postalias write, one way for each type. */
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+} from "node:fs";
+import { parameter } from "../config/configuration.ts";
+import { fatal, onDeath, warning } from "../log/log.ts";
+import { pathOf } from "../sys/bytes.ts";
+import { errorCode, unless } from "../sys/errno.ts";
+import { BdbFile, type BdbKind } from "./formats/bdb_pages.ts";
+import { buildCdb } from "./formats/cdb.ts";
+import { compareKeys, type IndexRecord } from "./formats/index.ts";
+import { LmdbTransaction } from "./formats/lmdb_writer.ts";
+import { lockFile, unlockFile } from "./locks.ts";
+import { buildPages, loadRecords, rewrite } from "./types/bdb.ts";
+import { closeIndexFile, type NulConvention, openIndexFile, WITH_NUL, WITHOUT_NUL } from "./types/indexed.ts";
+import { openLmdbFile } from "./types/lmdb.ts";
+
+/** `rebuild`: from nothing; `update`: adds to what is there. */
+export type BuildMode = "rebuild" | "update";
+
+/** Values by key, as byte strings and bytes, in the order in which they came. */
+export type Records = Map<string, Buffer>;
+
+/** One index file, locked while it is built. */
+export interface IndexTarget {
+  /** Name of the table in messages about duplicates. */
+  readonly label: string;
+  readonly convention: NulConvention;
+  /** What is there already, for "update". */
+  readonly present: Records;
+  write(records: Records): Promise<void>;
+  close(): void;
+}
+
+export async function openTarget(type: string, name: string, mode: BuildMode): Promise<IndexTarget> {
+  switch (type) {
+    case "hash":
+    case "btree":
+      return mode === "rebuild" ? await replacedBdb(type, name) : await updatedBdb(type, name);
+    case "cdb":
+      if (mode === "update") fatal(`cdb:${name} map requires O_RDONLY access mode`);
+      return await replacedCdb(name);
+    default:
+      return await lmdbTarget(name, mode);
+  }
+}
+
+const inKeyOrder = (records: Records): IndexRecord[] =>
+  inOwnOrder(records).sort((a, b) => compareKeys(a.key, b.key));
+const inOwnOrder = (records: Records): IndexRecord[] =>
+  [...records].map(([key, value]) => ({ key: Buffer.from(key, "latin1"), value }));
+
+/** lmdb: one transaction in place, so that readers see the old content, then the new. */
+async function lmdbTarget(name: string, mode: BuildMode): Promise<IndexTarget> {
+  const file = openLmdbFile(name, 0, "rebuild", false);
+  await lockFile(file.fd, "record", "exclusive");
+  await lockFile(file.fd, "record", "shared");
+  const transaction = new LmdbTransaction(file.fd, parameter("lmdb_map_size"));
+  const present: Records = new Map();
+  if (mode === "update")
+    for (const { key, value } of transaction.records()) present.set(key.toString("latin1"), value);
+  return {
+    label: `lmdb:${name}`,
+    convention: WITH_NUL,
+    present,
+    write: async (records) => {
+      transaction.dropAll();
+      transaction.bulkLoad(inKeyOrder(records));
+      await transaction.commit();
+    },
+    close: () => {
+      unlockFile(file.fd, "record");
+      closeIndexFile(file);
+    },
+  };
+}
+
+/** hash, btree: a new file takes the place of the old one; readers notice that theirs has no name any more. */
+async function replacedBdb(kind: BdbKind, name: string): Promise<IndexTarget> {
+  const path = `${name}.db`;
+  const replacement = await openReplacement(path);
+  return {
+    label: path,
+    convention: WITH_NUL,
+    present: new Map(),
+    write: (records) => Promise.resolve(replacement.commit(buildPages(kind, records))),
+    close: replacement.close,
+  };
+}
+
+async function replacedCdb(name: string): Promise<IndexTarget> {
+  const replacement = await openReplacement(`${name}.cdb`);
+  return {
+    label: name,
+    convention: WITHOUT_NUL,
+    present: new Map(),
+    write: (records) => Promise.resolve(replacement.commit(buildCdb(inOwnOrder(records)))),
+    close: replacement.close,
+  };
+}
+
+/** hash, btree, incremental: in place, since daemons that write the same file have it open. */
+async function updatedBdb(kind: BdbKind, name: string): Promise<IndexTarget> {
+  const file = openIndexFile(name, ".db", { access: "create", flags: 0, utf8: false });
+  await lockFile(file.fd, "flock", "exclusive");
+  const pages = new BdbFile(file.fd);
+  pages.refresh();
+  return {
+    label: file.path,
+    convention: WITH_NUL,
+    present: loadRecords(kind, pages),
+    write: (records) => {
+      rewrite(file.fd, buildPages(kind, records));
+      fsyncSync(file.fd);
+      return Promise.resolve();
+    },
+    close: () => {
+      unlockFile(file.fd, "flock");
+      closeIndexFile(file);
+    },
+  };
+}
+
+interface Replacement {
+  commit(parts: ReadonlyArray<Buffer>): void;
+  close(): void;
+}
+
+const TEMPORARY = ".tmp";
+
+/** Opens and locks `path.tmp`, which becomes `path` at the commit. An existing file hands down its mode and owner. */
+async function openReplacement(path: string): Promise<Replacement> {
+  const existing = unless(["ENOENT"], () => statSync(pathOf(path)));
+  if (existing !== undefined && existing.isFile() && existing.size === 0)
+    warning(`removing zero-length database file: ${path}`);
+  const temporary = path + TEMPORARY;
+  const fd = await openTemporary(temporary);
+  const forget = onDeath(() => unless(["ENOENT"], () => unlinkSync(pathOf(temporary))));
+  let committed = false;
+  return {
+    commit: (parts) => {
+      if (existing !== undefined) {
+        fchmodSync(fd, existing.mode & 0o7777);
+        const own = fstatSync(fd);
+        // only root may give files away; another owner keeps what he created
+        if (own.uid !== existing.uid || own.gid !== existing.gid)
+          unless(["EPERM"], () => fchownSync(fd, existing.uid, existing.gid));
+      }
+      rewrite(fd, parts);
+      fsyncSync(fd);
+      renameSync(pathOf(temporary), pathOf(path));
+      committed = true;
+    },
+    close: () => {
+      if (!committed) unless(["ENOENT"], () => unlinkSync(pathOf(temporary)));
+      forget();
+      closeSync(fd);
+    },
+  };
+}
+
+/** The temporary file, locked; never one that a link leads to. */
+async function openTemporary(path: string): Promise<number> {
+  for (;;) {
+    const fd = openSync(pathOf(path), constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
+    try {
+      await lockFile(fd, "flock", "exclusive");
+      const own = fstatSync(fd);
+      const named = unless(["ENOENT"], () => statSync(pathOf(path)));
+      if (own.nlink === 1 && named !== undefined && named.ino === own.ino && named.dev === own.dev) return fd;
+      if (own.nlink > 1) fatal(`open database ${path}: file has ${own.nlink} hard links`);
+    } catch (failure) {
+      closeSync(fd);
+      if (errorCode(failure) === undefined) throw failure;
+      throw failure;
+    }
+    // somebody else has finished meanwhile
+    closeSync(fd);
+  }
+}

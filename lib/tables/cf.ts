@@ -1,0 +1,60 @@
+/** Settings of tables that have many: `type:/path/file.cf`, or old style `name_setting = value` in main.cf. */
+import { configuration } from "../config/configuration.ts";
+import { parseMainCf, readHotFile } from "../config/main_cf.ts";
+import { fatal, warning } from "../log/log.ts";
+import { errorCode, errorText } from "../sys/errno.ts";
+import { readDecimal } from "../sys/numbers.ts";
+import { ownerOf, TableOpenError, type TableOwner } from "./table.ts";
+
+export class TableSettings {
+  private constructor(
+    /** The file, or the name of the table. */
+    readonly title: string,
+    readonly owner: TableOwner,
+    private readonly find: (name: string) => string | undefined,
+  ) {}
+
+  /** Reads the settings of the table `name`. Throws TableOpenError. */
+  static open(name: string): TableSettings {
+    if (!name.startsWith("/") && !name.startsWith("./"))
+      return new TableSettings(name, ownerOf(configuration().owner), (setting) =>
+        configuration().lookup(`${name}_${setting}`),
+      );
+    try {
+      const { entries, uid } = readHotFile(name, (file) => {
+        const parsed = parseMainCf(file.text, name);
+        for (const text of parsed.warnings) warning(text);
+        if (!parsed.ok) fatal(parsed.error);
+        return { entries: parsed.entries, uid: file.uid };
+      });
+      return new TableSettings(name, ownerOf(uid), (setting) => entries.get(setting));
+    } catch (failure) {
+      if (errorCode(failure) === undefined) throw failure;
+      throw new TableOpenError(`open ${name}: ${errorText(failure)}`);
+    }
+  }
+
+  /** A text; shorter than `least` is fatal. */
+  text(setting: string, fallback: string, least = 0): string {
+    const value = this.find(setting) ?? fallback;
+    if (value.length < least) fatal(`${this.title}: bad string length ${value.length} < ${least}: ${setting} = ${value}`);
+    return value;
+  }
+
+  number(setting: string, fallback: number, least: number): number {
+    const text = this.find(setting);
+    if (text === undefined) return fallback;
+    const value = readDecimal(text);
+    if (value === undefined) return fatal(`${this.title}: bad numerical configuration: ${setting} = ${text}`);
+    if (value < least) fatal(`${this.title}: invalid ${setting} parameter value ${value} < ${least}`);
+    return value;
+  }
+
+  boolean(setting: string, fallback: boolean): boolean {
+    const text = this.find(setting);
+    if (text === undefined) return fallback;
+    if (text.toLowerCase() === "yes") return true;
+    if (text.toLowerCase() === "no") return false;
+    return fatal(`${this.title}: bad boolean configuration: ${setting} = ${text}`);
+  }
+}

@@ -1,0 +1,237 @@
+/** Reading an LMDB file on a descriptor, without locks: a read that a writer has overtaken is repeated. */
+import { fstatSync, readSync } from "node:fs";
+import { compareKeys, IndexError, type IndexReader, type IndexRecord } from "./index.ts";
+import {
+  BRANCH,
+  bigDataPage,
+  childPage,
+  corrupted,
+  DEFAULT_PAGE_SIZE,
+  dataSize,
+  isBigData,
+  LEAF,
+  type LmdbMeta,
+  MAX_DEPTH,
+  MDB_INVALID,
+  META_SIZE,
+  nodeCount,
+  nodeData,
+  nodeKey,
+  nodeOffset,
+  OVERFLOW,
+  PAGE_HEADER,
+  pageKind,
+  readMeta,
+  type TreeDescriptor,
+} from "./lmdb_pages.ts";
+
+/** Pages kept in memory for one snapshot. */
+const CACHE_PAGES = 512;
+/** A reader that writers overtake this often gives up. */
+const ATTEMPTS = 1000;
+
+export class LmdbReader implements IndexReader {
+  private pageSize = DEFAULT_PAGE_SIZE;
+  private metaBuffer = Buffer.alloc(DEFAULT_PAGE_SIZE + META_SIZE);
+  private meta: LmdbMeta | undefined;
+  private cache = new Map<number, Buffer>();
+  /** Pages were read from the file in the current operation. */
+  private touched = false;
+
+  /** Throws IndexError when the file is not an LMDB file. An empty file is an empty database. */
+  constructor(private readonly fd: number) {
+    this.refresh();
+  }
+
+  get(key: Buffer): Buffer | undefined {
+    return this.consistent((meta) => this.find(meta.main, key));
+  }
+  after(key: Buffer | undefined): IndexRecord | undefined {
+    return this.consistent((meta) => this.follow(meta.main, key));
+  }
+  /** The newest committed state. */
+  snapshot(): LmdbMeta {
+    return this.refresh();
+  }
+  /** The first record of the free page database. */
+  freeAfter(key: Buffer | undefined): IndexRecord | undefined {
+    return this.follow(this.refresh().free, key, true);
+  }
+
+  /** Runs a read on one snapshot. Pages of a snapshot are rewritten only by the second transaction after it. */
+  private consistent<T>(read: (meta: LmdbMeta) => T): T {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const meta = this.refresh();
+      this.touched = false;
+      try {
+        const result = read(meta);
+        if (!this.touched || this.refresh().transaction === meta.transaction) return result;
+      } catch (failure) {
+        if (!(failure instanceof IndexError) || this.refresh().transaction === meta.transaction) throw failure;
+      }
+    }
+    throw new IndexError("MDB_BAD_TXN: Transaction must abort, has a child, or is invalid");
+  }
+
+  private refresh(): LmdbMeta {
+    const length = readSync(this.fd, this.metaBuffer, 0, this.metaBuffer.length, 0);
+    if (length === 0) return this.adopt(undefined);
+    const filled = this.metaBuffer.subarray(0, length);
+    const first = readMeta(filled, 0);
+    if (first !== undefined && first.pageSize !== this.pageSize) {
+      this.pageSize = first.pageSize;
+      this.metaBuffer = Buffer.alloc(first.pageSize + META_SIZE);
+      this.cache.clear();
+      return this.refresh();
+    }
+    const second = readMeta(filled, this.pageSize);
+    const meta =
+      first !== undefined && second !== undefined
+        ? second.transaction > first.transaction
+          ? second
+          : first
+        : (first ?? second);
+    if (meta === undefined) throw new IndexError(MDB_INVALID);
+    return this.adopt(meta);
+  }
+
+  private adopt(meta: LmdbMeta | undefined): LmdbMeta {
+    const next = meta ?? EMPTY;
+    if (this.meta?.transaction !== next.transaction) this.cache.clear();
+    this.meta = next;
+    return next;
+  }
+
+  /** A page by number. */
+  page(number: number): Buffer {
+    const known = this.cache.get(number);
+    if (known !== undefined) return known;
+    const page = Buffer.alloc(this.pageSize);
+    this.readAt(page, number);
+    if (Number(page.readBigUInt64LE(0)) !== number) throw corrupted();
+    if (this.cache.size >= CACHE_PAGES) this.cache.clear();
+    this.cache.set(number, page);
+    return page;
+  }
+
+  private readAt(buffer: Buffer, pageNumber: number): void {
+    const lastPage = this.meta?.lastPage ?? 0;
+    if (pageNumber < 2 || pageNumber > lastPage) throw corrupted();
+    this.touched = true;
+    const got = readSync(this.fd, buffer, 0, buffer.length, pageNumber * this.pageSize);
+    if (got < buffer.length) throw corrupted();
+  }
+
+  /** The value of a leaf node. */
+  value(page: Buffer, offset: number): Buffer {
+    const data = nodeData(page, offset);
+    if (!isBigData(page, offset)) return data;
+    const size = dataSize(page, offset);
+    if (size > this.fileSize()) throw corrupted();
+    const whole = Buffer.alloc(PAGE_HEADER + size);
+    this.readAt(whole, bigDataPage(data));
+    if (pageKind(whole) !== OVERFLOW) throw corrupted();
+    return whole.subarray(PAGE_HEADER);
+  }
+  private fileSize(): number {
+    return fstatSync(this.fd).size;
+  }
+
+  private find(tree: TreeDescriptor, key: Buffer): Buffer | undefined {
+    if (tree.root < 0) return undefined;
+    let page = this.page(tree.root);
+    for (let depth = 0; pageKind(page) === BRANCH; depth++) {
+      if (depth > MAX_DEPTH) throw corrupted();
+      page = this.page(childPage(page, nodeOffset(page, childIndex(page, key))));
+    }
+    if (pageKind(page) !== LEAF) throw corrupted();
+    const index = lowerBound(page, key, 0);
+    if (index >= nodeCount(page)) return undefined;
+    const offset = nodeOffset(page, index);
+    return compareKeys(nodeKey(page, offset), key) === 0 ? this.value(page, offset) : undefined;
+  }
+
+  private follow(tree: TreeDescriptor, key: Buffer | undefined, integerKeys = false): IndexRecord | undefined {
+    if (tree.root < 0) return undefined;
+    const path: Array<{ readonly page: Buffer; readonly index: number }> = [];
+    let number = tree.root;
+    let from = key;
+    for (;;) {
+      if (path.length > MAX_DEPTH) throw corrupted();
+      const page = this.page(number);
+      if (pageKind(page) === BRANCH) {
+        const index = from === undefined ? 0 : integerKeys ? integerChild(page, from) : childIndex(page, from);
+        path.push({ page, index });
+        number = childPage(page, nodeOffset(page, index));
+        continue;
+      }
+      if (pageKind(page) !== LEAF) throw corrupted();
+      const index = from === undefined ? 0 : firstAfter(page, from, integerKeys);
+      if (index < nodeCount(page)) {
+        const offset = nodeOffset(page, index);
+        return { key: Buffer.from(nodeKey(page, offset)), value: this.value(page, offset) };
+      }
+      from = undefined;
+      let next: number | undefined;
+      while (next === undefined) {
+        const parent = path.pop();
+        if (parent === undefined) return undefined;
+        const sibling = parent.index + 1;
+        if (sibling >= nodeCount(parent.page)) continue;
+        path.push({ page: parent.page, index: sibling });
+        next = childPage(parent.page, nodeOffset(parent.page, sibling));
+      }
+      number = next;
+    }
+  }
+}
+
+const EMPTY: LmdbMeta = {
+  pageSize: DEFAULT_PAGE_SIZE,
+  mapSize: 0n,
+  free: { flags: 0, depth: 0, branchPages: 0, leafPages: 0, overflowPages: 0, entries: 0, root: -1 },
+  main: { flags: 0, depth: 0, branchPages: 0, leafPages: 0, overflowPages: 0, entries: 0, root: -1 },
+  lastPage: 1,
+  transaction: 0n,
+};
+
+/** Index of the first node at or after `from` whose key is not below `key`. */
+export function lowerBound(page: Buffer, key: Buffer, from: number): number {
+  let low = from;
+  let high = nodeCount(page);
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compareKeys(nodeKey(page, nodeOffset(page, middle)), key) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Index of the child that covers `key`; the first node of a branch has no key. */
+export function childIndex(page: Buffer, key: Buffer): number {
+  const count = nodeCount(page);
+  if (count === 0) throw corrupted();
+  const index = lowerBound(page, key, 1);
+  if (index < count && compareKeys(nodeKey(page, nodeOffset(page, index)), key) === 0) return index;
+  return index - 1;
+}
+
+const integerOf = (key: Buffer): bigint => (key.length === 8 ? key.readBigUInt64LE(0) : 0n);
+
+function integerChild(page: Buffer, key: Buffer): number {
+  let index = 0;
+  for (let i = 1; i < nodeCount(page); i++)
+    if (integerOf(nodeKey(page, nodeOffset(page, i))) <= integerOf(key)) index = i;
+  return index;
+}
+
+function firstAfter(page: Buffer, key: Buffer, integerKeys: boolean): number {
+  if (!integerKeys) {
+    const index = lowerBound(page, key, 0);
+    const same = index < nodeCount(page) && compareKeys(nodeKey(page, nodeOffset(page, index)), key) === 0;
+    return same ? index + 1 : index;
+  }
+  let index = 0;
+  while (index < nodeCount(page) && integerOf(nodeKey(page, nodeOffset(page, index))) <= integerOf(key)) index++;
+  return index;
+}

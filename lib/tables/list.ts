@@ -1,0 +1,64 @@
+/** An ordered list of tables: each key is tried in all of them before the next derived key is tried; the first result wins. */
+import { warning } from "../log/log.ts";
+import { splitBraced } from "../config/lists.ts";
+import { openTable } from "./open.ts";
+import { ABSENT, CONFIG, type Table, type TableFailure } from "./table.ts";
+
+export type ListResult =
+  | { readonly kind: "found"; readonly value: string; readonly table: Table }
+  | { readonly kind: "absent" }
+  | TableFailure;
+
+export interface ListLookupOptions {
+  /** Only tables with fixed keys: for a key that was derived from the full one. */
+  readonly fixedOnly?: boolean;
+  /** An empty result counts as found (alias_maps). */
+  readonly allowEmpty?: boolean;
+}
+
+export class TableList {
+  private constructor(
+    /** The parameter's name, for log texts. */
+    readonly title: string,
+    readonly tables: ReadonlyArray<Table>,
+  ) {}
+
+  /** No table is configured. */
+  get empty(): boolean {
+    return this.tables.length === 0;
+  }
+
+  /** Opens the tables of a `$xxx_maps` value. `flags`: TableFlag bits, see section "flags per consumer" of docs/tables.md. */
+  static async open(title: string, value: string, flags: number): Promise<TableList> {
+    const tables: Table[] = [];
+    for (const spec of splitBraced(value)) tables.push(await openTable(spec, { flags }));
+    return new TableList(title, tables);
+  }
+
+  async lookup(key: string, options: ListLookupOptions = {}): Promise<ListResult> {
+    if (key === "") return ABSENT;
+    for (const table of this.tables) {
+      if (options.fixedOnly === true && !table.fixed) continue;
+      const result = await table.lookup(key);
+      switch (result.kind) {
+        case "absent":
+          continue;
+        case "found":
+          if (result.value === "" && options.allowEmpty !== true) {
+            warning(`${this.title} lookup of ${key} returns an empty string result`);
+            warning(`${this.title} should return NO RESULT in case of NOT FOUND`);
+            return CONFIG;
+          }
+          return { kind: "found", value: result.value, table };
+        case "error":
+          warning(`${table.name} lookup error for "${key}"`);
+          return result;
+      }
+    }
+    return ABSENT;
+  }
+
+  close(): void {
+    for (const table of this.tables) table.close();
+  }
+}

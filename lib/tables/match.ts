@@ -1,0 +1,132 @@
+/** Match lists: domains, host names and addresses, with negation, files and tables (mydestination, mynetworks, relay_domains, ...). */
+import { parameter } from "../config/configuration.ts";
+import { fatal, warning } from "../log/log.ts";
+import { foldCase } from "./casefold.ts";
+import { matchAddressPattern } from "./match_address.ts";
+import { type MatchPattern, parsePatterns } from "./match_patterns.ts";
+
+/** string: exact; domain: host name and its parents; address: IP address; namadr: host name, then address, for each pattern. */
+export type MatchKind = "string" | "domain" | "address" | "namadr";
+
+export interface MatchOptions {
+  /** The list as a whole is a parent_domain_matches_subdomains feature of this name; absent: `.example.com` matches subdomains. */
+  readonly parentFeature?: string;
+  /** Overrides the above. */
+  readonly parentMode?: boolean;
+}
+
+export type MatchResult = { readonly kind: "match" } | { readonly kind: "none" } | { readonly kind: "error"; readonly error: "retry" };
+
+const MATCH: MatchResult = { kind: "match" };
+const NONE: MatchResult = { kind: "none" };
+const FAILED: MatchResult = { kind: "error", error: "retry" };
+
+type Outcome = boolean | "error";
+
+export class MatchList {
+  private constructor(
+    readonly title: string,
+    readonly kind: MatchKind,
+    private readonly patterns: ReadonlyArray<MatchPattern>,
+    private readonly parentMode: boolean,
+    private readonly utf8: boolean,
+  ) {}
+
+  get empty(): boolean {
+    return this.patterns.length === 0;
+  }
+
+  /** Parses a list and opens its tables and files. */
+  static async open(title: string, value: string, kind: MatchKind, options: MatchOptions = {}): Promise<MatchList> {
+    const utf8 = parameter("smtputf8_enable") === true;
+    const patterns = await parsePatterns(title, value, utf8);
+    return new MatchList(title, kind, patterns, options.parentMode ?? parentMode(options.parentFeature), utf8);
+  }
+
+  /** `subject` is the string, host name or address; for a namadr list the host name, with its address as second argument. Tables' trouble is an error. */
+  async matches(subject: string, address?: string): Promise<MatchResult> {
+    if (this.patterns.length === 0) return NONE;
+    const folded = foldCase(subject, this.utf8);
+    const foldedAddress = address === undefined ? undefined : foldCase(address, this.utf8);
+    for (const pattern of this.patterns) {
+      const outcome = await this.matchOne(pattern, folded, foldedAddress);
+      if (outcome === "error") return FAILED;
+      if (outcome) return pattern.negated ? NONE : MATCH;
+    }
+    return NONE;
+  }
+
+  /** For lists that cannot report an error: trouble ends the program. */
+  async matchesOrFatal(subject: string, address?: string): Promise<boolean> {
+    const result = await this.matches(subject, address);
+    if (result.kind === "error") fatal(`${this.title}: table lookup problem`);
+    return result.kind === "match";
+  }
+
+  close(): void {
+    for (const pattern of this.patterns) if (pattern.kind === "table") pattern.table.close();
+  }
+
+  private async matchOne(pattern: MatchPattern, subject: string, address: string | undefined): Promise<Outcome> {
+    switch (this.kind) {
+      case "string":
+        return pattern.kind === "table" ? await this.inTable(pattern, subject) : pattern.text === subject;
+      case "domain":
+        return await this.matchHostname(pattern, subject);
+      case "address":
+        return await this.matchAddress(pattern, subject);
+      case "namadr": {
+        const byName = await this.matchHostname(pattern, subject);
+        return byName !== false || address === undefined ? byName : await this.matchAddress(pattern, address);
+      }
+    }
+  }
+
+  private async matchHostname(pattern: MatchPattern, name: string): Promise<Outcome> {
+    if (pattern.kind === "table") {
+      for (const key of hostnameKeys(name, pattern.table.fixed, this.parentMode)) {
+        const outcome = await this.inTable(pattern, key);
+        if (outcome !== false) return outcome;
+      }
+      return false;
+    }
+    const { text } = pattern;
+    if (text === name) return true;
+    if (this.parentMode) return text.charAt(0) !== "." && name.endsWith(text) && name.charAt(name.length - text.length - 1) === ".";
+    return text.charAt(0) === "." && name.length > text.length && name.endsWith(text);
+  }
+
+  private async matchAddress(pattern: MatchPattern, address: string): Promise<Outcome> {
+    if (!ADDRESS_CHARACTERS.test(address)) return false;
+    if (pattern.kind === "table") return await this.inTable(pattern, address);
+    const outcome = matchAddressPattern(pattern, address);
+    if (typeof outcome === "boolean") return outcome;
+    warning(`${this.title}: ${outcome.problem}`);
+    return "error";
+  }
+
+  private async inTable(pattern: MatchPattern & { kind: "table" }, key: string): Promise<Outcome> {
+    const result = await pattern.table.lookup(key);
+    if (result.kind !== "error") return result.kind === "found";
+    warning(`${this.title}: ${pattern.table.name}: table lookup problem`);
+    return "error";
+  }
+}
+
+const ADDRESS_CHARACTERS = /^[0-9a-fA-F.:]+$/;
+
+/** The full name, and for tables with fixed keys its parents. */
+function hostnameKeys(name: string, fixed: boolean, parentMode: boolean): string[] {
+  const keys = [name];
+  if (!fixed) return keys;
+  for (let dot = name.indexOf(".", 1); dot >= 0 && dot < name.length - 1; dot = name.indexOf(".", dot + 1))
+    keys.push(name.slice(parentMode ? dot + 1 : dot));
+  return keys;
+}
+
+/** Whether `feature` is named in parent_domain_matches_subdomains. */
+export function parentMode(feature: string | undefined): boolean {
+  if (feature === undefined) return false;
+  const words = String(parameter("parent_domain_matches_subdomains")).split(/[, \t\r\n]/);
+  return words.includes(feature);
+}

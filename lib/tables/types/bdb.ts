@@ -1,0 +1,225 @@
+/** hash: and btree: tables, Berkeley DB files NAME.db. */
+import { ftruncateSync, fdatasyncSync, fstatSync, writeSync } from "node:fs";
+import { fatal } from "../../log/log.ts";
+import { errorText } from "../../sys/errno.ts";
+import { BtreeReader, buildBtree } from "../formats/bdb_btree.ts";
+import { buildHash, HashReader } from "../formats/bdb_hash.ts";
+import { BdbFile, type BdbKind } from "../formats/bdb_pages.ts";
+import { allRecords, compareKeys, IndexError, type IndexReader, type IndexRecord } from "../formats/index.ts";
+import { lockFile, Sequencer, tryFileLock, unlockFile } from "../locks.ts";
+import { trouble } from "../policy.ts";
+import {
+  ABSENT,
+  DONE,
+  found,
+  type LookupResult,
+  type SequenceResult,
+  type StoreResult,
+  type Table,
+  TableFlag,
+  TableOpenError,
+  type TableOwner,
+  type TypeOptions,
+  UNCHANGED,
+} from "../table.ts";
+import {
+  closeIndexFile,
+  fileChanged,
+  type IndexFile,
+  keyForms,
+  openIndexFile,
+  resolveDuplicate,
+  storedBytes,
+  storedText,
+  WITH_NUL,
+} from "./indexed.ts";
+import { foldFixedKey } from "./memory.ts";
+
+const reason = (failure: unknown): string => (failure instanceof IndexError ? failure.message : errorText(failure));
+
+function rethrowFault(failure: unknown): void {
+  if (failure instanceof TypeError || failure instanceof RangeError) throw failure;
+}
+
+const LEAST_RECORD = 4;
+
+/** The records of a Berkeley DB file in the order of its keys. */
+export function loadRecords(kind: BdbKind, file: BdbFile): Map<string, Buffer> {
+  const reader: IndexReader = kind === "hash" ? new HashReader(file) : new BtreeReader(file);
+  const records = new Map<string, Buffer>();
+  const { size } = fstatSync(file.fd);
+  if (size === 0) return records;
+  for (const { key, value } of allRecords(reader, Math.floor(size / LEAST_RECORD))) records.set(key.toString("latin1"), value);
+  return records;
+}
+
+/** The pages of a file with these records. */
+export function buildPages(kind: BdbKind, records: ReadonlyMap<string, Buffer>): Buffer[] {
+  const list: IndexRecord[] = [];
+  for (const [key, value] of records) list.push({ key: Buffer.from(key, "latin1"), value });
+  list.sort((a, b) => compareKeys(a.key, b.key));
+  return kind === "hash" ? buildHash(list) : buildBtree(list);
+}
+
+/** Gives an open file a new content. */
+export function rewrite(fd: number, pages: ReadonlyArray<Buffer>): void {
+  const bytes = Buffer.concat(pages);
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, done);
+  ftruncateSync(fd, bytes.length);
+}
+
+export class BdbTable implements Table {
+  readonly fixed = true;
+  readonly owner: TableOwner;
+  flags: number;
+  private readonly pages: BdbFile;
+  private readonly reader: IndexReader;
+  private readonly work = new Sequencer();
+  private cursor: Buffer | undefined;
+  /** The records, while this process alone may use the file. */
+  private owned: Map<string, Buffer> | undefined;
+
+  constructor(
+    readonly name: string,
+    flags: number,
+    private readonly kind: BdbKind,
+    private readonly file: IndexFile,
+  ) {
+    this.flags = WITH_NUL.initial(flags | TableFlag.fixed);
+    this.owner = file.owner;
+    this.pages = new BdbFile(file.fd);
+    this.reader = kind === "hash" ? new HashReader(this.pages) : new BtreeReader(this.pages);
+  }
+
+  /** Checks that the file is what it should be. */
+  probe(): void {
+    this.pages.refresh();
+    this.pages.meta(this.kind);
+  }
+
+  lookup(key: string): Promise<LookupResult> {
+    return this.read("reading", () => {
+      for (const form of keyForms(this.flags, key)) {
+        const value = this.reader.get(form.bytes);
+        if (value === undefined) continue;
+        this.flags = form.flags;
+        return found(storedText(value));
+      }
+      return ABSENT;
+    });
+  }
+
+  sequence(position: "first" | "next"): Promise<SequenceResult> {
+    if (position === "first") this.cursor = undefined;
+    return this.read("seeking", () => {
+      const record = this.reader.after(this.cursor);
+      if (record === undefined) return ABSENT;
+      this.cursor = record.key;
+      return { kind: "found", key: storedText(record.key), value: storedText(record.value) };
+    });
+  }
+
+  private get locks(): boolean {
+    return (this.flags & (TableFlag.lock | TableFlag.open_lock)) === TableFlag.lock;
+  }
+
+  /** Pages in memory of an unchanged file need no lock; reading the file does. */
+  private async read<R>(doing: string, find: () => R): Promise<R | ReturnType<typeof trouble>> {
+    try {
+      if (this.pages.refresh()) {
+        const result = find();
+        if (!this.pages.touched) return result;
+      }
+      if (!this.locks) return find();
+      await lockFile(this.file.fd, "flock", "shared");
+      try {
+        this.pages.refresh();
+        return find();
+      } finally {
+        unlockFile(this.file.fd, "flock");
+      }
+    } catch (failure) {
+      rethrowFault(failure);
+      return trouble(`error ${doing} ${this.file.path}: ${reason(failure)}`);
+    }
+  }
+
+  update(key: string, value: string): Promise<StoreResult> {
+    return this.change("writing", (records) => {
+      const withNul = WITH_NUL.stored(this.flags);
+      const folded = foldFixedKey(this.flags, key);
+      const stored = withNul ? `${folded}\0` : folded;
+      if (records.has(stored) && !resolveDuplicate(this.flags, this.file.path, folded)) return UNCHANGED;
+      records.set(stored, storedBytes(value, withNul));
+      return DONE;
+    });
+  }
+
+  remove(key: string): Promise<StoreResult> {
+    return this.change("deleting from", (records) => {
+      for (const form of keyForms(this.flags, key)) {
+        if (!records.delete(form.bytes.toString("latin1"))) continue;
+        this.flags = form.flags;
+        return DONE;
+      }
+      return UNCHANGED;
+    });
+  }
+
+  private change(doing: string, apply: (records: Map<string, Buffer>) => StoreResult): Promise<StoreResult> {
+    return this.work.run(async () => {
+      const exclusive = (this.flags & TableFlag.open_lock) !== 0;
+      try {
+        if (!exclusive) await lockFile(this.file.fd, "flock", "exclusive");
+        try {
+          this.pages.forget();
+          this.pages.refresh();
+          const records = this.owned ?? loadRecords(this.kind, this.pages);
+          if (exclusive) this.owned = records;
+          const result = apply(records);
+          if (result.kind !== "done") return result;
+          rewrite(this.file.fd, buildPages(this.kind, records));
+          if ((this.flags & TableFlag.sync_update) !== 0) fdatasyncSync(this.file.fd);
+          this.pages.forget();
+          return result;
+        } finally {
+          if (!exclusive) unlockFile(this.file.fd, "flock");
+        }
+      } catch (failure) {
+        rethrowFault(failure);
+        return trouble(`error ${doing} ${this.file.path}: ${reason(failure)}`);
+      }
+    });
+  }
+
+  changed(): boolean {
+    return fileChanged(this.file, false);
+  }
+  close(): void {
+    closeIndexFile(this.file);
+  }
+}
+
+/** Opens a hash or btree table. Throws TableOpenError. */
+export async function openBdb(kind: BdbKind, name: string, options: TypeOptions): Promise<Table> {
+  const file = openIndexFile(name, ".db", options);
+  const table = new BdbTable(`${kind}:${name}`, options.flags, kind, file);
+  try {
+    if ((options.flags & TableFlag.open_lock) !== 0 && !tryFileLock(file.fd, "flock", "exclusive"))
+      fatal(`${kind}:${name}: unable to get exclusive lock: Resource temporarily unavailable`);
+    if (fstatSync(file.fd).size === 0 && options.access === "create") rewrite(file.fd, buildPages(kind, new Map()));
+    if (options.access === "read" && (options.flags & TableFlag.lock) !== 0) {
+      await lockFile(file.fd, "flock", "shared");
+      try {
+        table.probe();
+      } finally {
+        unlockFile(file.fd, "flock");
+      }
+    } else table.probe();
+    return table;
+  } catch (failure) {
+    closeIndexFile(file);
+    rethrowFault(failure);
+    throw new TableOpenError(`open database ${file.path}: ${reason(failure)}`);
+  }
+}

@@ -1,0 +1,57 @@
+/** A table in memory: the base of texthash, inline and internal. */
+import { lowerAscii } from "../../sys/bytes.ts";
+import {
+  ABSENT,
+  DONE,
+  found,
+  type LookupResult,
+  type SequenceResult,
+  type StoreResult,
+  type Table,
+  TableFlag,
+  type TableOwner,
+  UNCHANGED,
+} from "../table.ts";
+
+/** ASCII folding of a key where no UTF-8 layer has folded it already. */
+export const foldFixedKey = (flags: number, key: string): string =>
+  (flags & (TableFlag.fold_fix | TableFlag.utf8_active)) === TableFlag.fold_fix ? lowerAscii(key) : key;
+
+export class MemoryTable implements Table {
+  readonly fixed = true;
+  flags: number;
+  private cursor: Iterator<[string, string]> | undefined;
+
+  constructor(
+    readonly name: string,
+    flags: number,
+    readonly owner: TableOwner,
+    protected readonly entries: Map<string, string>,
+  ) {
+    this.flags = flags | TableFlag.fixed;
+  }
+  lookup(key: string): Promise<LookupResult> {
+    const value = this.entries.get(foldFixedKey(this.flags, key));
+    return Promise.resolve(value === undefined ? ABSENT : found(value));
+  }
+  sequence(position: "first" | "next"): Promise<SequenceResult> {
+    if (position === "first" || this.cursor === undefined) this.cursor = this.entries.entries();
+    const next = this.cursor.next();
+    return Promise.resolve(next.done === true ? ABSENT : { kind: "found", key: next.value[0], value: next.value[1] });
+  }
+  changed(): boolean {
+    return false;
+  }
+  close(): void {}
+}
+
+/** A table in memory that can be changed. */
+export class WritableMemoryTable extends MemoryTable {
+  update(key: string, value: string): Promise<StoreResult> {
+    this.entries.set(foldFixedKey(this.flags, key), value);
+    return Promise.resolve(DONE);
+  }
+  remove(key: string): Promise<StoreResult> {
+    return Promise.resolve(this.entries.delete(foldFixedKey(this.flags, key)) ? DONE : UNCHANGED);
+  }
+}

@@ -1,0 +1,128 @@
+/** `sqlite:/path/file.cf` (sqlite_table(5)). */
+import type { Database } from "bun:sqlite";
+import { fatal, warning } from "../../log/log.ts";
+import { decodeUtf8, encodeUtf8, fromBytes } from "../../sys/bytes.ts";
+import { TableSettings } from "../cf.ts";
+import { QueryGuard } from "../query_guard.ts";
+import {
+  ABSENT,
+  found,
+  type LookupResult,
+  type OpenType,
+  type Table,
+  TableFlag,
+  TableOpenError,
+  type TableOwner,
+} from "../table.ts";
+import { joinResults, Template } from "../template.ts";
+
+interface SqliteParts {
+  readonly database: Database;
+  readonly guard: QueryGuard;
+  readonly query: Template;
+  readonly result: Template;
+  readonly expansionLimit: number;
+  /** Settings file, for messages. */
+  readonly title: string;
+}
+
+const message = (failure: unknown): string =>
+  encodeUtf8(failure instanceof Error ? failure.message : String(failure));
+
+/** Quotes for a literal between apostrophes. */
+const quote = (text: string): string => text.replaceAll("'", "''");
+
+class SqliteTable implements Table {
+  readonly fixed = true;
+  constructor(
+    readonly name: string,
+    public flags: number,
+    readonly owner: TableOwner,
+    private readonly parts: SqliteParts,
+  ) {}
+
+  async lookup(key: string): Promise<LookupResult> {
+    const { guard, query, result, expansionLimit, title } = this.parts;
+    const guarded = await guard.check(key, this.flags);
+    if (guarded.kind === "error") return guarded;
+    if (guarded.kind === "skip") return ABSENT;
+    const sql = query.expand(guarded.key, guarded.key, quote);
+    const text = sql === undefined ? undefined : decodeUtf8(sql);
+    if (text === undefined) return ABSENT;
+    const values = this.run(text);
+    if (values === undefined) return { kind: "error", error: "retry" };
+    const joined = joinResults(this.name, result, guarded.key, values, expansionLimit);
+    if (joined.kind === "limit") {
+      warning(`dict_sqlite_lookup: ${title}: Expansion limit exceeded for key '${guarded.key}'`);
+      return { kind: "error", error: "retry" };
+    }
+    return joined.value === undefined ? ABSENT : found(joined.value);
+  }
+
+  /** The first column of each row; undefined when a step failed. */
+  private run(sql: string): Array<string | undefined> | undefined {
+    const { database, title } = this.parts;
+    let statement: ReturnType<Database["prepare"]>;
+    try {
+      statement = database.prepare(sql);
+    } catch (failure) {
+      return fatal(`dict_sqlite_lookup: ${title}: SQL prepare failed: ${message(failure)}\n`);
+    }
+    try {
+      return statement.values().map((row) => columnText(row[0]));
+    } catch (failure) {
+      warning(`dict_sqlite_lookup: ${title}: SQL step failed for query '${encodeUtf8(sql)}': ${message(failure)}\n`);
+      return undefined;
+    } finally {
+      statement.finalize();
+    }
+  }
+  changed(): boolean {
+    return false;
+  }
+  close(): void {
+    this.parts.guard.close();
+    this.parts.database.close();
+  }
+}
+
+function columnText(value: unknown): string | undefined {
+  if (value === null || value === undefined) return undefined;
+  if (value instanceof Uint8Array) return fromBytes(value);
+  return encodeUtf8(String(value));
+}
+
+const UNQUOTED = /(^|[^'])(%[sudSUD1-9])|(%[sudSUD1-9])([^'A-Za-z0-9%@.]|$)/;
+
+export const openSqlite: OpenType = async (name, options) => {
+  const settings = TableSettings.open(name);
+  const { title } = settings;
+  const tableName = `sqlite:${name}`;
+  const path = settings.text("dbpath", "", 1);
+  const result = Template.parse(title, settings.text("result_format", "%s"), "result");
+  const query = Template.parse(title, queryText(settings), "query");
+  if (settings.text("query", "") !== "" && UNQUOTED.test(query.text))
+    warning(`${tableName}: query >${query.text}< contains >${UNQUOTED.exec(query.text)?.[2] ?? UNQUOTED.exec(query.text)?.[3]}< without the recommended '' quotes`);
+  const expansionLimit = settings.number("expansion_limit", 0, 0);
+  const guard = await QueryGuard.open(tableName, settings);
+  const { Database } = await import("bun:sqlite");
+  let database: Database;
+  try {
+    database = new Database(decodeUtf8(path) ?? path, { readonly: true });
+  } catch (failure) {
+    throw new TableOpenError(`open ${path}: ${message(failure)}`);
+  }
+  const parts = { database, guard, query, result, expansionLimit, title };
+  return new SqliteTable(tableName, options.flags | TableFlag.fixed, settings.owner, parts);
+};
+
+/** `query`, or the query that the old settings stand for. */
+function queryText(settings: TableSettings): string {
+  const query = settings.text("query", "");
+  if (query !== "") return query;
+  const table = settings.text("table", "", 1);
+  const select = settings.text("select_field", "", 1);
+  const where = settings.text("where_field", "", 1);
+  const conditions = settings.text("additional_conditions", "");
+  return `SELECT ${select} FROM ${table} WHERE ${where}='%s' ${conditions}`;
+}

@@ -1,0 +1,101 @@
+/** The UTF-8 layer of a table (flag utf8_request with smtputf8_enable): checks keys and values, folds keys by Unicode rules. */
+import { warning } from "../log/log.ts";
+import { isAscii, isValidUtf8 } from "../sys/bytes.ts";
+import { foldCase } from "./casefold.ts";
+import {
+  ABSENT,
+  CONFIG,
+  DONE,
+  type LookupResult,
+  type SequenceResult,
+  type StoreResult,
+  type Table,
+  TableFlag,
+  type TableOwner,
+} from "./table.ts";
+
+const BAD = "malformed UTF-8 or invalid codepoint";
+const valid = (text: string): boolean => isAscii(text) || isValidUtf8(text);
+
+export class Utf8Table implements Table {
+  readonly name: string;
+  readonly update?: (key: string, value: string) => Promise<StoreResult>;
+  readonly remove?: (key: string) => Promise<StoreResult>;
+  readonly sequence?: (position: "first" | "next") => Promise<SequenceResult>;
+
+  constructor(private readonly table: Table) {
+    this.name = table.name;
+    table.flags |= TableFlag.utf8_active;
+    const { update, remove, sequence } = table;
+    if (update !== undefined) this.update = (key, value) => this.checkedUpdate(key, value, update.bind(table));
+    if (remove !== undefined) this.remove = (key) => this.checkedRemove(key, remove.bind(table));
+    if (sequence !== undefined) this.sequence = sequence.bind(table);
+  }
+  get fixed(): boolean {
+    return this.table.fixed;
+  }
+  get owner(): TableOwner {
+    return this.table.owner;
+  }
+  get flags(): number {
+    return this.table.flags;
+  }
+  set flags(flags: number) {
+    this.table.flags = flags;
+  }
+
+  async lookup(key: string): Promise<LookupResult> {
+    if ((this.flags & TableFlag.utf8_active) === 0) return await this.table.lookup(key);
+    if (!valid(key)) {
+      this.warnKey(key);
+      return ABSENT;
+    }
+    const result = await this.table.lookup(this.fold(key));
+    if (result.kind !== "found" || valid(result.value)) return result;
+    this.warnValue(key, result.value);
+    return CONFIG;
+  }
+
+  private async checkedUpdate(
+    key: string,
+    value: string,
+    update: (key: string, value: string) => Promise<StoreResult>,
+  ): Promise<StoreResult> {
+    if ((this.flags & TableFlag.utf8_active) === 0) return await update(key, value);
+    if (!valid(key)) {
+      this.warnKey(key);
+      return DONE;
+    }
+    if (!valid(value)) {
+      this.warnValue(key, value);
+      return DONE;
+    }
+    return await update(this.fold(key), value);
+  }
+
+  private async checkedRemove(key: string, remove: (key: string) => Promise<StoreResult>): Promise<StoreResult> {
+    if ((this.flags & TableFlag.utf8_active) === 0) return await remove(key);
+    if (!valid(key)) {
+      this.warnKey(key);
+      return DONE;
+    }
+    return await remove(this.fold(key));
+  }
+
+  private fold(key: string): string {
+    const wanted = this.table.fixed ? TableFlag.fold_fix : TableFlag.fold_mul;
+    return (this.flags & wanted) !== 0 ? foldCase(key, true) : key;
+  }
+  private warnKey(key: string): void {
+    warning(`${this.name}: non-UTF-8 key "${key}": ${BAD}`);
+  }
+  private warnValue(key: string, value: string): void {
+    warning(`${this.name}: key "${key}": non-UTF-8 value "${value}": ${BAD}`);
+  }
+  changed(): boolean {
+    return this.table.changed();
+  }
+  close(): void {
+    this.table.close();
+  }
+}
