@@ -92,7 +92,7 @@ export class Instance {
       chownSync(join(this.directory, "data"), uid ?? 0, gid ?? 0);
     }
     chmodSync(this.mail, 0o1777);
-    writeFileSync(join(this.config, "aliases"), `postmaster: ${this.who.recipient}\nroot: ${this.who.recipient}\n`);
+    writeFileSync(join(this.config, "aliases"), `postmaster ${this.who.recipient}\nroot ${this.who.recipient}\n`);
     writeFileSync(join(this.config, "main.cf"), this.#mainCf(options));
     const given = (options.masterCf ?? "").split("\n").filter((line) => line.trim() !== "");
     const replaced = new Set(given.filter((line) => !/^\s/.test(line)).map((line) => line.split(/\s+/, 2).join(" ")));

@@ -2,7 +2,7 @@
 import { type AddressNode, type Item, parseAddresses } from "../../lib/address/parser.ts";
 import { externalToInternal, internalToExternal } from "../../lib/address/quote.ts";
 import { atom, tokenize } from "../../lib/address/tokenizer.ts";
-import { addressExternal, unparseList } from "../../lib/address/unparser.ts";
+import { addressAsWritten, addressExternal, unparseList } from "../../lib/address/unparser.ts";
 import { needsNoRewriting } from "../../lib/ipc/clients/rewrite.ts";
 import { warning } from "../../lib/log/log.ts";
 import { type AddressClass, foldHeader } from "../../lib/message/header.ts";
@@ -30,7 +30,7 @@ export async function rewriteHeader(
   let changed = false;
   for (const [index, item] of items.entries()) {
     if (item.kind !== "address") continue;
-    const original = addressExternal(item);
+    const original = addressAsWritten(item);
     const rewritten = needsNoRewriting(original) ? original : await addresses.rewriteHeader(headerContext, original);
     const internal = externalToInternal(rewritten);
     const mapped = await addresses.canonical(message, internal, place);

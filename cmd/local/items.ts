@@ -30,7 +30,10 @@ export async function deliverItems(state: State, text: string): Promise<ItemsRes
   return { disposition, count };
 }
 
-async function deliverItem(state: State, item: string): Promise<Disposition> {
+async function deliverItem(state: State, text: string): Promise<Disposition> {
+  // names of files and commands end at a NUL, as everywhere in the system
+  const end = text.indexOf("\0");
+  const item = end < 0 ? text : text.slice(0, end);
   const { settings } = state.session;
   const origin = state.origin ?? "";
   if (item.startsWith("/")) return deliverFile(state, item, settings.fileOrigins.has(origin));

@@ -1,6 +1,6 @@
 /** What main.cf says to local(8). */
 import { type ExtensionRules, extensionRules } from "../../lib/address/split.ts";
-import { configuration, parameter } from "../../lib/config/configuration.ts";
+import { parameter } from "../../lib/config/configuration.ts";
 import { type LockMethods, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
 import { openDispositionTables } from "../../lib/delivery/agent.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
@@ -54,7 +54,7 @@ export async function openSettings(): Promise<LocalSettings> {
     fallbackTransports: await open("fallback_transport_maps", TableFlag.no_regsub),
     filter: await openStatusFilter("local_delivery_status_filter", parameter("local_delivery_status_filter")),
     locks: parseLockMethods("mailbox_delivery_lock", parameter("mailbox_delivery_lock")),
-    extensions: extensionRules((name) => configuration().get(name as "recipient_delimiter")),
+    extensions: extensionRules(),
     commandOrigins: words(parameter("allow_mail_to_commands")),
     fileOrigins: words(parameter("allow_mail_to_files")),
     propagate: words(parameter("propagate_unmatched_extensions")),

@@ -1,5 +1,6 @@
 /** Users of this system. */
-import { warning } from "../../lib/log/log.ts";
+import { parameter } from "../../lib/config/configuration.ts";
+import { fatal, warning } from "../../lib/log/log.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { lookupUser, type User } from "../../lib/sys/identity.ts";
 
@@ -14,4 +15,13 @@ export function findUser(name: string): UserLookup {
     warning(`error looking up passwd info for ${name}: ${errorText(error)}`);
     return { kind: "error" };
   }
+}
+
+/** The user whose rights files and commands get: default_privs for nobody in particular, and for root. */
+export function deliveryUser(user: User | undefined): User {
+  if (user !== undefined && user.uid !== 0) return user;
+  const name = parameter("default_privs");
+  const fallback = lookupUser(name) ?? fatal(`unknown default_privs user: ${name}`);
+  if (fallback.uid === 0) fatal("default_privs: privileged user is not allowed");
+  return fallback;
 }

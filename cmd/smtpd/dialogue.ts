@@ -41,7 +41,7 @@ function endingOf(error: unknown, session: Session): SessionEnd {
 }
 
 /** Everything up to the banner; false when the session is over already. After XCLIENT the dialogue begins here again. */
-export async function greet(session: Session): Promise<boolean> {
+async function greet(session: Session): Promise<boolean> {
   const { settings, connection, services } = session;
   const watched = !connection.standAlone && !connection.screened;
   if (watched && session.channel.buffered === 0) await services.sleep(0);
@@ -244,6 +244,10 @@ async function execute(session: Session, typed: string): Promise<boolean> {
   }
   if (!success) session.errorCount++;
   if (verb.junk) countJunk(session);
+  if (session.restart) {
+    session.restart = false;
+    return greet(session);
+  }
   return !(verb.name === "QUIT" || chat.hangup);
 }
 

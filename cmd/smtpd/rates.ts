@@ -1,6 +1,6 @@
 /** Limits per client, counted by anvil(8) (smtpd.md 17). */
 import { warning } from "../../lib/log/log.ts";
-import { addressBytes } from "../../lib/address/hostname.ts";
+import { formatInet, maskInet, parseInet } from "../../lib/config/inet.ts";
 import type { RateClient } from "./services.ts";
 import type { Session } from "./session.ts";
 
@@ -39,20 +39,9 @@ export function rateIdent(session: Session): string {
 }
 
 function networkOf(address: string, length: number): string {
-  const bytes = addressBytes(address);
+  const bytes = parseInet(address);
   if (bytes === undefined || length >= bytes.length * 8) return address;
-  const masked = bytes.map((byte, i) => {
-    const kept = Math.max(0, Math.min(8, length - i * 8));
-    return byte & (0xff << (8 - kept)) & 0xff;
-  });
-  const text = masked.length === 4 ? masked.join(".") : ipv6Text(masked);
-  return `${text}/${length}`;
-}
-
-function ipv6Text(bytes: Uint8Array): string {
-  const words: string[] = [];
-  for (let i = 0; i < 16; i += 2) words.push((((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0)).toString(16));
-  return words.join(":").replace(/(?:^|:)0(?::0)+(?:$|:)/, "::");
+  return `${formatInet(maskInet(bytes, length))}/${length}`;
 }
 
 const LIMITS = {

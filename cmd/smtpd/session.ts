@@ -72,6 +72,8 @@ export class Session {
   rates: Rates | undefined;
   /** Nothing more is read from the client. */
   inputDisabled = false;
+  /** XCLIENT changed who the client is: the dialogue begins anew. */
+  restart = false;
 
   errorCount = 0;
   junkCount = 0;

@@ -46,3 +46,6 @@ export function addressOfLiteral(literal: string): string | undefined {
   return v4 !== undefined && isIPv4(v4) ? v4 : undefined;
 }
 export const isValidAddressLiteral = (literal: string): boolean => addressOfLiteral(literal) !== undefined;
+
+/** The 4 or 16 bytes of a numeric address. */
+export const addressBytes = (address: string): Uint8Array | undefined => parseInet(address);

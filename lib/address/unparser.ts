@@ -28,6 +28,9 @@ export const unparseExternal = (tokens: ReadonlyArray<Token>): string => interna
 export const addressInternal = (node: AddressNode): string => unparseInternal(node.tokens);
 export const addressExternal = (node: AddressNode): string => unparseExternal(node.tokens);
 
+/** The tokens of an address each in its own external form, not quoted as a whole: what stood in the header, blanks aside. */
+export const addressAsWritten = (node: AddressNode): string => unparseList(node.tokens, "list");
+
 /** One item of a list, in external form, without what follows it. */
 export function itemText(item: Item): string {
   switch (item.kind) {

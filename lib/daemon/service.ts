@@ -134,7 +134,8 @@ export async function startService(
   }
   await definition.preJail?.(service);
   setResourceLimit("core", 0, true);
-  const owner = given.has("u") || realUid() !== 0 ? mailOwner() : undefined;
+  // a stand-alone server is run by anybody, with the rights of whoever that is (sendmail -bs)
+  const owner = given.has("u") || (realUid() !== 0 && !standAlone) ? mailOwner() : undefined;
   dropPrivileges(owner, given.has("c") && realUid() === 0 ? queueDirectory : undefined);
   forbidDumps();
   if (definition.executes !== true && definition.privileged !== true) forbidNewPrivileges();

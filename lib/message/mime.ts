@@ -126,8 +126,7 @@ export class MimeParser {
     if (this.#state !== "body") {
       this.#finishHeader();
       this.#finishBlock(undefined);
-    }
-    if (this.#previous === PIECE) this.record(LINE, NO_DATA);
+    } else if (this.#previous === PIECE) this.record(LINE, NO_DATA);
   }
 
   // --- headers -----------------------------------------------------------------------------------

@@ -63,3 +63,6 @@ export function appendFooter(reply: string, footer: string): string {
 
 const ENHANCED = /^[245]\.[0-9]{1,3}\.[0-9]{1,3} /;
 const enhancedPrefix = (text: string): string => ENHANCED.exec(text)?.[0] ?? "";
+
+/** `4dd ` or `5dd ` at the head: text that a configuration may give as a refusal. */
+export const isReplyWithCode = (text: string): boolean => text[3] === " " && replyCode(text) >= 400;

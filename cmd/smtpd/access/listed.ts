@@ -17,7 +17,7 @@ function lookupRules(policy: Policy): LookupRules {
   let known = rules.get(policy);
   if (known === undefined) {
     known = {
-      ...extensionRules((name) => parameter(name as "recipient_delimiter")),
+      ...extensionRules(),
       myorigin: parameter("myorigin"),
       async isLocalDomain(domain) {
         const name = domain.endsWith(".") ? domain.slice(0, -1) : domain;

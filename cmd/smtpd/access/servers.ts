@@ -86,7 +86,7 @@ async function checkServers(evaluation: Evaluation, kind: ServerKind, table: Tab
     }
     const found = await addressesOf(evaluation, host);
     if (typeof found === "string") {
-      warning(`Unable to look up ${kind.toUpperCase()} host ${host} for ${target.class} ${target.name}: ${found}`);
+      if (kind !== "a") warning(`Unable to look up ${kind.toUpperCase()} host ${host} for ${target.class} ${target.name}: ${found}`);
       continue;
     }
     for (const address of found) {

@@ -1,7 +1,6 @@
 /** access(5) tables: which keys are looked up, in which order (smtpd.md 20.5). */
 import { internalToExternal } from "../../../lib/address/quote.ts";
 import { extensionRules, splitAddress, splitExtension } from "../../../lib/address/split.ts";
-import { parameter } from "../../../lib/config/configuration.ts";
 import { warning } from "../../../lib/log/log.ts";
 import type { Table } from "../../../lib/tables/table.ts";
 import type { Evaluation, Frame, Verdict } from "./evaluation.ts";
@@ -65,7 +64,7 @@ export const lookupAddress = (table: Table, address: string): Promise<Found> => 
 /** Keys of a mail address: whole, without extension, domain and parents, local parts with `@`; each in external, then internal form. */
 async function lookupMailAddress(evaluation: Evaluation, table: Table, address: string): Promise<Found> {
   const { local, domain } = splitAddress(address);
-  const split = splitExtension(local, extensionRules((name) => parameter(name as "recipient_delimiter")));
+  const split = splitExtension(local, extensionRules());
   const both = async (internal: string, derived: boolean): Promise<Found> => {
     const external = internalToExternal(internal);
     const found = await lookupKey(table, external, derived);

@@ -20,6 +20,8 @@ const OVERFLOW_ITEM = 3;
 const DELETED = 0x80;
 const OVERFLOW_ITEM_SIZE = 12;
 const MAX_DEPTH = 64;
+/** Type of a free page. */
+const FREE = 0;
 
 export class BtreeReader implements IndexReader {
   constructor(private readonly file: BdbFile) {}
@@ -136,12 +138,44 @@ export function buildBtree(records: ReadonlyArray<IndexRecord>): Buffer[] {
   meta.writeUInt32LE(2, 76);
   meta.writeUInt32LE(0x20, 84);
   let level = buildLeaves(pages, records);
+  if (level.length > 1) level = [moveFirstLeaf(pages, level), ...level.slice(1)];
   for (let depth = 2; level.length > 1; depth++) level = buildLevel(pages, level, depth);
-  meta.writeUInt32LE(level[0]?.page ?? 1, 88);
+  plantRoot(pages, level[0]?.page ?? ROOT);
+  meta.writeUInt32LE(ROOT, 88);
   meta.writeUInt32LE(pages.length - 1, 32);
   meta.writeUInt32LE(records.length, 40);
   meta.writeUInt32LE(records.length, 44);
   return pages;
+}
+
+/** The library wants the root on this page. */
+const ROOT = 1;
+
+function moveFirstLeaf(pages: Buffer[], leaves: ReadonlyArray<Child>): Child {
+  const [first, second] = leaves;
+  const page = pages[ROOT];
+  const after = pages[second?.page ?? ROOT];
+  if (first === undefined || page === undefined || after === undefined) throw invalid();
+  const number = pages.length;
+  page.writeUInt32LE(number, 8);
+  after.writeUInt32LE(number, 12);
+  pages.push(page);
+  return { key: first.key, page: number };
+}
+
+function plantRoot(pages: Buffer[], number: number): void {
+  const root = pages[number];
+  if (number === ROOT || root === undefined) return;
+  root.writeUInt32LE(ROOT, 8);
+  pages[ROOT] = root;
+  if (number === pages.length - 1) {
+    pages.pop();
+    return;
+  }
+  // overflow keys of the root follow it: its former place becomes the list of free pages
+  const free = newPage(number, FREE, 0);
+  pages[number] = free;
+  pages[0]?.writeUInt32LE(number, 28);
 }
 
 /** Fills the items of one page from its end downwards. */

@@ -5,7 +5,7 @@ import { MessageProcessor, Pipeline } from "../../../cmd/cleanup/processor.ts";
 import { type CheckTables, type CleanupTables, type NameList, readSettings } from "../../../cmd/cleanup/settings.ts";
 import { rewriteAddress } from "../../../cmd/trivial-rewrite/rewrite.ts";
 import type { AddressLookupResult } from "../../../lib/address/lookup.ts";
-import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
+import { configurationFromText, installConfiguration, parameter } from "../../../lib/config/configuration.ts";
 import { removed } from "../../../lib/log/events/cleanup.ts";
 import { log, setLogSinks, setLogUtf8 } from "../../../lib/log/log.ts";
 import { fileSystem, type FileSystem } from "../../../lib/queue/file_system.ts";
@@ -131,7 +131,7 @@ export async function submit(submission: Submission): Promise<Outcome> {
       Promise.resolve(
         rewriteAddress(
           external,
-          rule === "local" ? { origin: "example.com", domain: "example.com" } : { origin: remote, domain: remote },
+          rule === "local" ? { origin: parameter("myorigin"), domain: "example.com" } : { origin: remote, domain: remote },
           rewriting,
         ),
       ),

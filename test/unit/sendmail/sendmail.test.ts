@@ -7,6 +7,7 @@ import t from "tap";
 
 const root = join(import.meta.dirname, "../../..");
 const scratch = mkdtempSync(join(tmpdir(), "posthaste-sendmail-"));
+t.setTimeout(0);
 t.teardown(() => rmSync(scratch, { recursive: true }));
 const commands = join(scratch, "bin");
 const stored = join(scratch, "records");

@@ -1,0 +1,218 @@
+/** The commands of `postfix`, one function each. */
+import { accessSync, constants, existsSync, statSync, unlinkSync, writeFileSync } from "node:fs";
+import { configuration } from "../../lib/config/configuration.ts";
+import { currentEnvironment } from "../../lib/config/environment.ts";
+import type { ParameterName } from "../../lib/config/parameters.ts";
+import { fatal, info, log, warning } from "../../lib/log/log.ts";
+import { pathOf } from "../../lib/sys/bytes.ts";
+import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { replaceProcess } from "../../lib/sys/exec.ts";
+import { hasOtherInstances, isSecondary } from "./instance.ts";
+import { isRunning, masterPid, signalMaster } from "./master_process.ts";
+import { logAs } from "./script_log.ts";
+import { commandPath, daemonPath, runForeground, runProgram, startProgram } from "./programs.ts";
+
+type Command = (args: ReadonlyArray<string>) => void | Promise<void>;
+
+const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
+  ["start", start],
+  ["start-fg", startForeground],
+  ["stop", stop],
+  ["quick-stop", quickStop],
+  ["abort", abort],
+  ["drain", drain],
+  ["reload", reload],
+  ["flush", () => process.exit(runProgram(commandPath("postqueue"), ["-f"]))],
+  ["check", check],
+  ["status", status],
+  ["set-permissions", (args) => postInstall(["create-missing", "set-permissions", ...args])],
+  ["upgrade-configuration", (args) => postInstall(["create-missing", "upgrade-configuration", ...args])],
+  ["post-install", postInstall],
+  ["logrotate", async (args) => (await import("./logrotate.ts")).rotateLog(args)],
+  ["tls", tls],
+  ["non-bdb", async (args) => (await import("./non_bdb.ts")).nonBerkeley(args)],
+  ["start_msg", () => say("Start postfix")],
+  ["stop_msg", () => say("Stop postfix")],
+]);
+
+const USAGE =
+  "Usage: postfix start (or stop, reload, abort, flush, check, status, set-permissions, upgrade-configuration, logrotate, tls, non-bdb)";
+
+/** Runs one command to its end. */
+export async function runCommand([name = "", ...args]: ReadonlyArray<string>): Promise<void> {
+  logAs("postfix-script");
+  requireInstallation();
+  const command = COMMANDS.get(name);
+  if (command !== undefined) await command(args);
+  else if (name.startsWith("/")) process.exit(runProgram(name, args));
+  else fatal(`unknown command: '${name}'. ${USAGE}`);
+  process.exit(0);
+}
+
+const say = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+const isDirectory = (path: string): boolean => existsSync(path) && statSync(pathOf(path)).isDirectory();
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(pathOf(path), constants.X_OK);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return false;
+  }
+}
+
+function requireInstallation(): void {
+  const need = (name: ParameterName, what: string): void => {
+    const directory = String(configuration().get(name));
+    if (!isDirectory(directory)) fatal(`no Postfix ${what} directory ${directory}!`);
+  };
+  need("command_directory", "command");
+  need("daemon_directory", "daemon");
+  if (!existsSync(daemonPath("master"))) fatal(`no Postfix master program ${daemonPath("master")}!`);
+  need("config_directory", "configuration");
+  if (configuration().get("shlib_directory") !== "no") need("shlib_directory", "shared-library");
+  need("meta_directory", "meta");
+  need("queue_directory", "queue");
+  if (!isExecutable(commandPath("postconf"))) fatal(`cannot execute ${commandPath("postconf")}!`);
+}
+
+/** postconf says what it thinks of the configuration; its output is of no interest. */
+const hearPostconf = (): boolean => runProgram(commandPath("postconf"), [], { quiet: true }) === 0;
+
+const QUICK_START = "quick-start";
+
+async function prepareStart(): Promise<void> {
+  if (isRunning()) fatal("the Postfix mail system is already running");
+  if (existsSync(QUICK_START)) {
+    unlinkSync(QUICK_START);
+    return;
+  }
+  const { checkFatal } = await import("./check_fatal.ts");
+  if (!(await checkFatal())) fatal("Postfix integrity check failed!");
+  await checkWarn();
+}
+
+async function checkWarn(): Promise<void> {
+  hearPostconf();
+  const { inspect } = await import("./inspect.ts");
+  inspect(isSecondary());
+}
+
+async function start(): Promise<void> {
+  await prepareStart();
+  info("starting the Postfix mail system");
+  if (runProgram(daemonPath("master"), ["-w"]) !== 0) fatal("mail system startup failed");
+}
+
+async function startForeground(): Promise<void> {
+  if (hasOtherInstances()) fatal("start-fg does not support multi_instance_directories");
+  await prepareStart();
+  info("starting the Postfix mail system");
+  if (process.pid !== 1) process.exit(await runForeground(daemonPath("master"), ["-s"]));
+  try {
+    replaceProcess(daemonPath("master"), ["master", "-i"], currentEnvironment());
+  } catch (error) {
+    fatal(`cannot start-fg the master daemon: ${errorText(error)}`);
+  }
+}
+
+function requireRunning(): void {
+  if (!isRunning()) fatal("the Postfix mail system is not running");
+}
+
+const ATTEMPTS = 5;
+const pause = (seconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+
+async function stop(): Promise<void> {
+  requireRunning();
+  info("stopping the Postfix mail system");
+  signalMaster("TERM");
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (await hasStopped()) return;
+    info("waiting for the Postfix mail system to terminate");
+    await pause(1);
+  }
+  warning("stopping the Postfix mail system with force");
+  signalMaster("KILL", true);
+}
+
+/** A master that was told to end does so in a few milliseconds, for which nobody has to read that we wait. */
+async function hasStopped(): Promise<boolean> {
+  for (const delay of [0.005, 0.02, 0.05]) {
+    if (!isRunning()) return true;
+    await pause(delay);
+  }
+  return !isRunning();
+}
+
+async function quickStop(): Promise<void> {
+  await stop();
+  writeFileSync(QUICK_START, "");
+}
+
+function abort(): void {
+  requireRunning();
+  info("aborting the Postfix mail system");
+  signalMaster("TERM");
+}
+
+function drain(): void {
+  requireRunning();
+  info("stopping the Postfix mail system");
+  signalMaster("KILL");
+}
+
+function reload(): void {
+  if (!hearPostconf()) fatal(`cannot execute ${commandPath("postconf")}!`);
+  requireRunning();
+  info("refreshing the Postfix mail system");
+  const status = runProgram(commandPath("postsuper"), ["active"]);
+  if (status !== 0) process.exit(1);
+  signalMaster("HUP");
+  startProgram(commandPath("postsuper"), []);
+}
+
+async function check(): Promise<void> {
+  const { checkFatal } = await import("./check_fatal.ts");
+  if (!(await checkFatal())) process.exit(1);
+  await checkWarn();
+}
+
+function status(): void {
+  hearPostconf();
+  if (isRunning()) {
+    info(`the Postfix mail system is running: PID: ${masterPid()}`);
+    return;
+  }
+  info("the Postfix mail system is not running");
+  process.exit(1);
+}
+
+async function postInstall(args: ReadonlyArray<string>): Promise<void> {
+  const { runPostInstall } = await import("./post_install.ts");
+  process.exit(runPostInstall(args));
+}
+
+const TLS_COMMANDS = [
+  "enable-client",
+  "enable-server",
+  "new-server-key",
+  "new-server-cert",
+  "deploy-server-cert",
+  "output-server-csr",
+  "output-server-tlsa",
+  "all-default-client",
+  "all-default-server",
+] as const;
+
+function tls([command = ""]: ReadonlyArray<string>): void {
+  logAs("postfix-tls-script");
+  const [first, ...others] = TLS_COMMANDS;
+  if (TLS_COMMANDS.some((known) => known === command)) fatal(`postfix tls ${command} is not supported`);
+  log({ level: "error", event: "message", text: `unknown tls command: '${command}'`, fields: {} });
+  fatal(`usage: postfix tls ${first} (or ${others.join(", ")})`);
+}

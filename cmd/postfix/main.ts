@@ -1,0 +1,126 @@
+/** postfix(1): controls the mail system of one instance. */
+import { realUid } from "../../lib/sys/identity.ts";
+import { basename } from "node:path";
+import { NEWEST_LEVEL } from "../../lib/config/level.ts";
+import { isBelowLevel } from "../../lib/config/compatibility.ts";
+import { configuration, installConfiguration, loadConfiguration } from "../../lib/config/configuration.ts";
+import { importEnvironment } from "../../lib/config/environment.ts";
+import type { ParameterName } from "../../lib/config/parameters.ts";
+import type { Invocation, Main } from "../../lib/daemon/program.ts";
+import { parseOptions } from "../../lib/daemon/options.ts";
+import { error, fatal, info, setVerbosity } from "../../lib/log/log.ts";
+import { setupLogging } from "../../lib/log/setup.ts";
+import { decodeUtf8, splitAny } from "../../lib/sys/bytes.ts";
+import { errorText } from "../../lib/sys/errno.ts";
+import { ignoreSignal } from "../../lib/sys/process.ts";
+import { ownsInstance } from "./instance.ts";
+import { runProgram } from "./programs.ts";
+import { runCommand } from "./commands.ts";
+
+const unicode = (text: string): string => decodeUtf8(text) ?? text;
+
+export const main: Main = async (invocation) => {
+  process.umask(0o022);
+  const standardError = basename(invocation.argv0);
+  const logging = { program: "postfix", bareTag: true, standardError, fallback: true };
+  setupLogging(logging);
+  const { directory, words } = readOptions(invocation, standardError);
+  requireOwner(directory);
+  const single = process.env.MAIL_CONFIG !== undefined;
+  installConfiguration(loadConfiguration({ processName: "postfix" }));
+  configuration().select(PATHS);
+  importEnvironment(configuration(), "clean");
+  setupLogging(logging, configuration());
+  adviseLevel();
+  exportSettings();
+  enterDirectories();
+  ignoreSignal(1);
+  if (!single && configuration().get("multi_instance_directories") !== "") return runWrapper(words);
+  await runCommand(words);
+};
+
+/** Parameters that only this program insists on. */
+const PATHS: ReadonlyArray<ParameterName> = [
+  "sendmail_path",
+  "mailq_path",
+  "newaliases_path",
+  "manpage_directory",
+  "sample_directory",
+  "readme_directory",
+  "html_directory",
+];
+
+function readOptions(invocation: Invocation, name: string): { directory: string | undefined; words: ReadonlyArray<string> } {
+  if (process.geteuid?.() !== process.getuid?.()) fatal("the postfix command must not run as a set-uid process");
+  const parsed = parseOptions(invocation.args, "c:Dv");
+  let verbose = 0;
+  for (const { option, value } of parsed.options) {
+    if (option === "c") {
+      if (!value.startsWith("/")) fatal("-c requires absolute pathname");
+      process.env.MAIL_CONFIG = unicode(value);
+    } else if (option === "D") process.env.MAIL_DEBUG = "";
+    else {
+      setVerbosity(++verbose);
+      process.env.MAIL_VERBOSE = "";
+    }
+  }
+  if (!parsed.ok) {
+    if (realUid() === 0) process.stderr.write(`${name}: ${unicode(parsed.problem)}\n`);
+    else requireOwner(undefined);
+    return fatal("usage: postfix [-c config_dir] [-Dv] command");
+  }
+  return { directory: process.env.MAIL_CONFIG, words: parsed.operands };
+}
+
+/** Root, or the user whose own instance this is. */
+function requireOwner(directory: string | undefined): void {
+  if (realUid() === 0 || ownsInstance(directory)) return;
+  error("to submit mail, use the Postfix sendmail command");
+  fatal("the postfix command is reserved for the superuser");
+}
+
+function adviseLevel(): void {
+  if (!isBelowLevel(configuration(), NEWEST_LEVEL)) return;
+  info("Postfix is using backwards-compatible default settings");
+  info("See https://www.postfix.org/COMPATIBILITY_README.html for details");
+  info(`To disable backwards compatibility use "postconf compatibility_level=${NEWEST_LEVEL}" and "postfix reload"`);
+}
+
+/** Settings that scripts run by us find in their environment. */
+const EXPORTED: ReadonlyArray<ParameterName> = [
+  "command_directory",
+  "daemon_directory",
+  "data_directory",
+  "meta_directory",
+  "queue_directory",
+  "config_directory",
+  "shlib_directory",
+  "mail_owner",
+  "setgid_group",
+  ...PATHS,
+];
+
+function exportSettings(): void {
+  process.env.PATH = "/bin:/usr/bin:/sbin:/usr/sbin";
+  process.env.MAIL_CONFIG = unicode(configuration().directory);
+  process.env.MAIL_LOGTAG = unicode(configuration().get("syslog_name"));
+  for (const name of EXPORTED) process.env[name] = unicode(String(configuration().get(name)));
+}
+
+function enterDirectories(): void {
+  for (const name of ["command_directory", "daemon_directory", "queue_directory"] as const) {
+    const directory = configuration().get(name);
+    try {
+      process.chdir(unicode(directory));
+    } catch (failure) {
+      fatal(`chdir(${directory}): ${errorText(failure)}`);
+    }
+  }
+}
+
+/** Several instances: the wrapper runs us once for each. */
+function runWrapper(words: ReadonlyArray<string>): never {
+  const [wrapper, ...args] = splitAny(configuration().get("multi_instance_wrapper"), " \t\r\n");
+  if (wrapper === undefined) return fatal("multi-instance support is requested, but multi_instance_wrapper is empty");
+  return process.exit(runProgram(wrapper, [...args, ...words]));
+}

@@ -1,0 +1,42 @@
+/** The running master: its lock says that it runs, its pid file whom to signal. */
+import { closeSync, constants, readFileSync } from "node:fs";
+import { configuration } from "../../lib/config/configuration.ts";
+import { fatal } from "../../lib/log/log.ts";
+import { trimSpace } from "../../lib/sys/bytes.ts";
+import { errorCode } from "../../lib/sys/errno.ts";
+import { safeOpen, tryLock } from "../../lib/sys/files.ts";
+import { readDecimal } from "../../lib/sys/numbers.ts";
+import { sendSignal } from "../../lib/sys/process.ts";
+
+const pidFile = (): string => `${configuration().get("process_id_directory")}/master.pid`;
+
+/** Whether a master holds the lock of this instance. */
+export function isRunning(): boolean {
+  const path = pidFile();
+  const opened = safeOpen(path, constants.O_RDWR, 0);
+  if (!opened.ok) {
+    if (opened.code === "ENOENT") return false;
+    return fatal(`open lock file ${path}: ${opened.reason}`);
+  }
+  const free = tryLock(opened.fd, "exclusive");
+  closeSync(opened.fd);
+  return !free;
+}
+
+export function masterPid(): number {
+  const line = readFileSync(pidFile(), "latin1").split("\n", 1)[0] ?? "";
+  const pid = readDecimal(trimSpace(line), 0x7fffffff);
+  return pid !== undefined && pid > 1 ? pid : fatal(`bad process ID in ${pidFile()}: ${line}`);
+}
+
+const SIGNALS = { HUP: 1, KILL: 9, TERM: 15 } as const;
+
+/** Signals the master, or its whole process group; one that is gone already does not matter. */
+export function signalMaster(signal: keyof typeof SIGNALS, group = false): void {
+  const pid = masterPid();
+  try {
+    sendSignal(group ? -pid : pid, SIGNALS[signal]);
+  } catch (error) {
+    if (errorCode(error) !== "ESRCH") throw error;
+  }
+}

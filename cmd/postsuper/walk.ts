@@ -1,0 +1,32 @@
+/** Goes through a queue's files; signals are seen now and then. */
+import { fatal } from "../../lib/log/log.ts";
+import { QueueScan } from "../../lib/queue/scan.ts";
+import { errorCode, errorText } from "../../lib/sys/errno.ts";
+
+/** Files between two turns of the event loop. */
+const TURN = 200;
+
+export async function walk(
+  queue: string,
+  hashed: boolean,
+  visit: (path: string, name: string) => void,
+  onLeave?: (directory: string, depth: number) => void,
+): Promise<void> {
+  let scan: QueueScan;
+  try {
+    scan = new QueueScan(queue, { recursive: hashed, ...(onLeave === undefined ? {} : { onLeave }) });
+  } catch (error) {
+    // `trace` and the like may not have been made yet
+    if (errorCode(error) === "ENOENT") return;
+    fatal(`open directory ${queue}: ${errorText(error)}`);
+  }
+  try {
+    let count = 0;
+    for (let name = scan.next(); name !== undefined; name = scan.next()) {
+      visit(`${scan.directory}/${name}`, name);
+      if (++count % TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  } finally {
+    scan.close();
+  }
+}

@@ -1,0 +1,214 @@
+/** Access control at each stage of the dialogue: which lists run, and what their verdicts make of the command (smtpd.md 20.1). */
+import { configuration } from "../../../lib/config/configuration.ts";
+import { info } from "../../../lib/log/log.ts";
+import { equalFold } from "../../../lib/sys/bytes.ts";
+import type { RestrictionList } from "../policy.ts";
+import { type Session, SessionEnd } from "../session.ts";
+import { type AccessActions, noActions } from "../transaction.ts";
+import { evaluateList } from "./engine.ts";
+import { Evaluation, EvaluationEnd, type Frame, HangUp, type Refusal, type Subject } from "./evaluation.ts";
+import { rejectUnlistedRecipient, rejectUnlistedSender } from "./listed.ts";
+
+export class AccessControl {
+  /** Deferrals that the lists of earlier stages left, with smtpd_delay_reject = no. */
+  private clientDeferral: Refusal | undefined;
+  private heloDeferral: Refusal | undefined;
+  private senderDeferral: Refusal | undefined;
+
+  constructor(private readonly session: Session) {}
+
+  private evaluation(stage: Subject["stage"], parts: Partial<Subject>, actions: AccessActions | undefined): Evaluation {
+    const { session } = this;
+    const subject: Subject = {
+      stage,
+      helo: session.heloName,
+      sender: session.transaction?.sender,
+      recipient: undefined,
+      recipientCount: session.transaction?.recipientCount ?? 0,
+      ...parts,
+    };
+    return new Evaluation(session, subject, actions, evaluateList);
+  }
+
+  /** Runs a stage; the reply that refuses the command, or undefined. */
+  private async run(evaluation: Evaluation, stage: () => Promise<void>): Promise<string | undefined> {
+    try {
+      await stage();
+    } catch (error) {
+      if (error instanceof HangUp) throw new SessionEnd("quiet");
+      if (!(error instanceof EvaluationEnd)) throw error;
+    }
+    return evaluation.reply === "" ? undefined : evaluation.reply;
+  }
+
+  private async list(evaluation: Evaluation, name: RestrictionList, frame: Frame): Promise<void> {
+    const list = this.session.policy.lists.get(name) ?? [];
+    if (list.length > 0) await evaluateList(evaluation, list, frame);
+  }
+
+  private clientFrame(): Frame {
+    return { name: this.session.nameAddress, class: "Client host", tableCheck: "check_client_access" };
+  }
+
+  /** At connect, with smtpd_delay_reject = no. */
+  client(): Promise<string | undefined> {
+    const evaluation = this.evaluation("CONNECT", { helo: undefined, sender: undefined }, undefined);
+    return this.run(evaluation, async () => {
+      await this.list(evaluation, "smtpd_client_restrictions", this.clientFrame());
+      this.clientDeferral = evaluation.deferIfPermit;
+    });
+  }
+
+  /** At HELO, with smtpd_delay_reject = no; the name is as typed. */
+  helo(name: string): Promise<string | undefined> {
+    const { session } = this;
+    const before = session.heloName;
+    const evaluation = this.evaluation("HELO", { helo: name, sender: undefined }, undefined);
+    evaluation.deferIfPermit = this.clientDeferral;
+    session.heloName = name;
+    return this.run(evaluation, async () => {
+      await this.list(evaluation, "smtpd_helo_restrictions", heloFrame(name));
+      this.heloDeferral = evaluation.deferIfPermit;
+    }).finally(() => {
+      session.heloName = before;
+    });
+  }
+
+  /** At MAIL, with smtpd_delay_reject = no. */
+  mail(sender: string): Promise<string | undefined> {
+    const { transaction } = this.session;
+    const evaluation = this.evaluation("MAIL", { sender }, transaction?.actions);
+    evaluation.deferIfPermit = this.clientDeferral ?? this.heloDeferral;
+    return this.run(evaluation, async () => {
+      await this.senderList(evaluation, sender);
+      this.senderDeferral = evaluation.deferIfPermit;
+    });
+  }
+
+  private async senderList(evaluation: Evaluation, sender: string): Promise<void> {
+    await this.list(evaluation, "smtpd_sender_restrictions", {
+      name: sender,
+      class: "Sender address",
+      tableCheck: "check_sender_access",
+    });
+    if (evaluation.reply === "" && this.session.settings.rejectUnlistedSender && sender !== "" && evaluation.actions?.discard !== true)
+      await rejectUnlistedSender(evaluation, { name: sender, class: "Sender address", tableCheck: undefined }, none, "");
+  }
+
+  /** At RCPT. */
+  rcpt(recipient: string): Promise<string | undefined> {
+    return this.recipient("RCPT", recipient, this.session.transaction?.actions);
+  }
+
+  /** VRFY asks as RCPT does and leaves no trace in the transaction. */
+  verify(recipient: string): Promise<string | undefined> {
+    return this.recipient("VRFY", recipient, noActions());
+  }
+
+  private recipient(stage: "RCPT" | "VRFY", recipient: string, actions: AccessActions | undefined): Promise<string | undefined> {
+    const { session } = this;
+    const { settings } = session;
+    // RFC 5321 section 4.5.1: mail for the postmaster is accepted.
+    if (equalFold(recipient, "postmaster")) return Promise.resolve(undefined);
+    const evaluation = this.evaluation(stage, { recipient }, actions);
+    const { sender } = evaluation.subject;
+    const done = (): boolean => evaluation.reply !== "" || evaluation.actions?.discard === true;
+    return this.run(evaluation, async () => {
+      if (settings.delayReject) await this.earlierLists(evaluation, sender);
+      else evaluation.deferIfPermit = this.senderDeferral ?? this.heloDeferral ?? this.clientDeferral;
+      evaluation.deferIfReject = undefined;
+      const frame: Frame = { name: recipient, class: "Recipient address", tableCheck: "check_recipient_access" };
+      const lists: RestrictionList[] = settings.relayBeforeRecipient
+        ? ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"]
+        : ["smtpd_recipient_restrictions", "smtpd_relay_restrictions"];
+      for (const name of lists) {
+        if (done()) break;
+        if (name === "smtpd_relay_restrictions") await this.compatibleRelay(evaluation, frame);
+        await this.list(evaluation, name, frame);
+      }
+      this.settle(evaluation);
+      if (!done() && settings.rejectUnlistedRecipient) await rejectUnlistedRecipient(evaluation, frame, none, "");
+    });
+  }
+
+  private async earlierLists(evaluation: Evaluation, sender: string | undefined): Promise<void> {
+    const { session } = this;
+    const done = (): boolean => evaluation.reply !== "" || evaluation.actions?.discard === true;
+    await this.list(evaluation, "smtpd_client_restrictions", this.clientFrame());
+    evaluation.deferIfReject = undefined;
+    if (!done() && session.heloName !== undefined) {
+      await this.list(evaluation, "smtpd_helo_restrictions", heloFrame(session.heloName));
+      evaluation.deferIfReject = undefined;
+    }
+    if (!done() && sender !== undefined) await this.senderList(evaluation, sender);
+  }
+
+  /** A deferral that was saved becomes the verdict, unless there is one. */
+  private settle(evaluation: Evaluation): void {
+    const refusal = evaluation.deferIfPermit;
+    if (evaluation.reply !== "" || refusal === undefined) return;
+    evaluation.deferIfReject = undefined;
+    evaluation.reject(refusal.errorClass, refusal.code, refusal.dsn, refusal.text);
+  }
+
+  /** Before compatibility level 1 an empty smtpd_relay_restrictions is no list; says whom the default would have refused. */
+  private async compatibleRelay(evaluation: Evaluation, frame: Frame): Promise<void> {
+    const { session } = this;
+    const list = session.policy.lists.get("smtpd_relay_restrictions") ?? [];
+    if (list.length > 0 || configuration().isSet("smtpd_relay_restrictions")) return;
+    const trial = this.evaluation(evaluation.subject.stage, evaluation.subject, noActions());
+    const verdict = await evaluateList(trial, ["permit_mynetworks", "permit_sasl_authenticated", "permit_auth_destination"], frame);
+    if (verdict === "permit") return;
+    info(
+      `using backwards-compatible default setting "smtpd_relay_restrictions = (empty)" to avoid "Relay access denied" error for recipient "${frame.name}" from client "${session.nameAddress}"`,
+    );
+  }
+
+  /** Message-wide lists see the recipient when there is only one. */
+  private content(stage: "DATA" | "END-OF-MESSAGE", size?: number): Evaluation {
+    const { transaction } = this.session;
+    const only = transaction?.recipientCount === 1 ? transaction.firstRecipient : undefined;
+    return this.evaluation(stage, { recipient: only, ...(size === undefined ? {} : { size }) }, transaction?.actions);
+  }
+
+  /** At DATA, or the first BDAT. */
+  data(): Promise<string | undefined> {
+    const evaluation = this.content("DATA");
+    return this.run(evaluation, async () => {
+      if (evaluation.actions?.discard === true) return;
+      await this.list(evaluation, "smtpd_data_restrictions", { name: "DATA", class: "Data command", tableCheck: undefined });
+      this.settle(evaluation);
+    });
+  }
+
+  /** When the message is there; `size` is what was received. */
+  endOfData(size: number): Promise<string | undefined> {
+    const evaluation = this.content("END-OF-MESSAGE", size);
+    return this.run(evaluation, async () => {
+      if (evaluation.actions?.discard === true) return;
+      const frame: Frame = { name: "END-OF-MESSAGE", class: "End-of-data", tableCheck: undefined };
+      await this.list(evaluation, "smtpd_end_of_data_restrictions", frame);
+      this.settle(evaluation);
+    });
+  }
+
+  etrn(domain: string): Promise<string | undefined> {
+    const { session } = this;
+    const evaluation = this.evaluation("ETRN", { etrnDomain: domain, sender: undefined }, noActions());
+    return this.run(evaluation, async () => {
+      if (session.settings.delayReject) await this.earlierLists(evaluation, undefined);
+      else evaluation.deferIfPermit = this.clientDeferral ?? this.heloDeferral;
+      if (evaluation.reply !== "") return;
+      evaluation.deferIfReject = undefined;
+      await this.list(evaluation, "smtpd_etrn_restrictions", {
+        name: domain,
+        class: "Etrn command",
+        tableCheck: "check_etrn_access",
+      });
+      this.settle(evaluation);
+    });
+  }
+}
+
+const heloFrame = (name: string): Frame => ({ name, class: "Helo command", tableCheck: "check_helo_access" });
+const none = (): undefined => undefined;

@@ -1,0 +1,73 @@
+/** The services of a running mail system, as sessions use them. */
+import { statfsSync } from "node:fs";
+import { parameter } from "../../lib/config/configuration.ts";
+import { cleanEnvironment, currentEnvironment } from "../../lib/config/environment.ts";
+import { resolver } from "../../lib/dns/resolver.ts";
+import { connectWaiting, requestOnce } from "../../lib/ipc/client.ts";
+import { postMail } from "../../lib/ipc/clients/cleanup.ts";
+import { PostdropClient } from "../../lib/ipc/clients/postdrop.ts";
+import { rewriteClient } from "../../lib/ipc/clients/rewrite.ts";
+import { queryVerify } from "../../lib/ipc/clients/verify.ts";
+import { FlushGreeting, FlushSendSite, FlushStatus } from "../../lib/ipc/protocols/flush.ts";
+import { warning } from "../../lib/log/log.ts";
+import { errorText } from "../../lib/sys/errno.ts";
+import { timeOfDay } from "../../lib/sys/process.ts";
+import { AnvilPool, AnvilSession } from "./anvil_client.ts";
+import { CleanupStream, PostdropStream } from "./message_stream.ts";
+import type { ProbeResult, SessionServices } from "./services.ts";
+
+const OUTCOMES: ReadonlyArray<ProbeResult["outcome"]> = ["deliverable", "deferred", "undeliverable", "in progress"];
+
+/** `submits`: messages go through postdrop(1), as those of a user. */
+export function mailSystem(submits: boolean): SessionServices {
+  const anvil = new AnvilPool();
+  const cleanup = parameter("cleanup_service_name");
+  const flush = parameter("flush_service_name");
+  const timeLimit = parameter("ipc_timeout");
+  return {
+    resolve: (sender, address) => rewriteClient().resolve(sender, address),
+    lookup: (name, type) => resolver().lookup(name, type),
+    async verify(address) {
+      const answer = await queryVerify(address);
+      if (answer.kind === "failed") return undefined;
+      return { outcome: OUTCOMES[answer.recipientStatus] ?? "deferred", reason: answer.reason };
+    },
+    openMessage: submits
+      ? async () => {
+          const started = await PostdropClient.start({
+            path: `${parameter("command_directory")}/postdrop`,
+            verbose: 0,
+            environment: Object.fromEntries(
+              cleanEnvironment("import_environment", parameter("import_environment"), currentEnvironment()),
+            ),
+          });
+          return started.ok ? new PostdropStream(started.client) : undefined;
+        }
+      : async () => CleanupStream.open(await connectWaiting("public", cleanup, timeLimit)),
+    async flushSite(site) {
+      const reply = await requestOnce("public", flush, FlushGreeting, FlushSendSite, { site }, FlushStatus, timeLimit);
+      return reply?.status;
+    },
+    async sendNotice({ sender, recipient, lines }) {
+      try {
+        const post = await postMail({ sender, recipient, class: "notify", traceFlags: 0, sendopts: 0 });
+        for (const line of lines) post.line(line);
+        await post.finish();
+      } catch (error) {
+        if (error instanceof TypeError || error instanceof RangeError) throw error;
+        warning(`postmaster notify: ${errorText(error)}`);
+      }
+    },
+    freeSpace() {
+      const { bsize, bavail } = statfsSync(".");
+      return { blockSize: Number(bsize), blocks: Number(bavail) };
+    },
+    now: timeOfDay,
+    sleep: (seconds) =>
+      new Promise((resolve) => {
+        if (seconds <= 0) setImmediate(resolve);
+        else setTimeout(resolve, Math.min(seconds * 1000, 2 ** 31 - 1));
+      }),
+    rates: () => new AnvilSession(anvil),
+  };
+}

@@ -1,0 +1,82 @@
+/**
+ * smtpd(8): the SMTP server. Each client is a session that reads commands, decides by access control, and hands accepted mail
+ * to cleanup(8); many sessions share a process.
+ *
+ * A session's story is in dialogue.ts; verbs/ has one file per command, access/ the restrictions.
+ */
+import { configuration, parameter } from "../../lib/config/configuration.ts";
+import { type Client as Accepted, singleServer } from "../../lib/daemon/single.ts";
+import type { Service } from "../../lib/daemon/service.ts";
+import { lookupHostName } from "../../lib/dns/client_name.ts";
+import { ClientAbort } from "../../lib/log/log.ts";
+import { localZone } from "../../lib/message/zone.ts";
+import { effectiveUid, lookupUser } from "../../lib/sys/identity.ts";
+import { changedTable } from "../../lib/tables/open.ts";
+import { AF_INET, AF_INET6, type Client, localClient, plainAddress, UNKNOWN } from "./client.ts";
+import { converse } from "./dialogue.ts";
+import { mailSystem } from "./mail_system.ts";
+import { openPolicy, type Policy } from "./policy.ts";
+import type { SessionServices } from "./services.ts";
+import { Session } from "./session.ts";
+import { refuseUnsupported } from "./unsupported.ts";
+
+interface Server {
+  readonly policy: Policy;
+  readonly services: SessionServices;
+  /** Run by an ordinary user (sendmail -bs). */
+  readonly standAlone: boolean;
+}
+
+let server: Server | undefined;
+
+export const main = singleServer({
+  async preJail(service) {
+    refuseUnsupported();
+    localZone();
+    const policy = await openPolicy();
+    const standAlone = service.standAlone && !isPrivileged();
+    server = { policy, services: mailSystem(standAlone), standAlone };
+  },
+  changedTable,
+  async serve(accepted, service) {
+    if (server === undefined) throw new ClientAbort("client before start-up");
+    await serve(accepted, service, server);
+  },
+});
+
+/** root and the mail system's owner get the daemon's treatment in stand-alone mode. */
+const isPrivileged = (): boolean => {
+  const uid = effectiveUid();
+  return uid === 0 || uid === lookupUser(parameter("mail_owner"))?.uid;
+};
+
+async function serve(accepted: Accepted, service: Service, { policy, services, standAlone }: Server): Promise<void> {
+  const client = await identify(accepted, policy);
+  const session = new Session(accepted.channel, policy, services, {
+    client,
+    service: service.name,
+    standAlone,
+    screened: service.transport === "pass",
+  });
+  await converse(session);
+}
+
+/** Who the client is: by its socket, or by what postscreen(8) says. */
+async function identify({ peer, attributes }: Accepted, policy: Policy): Promise<Client> {
+  const address = attributes?.get("client_address") ?? peer?.remoteAddress;
+  const protocols = configuration().protocols();
+  if (address === undefined) return localClient(!protocols.ipv4);
+  const plain = protocols.ipv4 ? plainAddress(address) : address;
+  const where = {
+    address: plain,
+    port: attributes?.get("client_port") ?? String(peer?.remotePort ?? 0),
+    family: plain.includes(":") ? AF_INET6 : AF_INET,
+    serverAddress: plainAddress(attributes?.get("server_address") ?? peer?.localAddress ?? UNKNOWN),
+    serverPort: attributes?.get("server_port") ?? String(peer?.localPort ?? 0),
+  };
+  // A client of a family that is switched off must not be taken for one of ours by its name.
+  const enabled = plain.includes(":") ? protocols.ipv6 : protocols.ipv4;
+  if (!policy.settings.peernameLookup || !enabled)
+    return { ...where, name: UNKNOWN, nameStatus: "permanent", reverseName: UNKNOWN, reverseStatus: "permanent" };
+  return { ...where, ...(await lookupHostName(plain)) };
+}
