@@ -134,6 +134,8 @@ export function fieldLine(entry: MasterEntry, field: FieldName, style: Style): s
   if (style.hideValue) return `${name}\n`;
   const value = fieldOf(entry, field);
   const line = new EntryLine(style.hideName ? value : `${name} =`, style.fold);
+  // The blank before the break is Postfix's, too.
+  if (!style.hideName && line.isFull(value)) line.add("", false);
   if (!style.hideName) line.add(value, line.isFull(value));
   if (field === "command") line.addArguments(entry);
   return `${line.text}\n`;

@@ -1,7 +1,7 @@
 /** postconf(1): shows and edits main.cf and master.cf. */
 import { writeSync } from "node:fs";
 import type { Invocation, Main } from "../../lib/daemon/program.ts";
-import { fatal, setLogSinks } from "../../lib/log/log.ts";
+import { fatal, setLogSinks, warning } from "../../lib/log/log.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
 import type { EditMode } from "./edit_main.ts";
@@ -70,7 +70,9 @@ async function show(request: Request, program: string): Promise<void> {
   const { warnAboutSettings } = await import("./warnings.ts");
   const { showEntries, showFields, showParameters, showSettings } = await import("./show.ts");
   const sources = new Sources(request, program);
-  const references = findReferences(sources);
+  for (const [name, value] of sources.readOnly)
+    warning(`${sources.mainPath}: read-only parameter assignment: ${name}=${value}`);
+  const references = findReferences(sources, request.options.has("-d"));
   const { options } = request;
   const nothing = (): void => undefined;
   const shown: Shown = options.has("-M")
@@ -82,5 +84,6 @@ async function show(request: Request, program: string): Promise<void> {
         : { out: showParameters(request, sources, references), unmatched: nothing };
   write(1, shown.out);
   shown.unmatched();
-  if (!options.has("-d")) warnAboutSettings(sources, references, request.quiet);
+  const master = options.has("-M") || options.has("-F") || options.has("-P");
+  if (!options.has("-d") && !request.quiet) warnAboutSettings(sources, references, master);
 }

@@ -70,9 +70,6 @@ export function checkField(name: FieldName, value: string, line: string): void {
   if (!good) fatal(`invalid ${name} field "${value}" in "${line.replaceAll("\n", " ")}"`);
 }
 
-/** Letters of daemon options that take an argument, other than -o. */
-const WITH_ARGUMENT = "imnrst";
-
 /** Arguments in one spelling: `-vo a=b` as `-v -o a=b`, `-o { a = b }` as a setting `a=b`. */
 export function parseArguments(words: ReadonlyArray<string>): Argument[] {
   const args: Argument[] = [];
@@ -81,18 +78,12 @@ export function parseArguments(words: ReadonlyArray<string>): Argument[] {
     const word = words[index] ?? "";
     if (!word.startsWith("-") || word === "-" || word === "--") break;
     const letters = word.slice(1);
-    const at = [...letters].findIndex((letter) => letter === "o" || WITH_ARGUMENT.includes(letter));
+    const at = letters.indexOf("o");
     if (at < 0) {
       args.push({ kind: "option", text: word });
       continue;
     }
     const joined = letters.slice(at + 1);
-    if (letters.charAt(at) !== "o") {
-      args.push({ kind: "option", text: word });
-      const value = joined === "" ? words[++index] : undefined;
-      if (value !== undefined) args.push({ kind: "option", text: value });
-      continue;
-    }
     if (at > 0) args.push({ kind: "option", text: `-${letters.slice(0, at)}` });
     const value = joined === "" ? words[++index] : joined;
     if (value === undefined) args.push({ kind: "option", text: "-o" });

@@ -36,7 +36,7 @@ const EXCLUSIVE: ReadonlyArray<ReadonlyArray<Option>> = [
   ["-h", "-e", "-#", "-X", "-H"],
 ];
 
-/** What may stand beside an option; beside one that is not here, anything. */
+/** What may stand beside an option; beside one that is not here, anything. -C only matters to some, and disturbs none. */
 const ALLOWED: ReadonlyArray<readonly [Option, ReadonlyArray<Option>]> = [
   ["-a", []],
   ["-A", []],
@@ -48,10 +48,9 @@ const ALLOWED: ReadonlyArray<readonly [Option, ReadonlyArray<Option>]> = [
   ["-p", ["-e", "-X", "-#", "-f", "-h", "-C", "-x", "-d", "-n", "-o", "-H", "-j"]],
   ["-M", ["-e", "-X", "-#", "-f", "-o", "-x", "-j"]],
   ["-F", ["-e", "-f", "-h", "-o", "-x", "-H", "-j"]],
-  ["-P", ["-e", "-X", "-f", "-h", "-o", "-x", "-H", "-j", "-PP", "-C"]],
-  ["-PP", ["-P", "-f", "-h", "-o", "-x", "-H", "-j", "-C"]],
-  ["-j", ["-p", "-M", "-F", "-P", "-PP", "-o", "-x", "-n", "-d"]],
-  ["-C", ["-p", "-d", "-n", "-P", "-PP"]],
+  ["-P", ["-e", "-X", "-f", "-h", "-o", "-x", "-H", "-j", "-PP"]],
+  ["-PP", ["-P", "-f", "-h", "-o", "-x", "-H", "-j"]],
+  ["-j", ["-p", "-M", "-F", "-P", "-o", "-x", "-n", "-d"]],
 ];
 
 /** Reads the command line; every fault in it is fatal. `program` is the name as typed. */
@@ -137,7 +136,7 @@ function checkConflicts(options: ReadonlySet<Option>): void {
   }
   for (const [option, allowed] of ALLOWED) {
     if (!options.has(option)) continue;
-    const surplus = LISTED.filter((other) => other !== option && options.has(other) && !allowed.includes(other));
+    const surplus = LISTED.filter((other) => other !== option && other !== "-C" && options.has(other) && !allowed.includes(other));
     if (surplus.length > 0) fatal(`with option ${option}, do not specify ${surplus.join(", ")}`);
   }
 }

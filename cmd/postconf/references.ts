@@ -5,7 +5,7 @@ import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { expandMacros } from "../../lib/config/expand.ts";
 import { logicalLines } from "../../lib/config/lines.ts";
-import { splitList } from "../../lib/config/lists.ts";
+import { LIST_SEPARATORS, splitList } from "../../lib/config/lists.ts";
 import { type MacroNode, parseMacros } from "../../lib/config/macro.ts";
 import { splitNameValue } from "../../lib/config/main_cf.ts";
 import { isParameterName, PARAMETERS, type ParameterName, parameterRow } from "../../lib/config/parameters.ts";
@@ -23,8 +23,8 @@ export interface References {
   readonly tables: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
-/** Scans all values; warns about syntax errors and undefined names as it finds them. */
-export function findReferences(sources: Sources): References {
+/** Scans all values; warns about syntax errors, comments in the wrong place and undefined names. */
+export function findReferences(sources: Sources, defaultsOnly: boolean): References {
   const used = new Set<string>();
   const undefinedNames = { main: new Set<string>(), master: new Set<string>() };
   const tables = new Map<string, Set<string>>();
@@ -32,7 +32,7 @@ export function findReferences(sources: Sources): References {
   const isKnown = (name: string): boolean =>
     sources.classOf(name) !== undefined || setAnywhere.has(name) || SET_BY_PROGRAMS.has(name);
 
-  const scanSettings = (settings: ReadonlyMap<string, string>, missing: Set<string>): void => {
+  const scanSettings = (settings: ReadonlyMap<string, string>, path: string, missing: Set<string>): void => {
     for (const [name, value] of [...settings].sort(byName)) {
       if (!isRaw(name)) scanText(value, (found) => {
         used.add(found);
@@ -43,15 +43,19 @@ export function findReferences(sources: Sources): References {
           used.add(restriction);
           if (!isKnown(restriction)) missing.add(restriction);
         }
-      if (sources.classOf(name) !== undefined) findTables(expandQuietly(value, sources), tables);
+      if (sources.classOf(name) === undefined) continue;
+      warnAboutComment(value, path);
+      findTables(expandQuietly(value, sources), tables);
     }
   };
-  scanSettings(sources.settings, undefinedNames.main);
-  for (const entry of sources.master) scanSettings(settingsOf(entry), undefinedNames.master);
+  scanSettings(sources.settings, sources.mainPath, undefinedNames.main);
+  for (const entry of sources.master) scanSettings(settingsOf(entry), sources.masterPath, undefinedNames.master);
   for (const name of Object.keys(PARAMETERS) as ParameterName[])
     if (!sources.settings.has(name) && !isRaw(name) && parameterRow(name)[1].includes("$"))
       scanText(parameterRow(name)[1], (found) => used.add(found));
 
+  if (defaultsOnly) return { used, tables };
+  checkTableFiles(tables);
   for (const name of [...undefinedNames.main].sort()) warning(`${sources.mainPath}: undefined parameter: ${name}`);
   for (const name of [...undefinedNames.master].sort()) warning(`${sources.masterPath}: undefined parameter: ${name}`);
   return { used, tables };
@@ -127,8 +131,8 @@ export const isShown = (name: string, sources: Sources, references: References):
   (isLegacy(name) && isParameterName(name));
 
 /** Looks into the files of tables that are configured by a file. */
-export function checkTableFiles(references: References): void {
-  for (const [path, types] of references.tables) {
+function checkTableFiles(tables: References["tables"]): void {
+  for (const [path, types] of tables) {
     if (!path.startsWith("/")) continue;
     for (const type of types) checkTableFile(type, path);
   }
@@ -147,5 +151,19 @@ function checkTableFile(type: string, path: string): void {
   for (const line of logicalLines(text, path).lines) {
     const pair = splitNameValue(line.text);
     if (pair.ok && !known.has(pair.name)) warning(`${type}:${path}: unused parameter: ${pair.name}=${pair.value}`);
+  }
+}
+
+/** A list element that starts with `#` was meant as a comment. */
+function warnAboutComment(value: string, path: string): void {
+  if (!value.includes("#")) return;
+  for (let at = value.indexOf("#"); at >= 0; at = value.indexOf("#", at + 1)) {
+    if (at > 0 && !LIST_SEPARATORS.includes(value.charAt(at - 1))) continue;
+    let end = at;
+    while (end < value.length && !LIST_SEPARATORS.includes(value.charAt(end))) end++;
+    warning(
+      `${path}: #comment after other text is not allowed: ${value.slice(at, end)} ${value.slice(end + 1, end + 21)}...`,
+    );
+    return;
   }
 }

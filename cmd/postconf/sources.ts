@@ -87,9 +87,9 @@ export class Sources {
     return this.#isClientLimit(name) ? "service" : undefined;
   }
 
-  /** A parameter of ours that every service has, known without being listed. */
+  /** A parameter of ours that every service has, known when it is set. */
   #isClientLimit(name: string): boolean {
-    return name.endsWith("_client_limit") && this.master.some((entry) => name === `${fieldOf(entry, "service")}_client_limit`);
+    return name.endsWith("_client_limit") && this.settings.has(name) && this.master.some((entry) => name === `${fieldOf(entry, "service")}_client_limit`);
   }
 
   /** Unexpanded default of a built-in or service parameter. */

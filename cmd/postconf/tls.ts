@@ -6,9 +6,9 @@ export function showTls(mode: string): string {
   switch (mode) {
     case "compile-version":
     case "run-version":
-      return `OpenSSL ${process.versions.openssl ?? "unknown"}\n`;
+      return `BoringSSL ${process.versions.boringssl ?? "unknown"}\n`;
     case "public-key-algorithms":
-      return "rsa\necdsa\ned25519\n";
+      return "ecdsa\ned25519\nrsa\n";
     default:
       warning(`unknown 'postconf -T' mode: ${mode}`);
       return process.exit(1);

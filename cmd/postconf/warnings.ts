@@ -1,9 +1,8 @@
-/** What postconf says about settings after it has shown them: unused, deprecated, read-only, comments in the wrong place. */
+/** What postconf says about settings after it has shown them: unused and deprecated ones. */
 import { warning } from "../../lib/log/log.ts";
-import { LIST_SEPARATORS } from "../../lib/config/lists.ts";
 import { isParameterName } from "../../lib/config/parameters.ts";
 import { settingsOf } from "./master_file.ts";
-import { byName, checkTableFiles, isUsed, type References } from "./references.ts";
+import { byName, isUsed, type References } from "./references.ts";
 import type { Sources } from "./sources.ts";
 
 const LEAVE_ALONE = "do not specify (leave at default)";
@@ -50,14 +49,11 @@ const ADVICE: ReadonlyMap<string, string> = new Map([
   }).map(([name, instead]) => [name, `specify "${instead}"`] as const),
 ]);
 
-/** Warns about every setting of main.cf and of the entries of master.cf. */
-export function warnAboutSettings(sources: Sources, references: References, quiet: boolean): void {
-  for (const [name, value] of sources.readOnly)
-    warning(`${sources.mainPath}: read-only parameter assignment: ${name}=${value}`);
-  let deprecated = warnAbout(sources.settings, sources.mainPath, sources, references, quiet);
+/** Warns about the settings of main.cf (unless a mode shows master.cf alone) and of the entries of master.cf. */
+export function warnAboutSettings(sources: Sources, references: References, masterOnly: boolean): void {
+  let deprecated = !masterOnly && warnAbout(sources.settings, sources.mainPath, sources, references);
   for (const entry of sources.master)
-    if (warnAbout(settingsOf(entry), sources.masterPath, sources, references, quiet)) deprecated = true;
-  checkTableFiles(references);
+    if (warnAbout(settingsOf(entry), sources.masterPath, sources, references)) deprecated = true;
   if (deprecated) warning("See https://www.postfix.org/DEPRECATION_README.html for details");
 }
 
@@ -67,12 +63,9 @@ function warnAbout(
   path: string,
   sources: Sources,
   references: References,
-  quiet: boolean,
 ): boolean {
   let deprecated = false;
   for (const [name, value] of [...settings].sort(byName)) {
-    if (sources.classOf(name) !== undefined) warnAboutComment(value, path);
-    if (quiet) continue;
     const advice = ADVICE.get(name);
     if (advice !== undefined) {
       deprecated = true;
@@ -82,18 +75,4 @@ function warnAbout(
       warning(`${path}: unused parameter: ${name}=${value}`);
   }
   return deprecated;
-}
-
-/** A list element that starts with `#` was meant as a comment. */
-function warnAboutComment(value: string, path: string): void {
-  if (!value.includes("#")) return;
-  for (let at = value.indexOf("#"); at >= 0; at = value.indexOf("#", at + 1)) {
-    if (at > 0 && !LIST_SEPARATORS.includes(value.charAt(at - 1))) continue;
-    let end = at;
-    while (end < value.length && !LIST_SEPARATORS.includes(value.charAt(end))) end++;
-    warning(
-      `${path}: #comment after other text is not allowed: ${value.slice(at, end)}${value.slice(end, end + 20)}...`,
-    );
-    return;
-  }
 }

@@ -25,25 +25,37 @@ const STALE_SECONDS = 7 * 86_400;
 
 export async function repair(names: ReadonlyArray<KnownQueue>, repairs: Repairs, report: Report): Promise<void> {
   const unwatch = warnWhenInterrupted(report);
-  await pass(names, repairs, report);
-  // the files that were renamed wait for their final names; their logs may lie in queues that were not named
-  if (report.renamed > 0) await pass([...new Set([...LOG_QUEUES, ...names])], repairs, report);
+  const first: Pass = { repairs, report, finishing: false, unfinished: false };
+  await runPass(names, first);
+  // a renamed file gets its final name only when no other can still have it; its logs may lie in queues that were not named
+  if (report.renamed > 0 || first.unfinished)
+    await runPass([...new Set([...LOG_QUEUES, ...names])], { ...first, finishing: true });
   unwatch();
 }
 
-async function pass(names: ReadonlyArray<KnownQueue>, repairs: Repairs, report: Report): Promise<void> {
+interface Pass {
+  readonly repairs: Repairs;
+  readonly report: Report;
+  /** Names are final now. */
+  readonly finishing: boolean;
+  /** Files with temporary names were seen, of this run or of an interrupted one. */
+  unfinished: boolean;
+}
+
+async function runPass(names: ReadonlyArray<KnownQueue>, pass: Pass): Promise<void> {
   for (const queue of names)
     await walk(
       queue,
       queueKind(queue).hashed,
-      (path, name) => visit(queue, path, name, repairs, report),
+      (path, name) => visit(queue, path, name, pass),
       (directory, depth) => {
-        if (repairs.structure && depth > queues().depth(queue)) removeDirectory(directory);
+        if (pass.repairs.structure && depth > queues().depth(queue)) removeDirectory(directory, pass);
       },
     );
 }
 
-function visit(queue: KnownQueue, path: string, name: string, repairs: Repairs, report: Report): void {
+function visit(queue: KnownQueue, path: string, name: string, pass: Pass): void {
+  const { repairs } = pass;
   const status = statusOf(path);
   if (status === undefined) return;
   if (status.directory) {
@@ -61,7 +73,8 @@ function visit(queue: KnownQueue, path: string, name: string, repairs: Repairs, 
     return;
   }
   if (repairs.structure && name.length > FIX.length && name.endsWith(FIX)) {
-    finishRename(queue, path, name.slice(0, -FIX.length), status, messages);
+    if (pass.finishing) finishRename(queue, path, name.slice(0, -FIX.length), status, messages);
+    else pass.unfinished = true;
     return;
   }
   if (!isQueueId(name)) {
@@ -69,7 +82,7 @@ function visit(queue: KnownQueue, path: string, name: string, repairs: Repairs, 
     return;
   }
   if (!repairs.structure) return;
-  if (messages && !matchInode(queue, path, name, status, repairs, report)) return;
+  if (messages && !matchInode(queue, path, name, status, pass)) return;
   const proper = queues().path(queue, name);
   if (path !== proper) renameFile(path, proper);
 }
@@ -86,8 +99,7 @@ function matchInode(
   path: string,
   id: QueueId,
   status: FileStatus,
-  repairs: Repairs,
-  report: Report,
+  { repairs, report }: Pass,
 ): boolean {
   const long = isLongQueueId(id);
   const inode = inodeOf(id);
@@ -116,12 +128,14 @@ function statusOf(path: string): FileStatus | undefined {
   }
 }
 
-function removeDirectory(directory: string): void {
+function removeDirectory(directory: string, pass: Pass): void {
   verbose(() => `remove directory ${directory}`);
   try {
     queues().files.rmdir(directory);
   } catch (error) {
-    if (errorCode(error) !== "ENOENT") fatal(`remove directory ${directory}: ${errorText(error)}`);
+    const code = errorCode(error);
+    if (code === "ENOTEMPTY" && !pass.finishing && pass.unfinished) return;
+    if (code !== "ENOENT") fatal(`remove directory ${directory}: ${errorText(error)}`);
   }
 }
 

@@ -1,6 +1,10 @@
 /** Connections to delivery agents: opened ahead, given an entry when the agent has greeted, closed with its reply (queue.md 23, 26.4). */
 import { receive } from "../../lib/ipc/attributes.ts";
-import { type DeliveryReply, DeliveryGreeting, DeliveryReply as ReplyMessage } from "../../lib/ipc/protocols/delivery.ts";
+import {
+  DeliveryGreeting,
+  type DeliveryReply,
+  DeliveryReply as ReplyMessage,
+} from "../../lib/ipc/protocols/delivery.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { isStatus } from "../../lib/smtp/dsn.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
@@ -11,7 +15,7 @@ import type { Manager } from "./manager.ts";
 import type { Queue } from "./queue.ts";
 import { encodeRequest } from "./request.ts";
 import { finishEntry, selectEntry, unselectEntry } from "./scheduler.ts";
-import { selectTransport, type SiteStatus, type Transport } from "./transport.ts";
+import { type SiteStatus, selectTransport, type Transport } from "./transport.ts";
 
 export interface Deliverer {
   readonly manager: Manager;
@@ -90,7 +94,12 @@ function useConnectionCache(queue: Queue, now: number): void {
   } else if (queue.busy.length === 1 && !busySite) queue.storeConnections = false;
 }
 
-async function deliver(manager: Manager, transport: Transport, entry: Entry, channel: Channel): Promise<void> {
+async function deliver(
+  manager: Manager,
+  transport: Transport,
+  entry: Entry,
+  channel: Channel,
+): Promise<void> {
   try {
     channel.write(encodeRequest(entry));
     await channel.flush();

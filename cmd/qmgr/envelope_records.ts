@@ -1,8 +1,8 @@
 /** What each record and attribute of the envelope says about the message (queue.md 7, 8.3 and 20). */
 import { loggedAddress } from "../../lib/delivery/disposition.ts";
-import { log, warning } from "../../lib/log/log.ts";
-import { messageActive } from "../../lib/log/events/qmgr.ts";
 import { DELIVERY_FLAG } from "../../lib/ipc/protocols/delivery.ts";
+import { messageActive } from "../../lib/log/events/qmgr.ts";
+import { log, warning } from "../../lib/log/log.ts";
 import { readReturnFlags, readTime, TRACE_FLAGS_IN_FILE } from "../../lib/queue/attributes.ts";
 import type { RecordReader } from "../../lib/queue/record_reader.ts";
 import { Rec } from "../../lib/queue/records.ts";
@@ -57,7 +57,9 @@ export function applyRecord(context: ReadContext, type: number, value: string): 
     case Rec.DSN_RET: {
       const flags = readReturnFlags(trimSpace(value));
       if (flags === undefined)
-        warning(`${message.id}: ignoring malformed DSN RET flags in queue file record: ${value.slice(0, 100)}`);
+        warning(
+          `${message.id}: ignoring malformed DSN RET flags in queue file record: ${value.slice(0, 100)}`,
+        );
       else message.returnFlags = flags;
       return true;
     }

@@ -18,8 +18,9 @@ import type { Scan } from "./scan.ts";
 
 /** Seconds for which a message rests that another agent still holds. */
 const LOCKED_DELAY = 60;
-/** An envelope is mostly small; what follows it is not read. */
-const BUFFER_SIZE = 4096;
+/** Mostly a file is read with one call; envelopes are read one after the other, so that one buffer serves them all. */
+const BUFFER_SIZE = 16384;
+let readBuffer: Buffer | undefined;
 
 export interface Feeder {
   readonly manager: Manager;
@@ -96,10 +97,9 @@ function openMessage(feeder: Feeder, message: Message, state: FileState, now: nu
 }
 
 function read(feeder: Feeder, message: Message, fd: number): Recipient[] | undefined {
-  const reader = new RecordReader(fd, feeder.disk.queues.path("active", message.id), {
-    raw: true,
-    bufferSize: BUFFER_SIZE,
-  });
+  readBuffer ??= Buffer.allocUnsafeSlow(BUFFER_SIZE);
+  const path = feeder.disk.queues.path("active", message.id);
+  const reader = new RecordReader(fd, path, { raw: true, buffer: readBuffer });
   return readEnvelope(feeder.manager, message, reader);
 }
 
@@ -111,7 +111,8 @@ function assign(feeder: Feeder, message: Message, recipients: ReadonlyArray<Reci
   manager.unassignedCount += sorted.length;
   manager.assigningCount++;
   const resolved = resolveRecipients(manager.settings, feeder.resolver, message, sorted);
-  if (resolved instanceof Promise) void resolved.then((answers) => assignResolved(feeder, message, sorted.length, answers));
+  if (resolved instanceof Promise)
+    void resolved.then((answers) => assignResolved(feeder, message, sorted.length, answers));
   else assignResolved(feeder, message, sorted.length, resolved);
 }
 

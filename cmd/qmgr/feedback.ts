@@ -41,14 +41,19 @@ export const feedbackAt = (feedback: Feedback, window: number): number =>
   feedback.perConcurrency ? feedback.value / window : feedback.value;
 
 const debugs = (queue: Queue): boolean =>
-  queue.transport.settings.feedbackDebug && queue.transport.name !== "retry" && queue.transport.name !== "error";
+  queue.transport.settings.feedbackDebug &&
+  queue.transport.name !== "retry" &&
+  queue.transport.name !== "error";
 
 /** Success on a ready destination. */
 export function applySuccess(queue: Queue): void {
   const { settings } = queue.transport;
   const limit = settings.concurrencyLimit;
   queue.failCohorts = 0;
-  if ((limit === 0 || limit > queue.window) && queue.window < queue.busy.length + settings.initialConcurrency) {
+  if (
+    (limit === 0 || limit > queue.window) &&
+    queue.window < queue.busy.length + settings.initialConcurrency
+  ) {
     const value = feedbackAt(settings.positiveFeedback, queue.window);
     if (debugs(queue)) info(`qmgr_queue_unthrottle: feedback ${formatG(value)}`);
     queue.success += value;

@@ -35,7 +35,8 @@ export async function finishMessage(finisher: Finisher, message: Message): Promi
   const { manager, disk } = finisher;
   if (await flushBounceLog(finisher, message)) message.hasProblems = true;
 
-  if (message.hasProblems && disk.openable("active", message.id) === undefined) return corrupt(finisher, message);
+  if (message.hasProblems && disk.openable("active", message.id) === undefined)
+    return corrupt(finisher, message);
   if (message.recipientOffset > 0) {
     // A refill keeps its own reference: the message comes back here when those recipients are done.
     if (!finisher.refill(message)) corrupt(finisher, message);
@@ -43,8 +44,8 @@ export async function finishMessage(finisher: Finisher, message: Message): Promi
   }
 
   const traced =
-    (message.traceFlags & (DELIVERY_FLAG.userVerify | DELIVERY_FLAG.record | DELIVERY_FLAG.recordDelayed)) !== 0 ||
-    (message.hints & SizeHint.NOTIFY_SUCCESS) !== 0;
+    (message.traceFlags & (DELIVERY_FLAG.userVerify | DELIVERY_FLAG.record | DELIVERY_FLAG.recordDelayed)) !==
+      0 || (message.hints & SizeHint.NOTIFY_SUCCESS) !== 0;
   if (traced) await reportTrace(finisher, message);
 
   if (message.hasProblems) await tellAboutProblems(finisher, message);

@@ -101,10 +101,7 @@ export function giveSlots(job: Job, slots: number): void {
 }
 
 export const unusedSlots = (job: Job): number =>
-  Math.min(
-    job.recipientLimit - job.recipientCount,
-    job.message.recipientLimit - job.message.recipientCount,
-  );
+  Math.min(job.recipientLimit - job.recipientCount, job.message.recipientLimit - job.message.recipientCount);
 
 /** Passes a job's unused recipient slots on to the oldest job that still has recipients to read. */
 export function moveSlots(job: Job): void {

@@ -1,10 +1,10 @@
 /** qmgr(8): decides what is delivered when, by which agent, with how much concurrency, and what becomes of the rest. */
-import { internalToExternal, externalToInternal } from "../../lib/address/quote.ts";
+import { externalToInternal, internalToExternal } from "../../lib/address/quote.ts";
 import { extensionRules } from "../../lib/address/split.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { addFlowTokens, flowTokens, removeFlowTokens } from "../../lib/daemon/flow_control.ts";
-import { triggerServer } from "../../lib/daemon/trigger.ts";
 import type { Main } from "../../lib/daemon/program.ts";
+import { triggerServer } from "../../lib/daemon/trigger.ts";
 import { connectService } from "../../lib/ipc/client.ts";
 import { flushBounces, flushBouncesVerp, flushTrace, warnDelay } from "../../lib/ipc/clients/bounce.ts";
 import { resolveAddress, resolveForVerification, rewriteAddress } from "../../lib/ipc/clients/rewrite.ts";
@@ -36,7 +36,8 @@ function startQueueManager(): QueueManager {
   const manager: Manager = new Manager(settings, clock, systemTimers, {
     transportSettings: readTransportSettings,
     refill: (message) => void refillMessage(feeder, message),
-    finish: (message) => void finishMessage({ manager, disk, notices, refill: (m) => refillMessage(feeder, m) }, message),
+    finish: (message) =>
+      void finishMessage({ manager, disk, notices, refill: (m) => refillMessage(feeder, m) }, message),
     deferDirectly: (message, recipients, cause) => deferDirectly(manager, message, recipients, cause),
     wake: () => loop.wake(),
   });

@@ -76,7 +76,13 @@ export class Message {
   hasProblems = false;
   readonly jobs = new Map<Transport, Job>();
 
-  constructor(id: QueueId, flags: QueueFlags, queuedTime: number, activeArrival: TimeStamp, recipientLimit: number) {
+  constructor(
+    id: QueueId,
+    flags: QueueFlags,
+    queuedTime: number,
+    activeArrival: TimeStamp,
+    recipientLimit: number,
+  ) {
     this.id = id;
     this.flags = flags;
     this.queuedTime = queuedTime;

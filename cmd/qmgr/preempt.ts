@@ -6,7 +6,11 @@ import { giveSlots, type Job, popJob } from "./job.ts";
 function findCandidate(current: Job, now: number): Job | undefined {
   const { transport } = current;
   const cache = transport.candidateCache;
-  if (cache !== undefined && cache.current === current && (cache.time === now || cache.candidate === undefined))
+  if (
+    cache !== undefined &&
+    cache.current === current &&
+    (cache.time === now || cache.candidate === undefined)
+  )
     return cache.candidate;
 
   const affordable = Math.trunc(
@@ -43,10 +47,7 @@ export function preempt(current: Job, now: number): Job {
   const candidate = findCandidate(current, now);
   if (candidate?.jobLink === undefined || current.jobLink === undefined) return current;
   const expected = candidate.maximumEntries - candidate.selectedEntries;
-  if (
-    Math.trunc(current.slotsAvailable / slotCost) + slotLoan <
-    (expected * (100 - slotDiscount)) / 100
-  )
+  if (Math.trunc(current.slotsAvailable / slotCost) + slotLoan < (expected * (100 - slotDiscount)) / 100)
     return current;
 
   if (candidate.stackLevel > 0) popJob(candidate);

@@ -57,7 +57,9 @@ export class Queue {
   /** Must follow every change of the window and the lists: keeps the transport's count of deliverable entries. */
   recount(): void {
     const deliverable =
-      this.state.kind === "ready" ? Math.max(0, Math.min(this.window - this.busy.length, this.todo.length)) : 0;
+      this.state.kind === "ready"
+        ? Math.max(0, Math.min(this.window - this.busy.length, this.todo.length))
+        : 0;
     this.transport.deliverable += deliverable - this.#deliverable;
     this.#deliverable = deliverable;
   }

@@ -1,8 +1,9 @@
 /** Reading the envelope of a queue file, as much of it as the recipient limits allow (queue.md 20). */
+
+import { panic, warning } from "../../lib/log/log.ts";
 import { attributeRecordType, readNotifyFlags, splitNameValue } from "../../lib/queue/attributes.ts";
 import type { RecordReader } from "../../lib/queue/record_reader.ts";
 import { REC_EOF, REC_ERROR, Rec, RecordSets } from "../../lib/queue/records.ts";
-import { panic, warning } from "../../lib/log/log.ts";
 import { applyAttribute, applyRecord, type ReadContext } from "./envelope_records.ts";
 import type { Manager } from "./manager.ts";
 import type { Message } from "./message.ts";
@@ -20,7 +21,11 @@ interface Pending {
 const nothing = (): Pending => ({ dsnOriginal: "", notify: 0, original: "" });
 
 /** The recipients read, or undefined when the file is no good (said why). The reader must show raw records. */
-export function readEnvelope(manager: Manager, message: Message, reader: RecordReader): Recipient[] | undefined {
+export function readEnvelope(
+  manager: Manager,
+  message: Message,
+  reader: RecordReader,
+): Recipient[] | undefined {
   const refill = message.recipientOffset > 0;
   const inMemory = manager.recipientCount + manager.unassignedCount;
   const room = refill
@@ -57,7 +62,8 @@ function readRecords(context: ReadContext, recipients: Recipient[], limit: numbe
       if (type === Rec.POINTER) {
         if (reader.follow()) continue;
         type = REC_ERROR;
-      } else allowed = RecordSets.ENVELOPE.has(type) || RecordSets.EXTRACT.has(type) || type === Rec.EXTRACTED;
+      } else
+        allowed = RecordSets.ENVELOPE.has(type) || RecordSets.EXTRACT.has(type) || type === Rec.EXTRACTED;
     }
     if (type === REC_EOF || type === REC_ERROR) {
       warning(`${message.id}: message rejected: missing end record`);
@@ -120,7 +126,9 @@ function readRecords(context: ReadContext, recipients: Recipient[], limit: numbe
       case Rec.DSN_ORIGINAL_RECIPIENT:
         if (!storing) continue;
         if (pending.dsnOriginal !== "")
-          warning(`${message.id}: ignoring out-of-order DSN original recipient address <${pending.dsnOriginal}>`);
+          warning(
+            `${message.id}: ignoring out-of-order DSN original recipient address <${pending.dsnOriginal}>`,
+          );
         pending.dsnOriginal = value;
         continue;
       case Rec.DSN_NOTIFY: {

@@ -2,9 +2,9 @@
 import { DELIVERY_FLAG } from "../../lib/ipc/protocols/delivery.ts";
 import { RESOLVE_FLAG } from "../../lib/ipc/protocols/rewrite.ts";
 import type { Resolution } from "./bind.ts";
-import type { Settings } from "./settings.ts";
 import type { Message } from "./message.ts";
 import { domainOf, type Recipient } from "./recipient.ts";
+import type { Settings } from "./settings.ts";
 
 export interface RewriteService {
   /** `probe`: by the address_verify_* parameters. */
@@ -124,7 +124,5 @@ async function redirect(
   message.recipientOffset = 0;
   message.recipientUnread = 0;
   recipient.address = await resolver.canonicalize(message.redirect);
-  return [
-    { recipient, resolution: await resolver.resolve(message.senderText, recipient.address, probe) },
-  ];
+  return [{ recipient, resolution: await resolver.resolve(message.senderText, recipient.address, probe) }];
 }

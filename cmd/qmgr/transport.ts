@@ -78,7 +78,8 @@ export class Transport {
 export function selectTransport(transports: List<Transport>): Transport | undefined {
   for (let link = transports.head; link !== undefined; link = link.next) {
     const transport = link.value;
-    if (transport.state.kind === "dead" || transport.rateLocked || transport.pendingConnections >= 2) continue;
+    if (transport.state.kind === "dead" || transport.rateLocked || transport.pendingConnections >= 2)
+      continue;
     if (transport.deliverable <= transport.pendingConnections) continue;
     transports.remove(link);
     transport.link = transports.append(transport);

@@ -22,7 +22,12 @@ const TEXT_LIMIT = 200;
 const BLANK = /^([^ \t]+)(?:[ \t]+([\s\S]*))?$/;
 
 /** Applies one table to a header or body line. */
-export async function applyChecks(queueId: string, tables: TableList, what: "header" | "body", text: string): Promise<CheckOutcome> {
+export async function applyChecks(
+  queueId: string,
+  tables: TableList,
+  what: "header" | "body",
+  text: string,
+): Promise<CheckOutcome> {
   const unchanged: CheckOutcome = { before: [], text };
   if (tables.empty) return unchanged;
   const result = await tables.lookup(text);
@@ -33,11 +38,15 @@ export async function applyChecks(queueId: string, tables: TableList, what: "hea
   }
   const [, word = "", argument = ""] = BLANK.exec(result.value) ?? [];
   const log = (label: string): void =>
-    info(`${queueId}: ${label}: ${what} ${text.slice(0, TEXT_LIMIT)}${argument === "" ? "" : `: ${argument}`}`);
+    info(
+      `${queueId}: ${label}: ${what} ${text.slice(0, TEXT_LIMIT)}${argument === "" ? "" : `: ${argument}`}`,
+    );
   const problem = (action: string): CheckOutcome | undefined => {
     if (argument === "") warning(`${action} action without text in ${tables.title} map`);
     else if (what === "header" && !isHeader(argument))
-      warning(`bad ${action} header text "${argument}" in ${tables.title} map -- need "headername: headervalue"`);
+      warning(
+        `bad ${action} header text "${argument}" in ${tables.title} map -- need "headername: headervalue"`,
+      );
     else return undefined;
     return unchanged;
   };

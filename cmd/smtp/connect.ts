@@ -10,7 +10,9 @@ import type { Agent } from "./agent.ts";
 import { keepsTranscript } from "./notice.ts";
 import type { Server } from "./servers.ts";
 
-export type Connection = { readonly kind: "session"; readonly session: SmtpSession } | { readonly kind: "failure"; readonly status: Dsn };
+export type Connection =
+  | { readonly kind: "session"; readonly session: SmtpSession }
+  | { readonly kind: "failure"; readonly status: Dsn };
 
 /** How replies are read on all sessions of an agent. */
 function sessionRules(agent: Agent, peer: Peer): SessionRules {
@@ -53,10 +55,14 @@ export async function connectServer(agent: Agent, server: Server): Promise<Conne
     if (!(error instanceof SysError)) throw error;
     if (error.call !== "bind" || source === undefined) return failure(peer, error);
     warning(`smtp_connect_addr: bind ${source}: ${errorText(error)}`);
-    if (agent.settings.get("bind_address_enforce")) return { kind: "failure", status: dsn("4.4.0", "server configuration error") };
+    if (agent.settings.get("bind_address_enforce"))
+      return { kind: "failure", status: dsn("4.4.0", "server configuration error") };
   }
   try {
-    return { kind: "session", session: new SmtpSession(await open(undefined), peer, sessionRules(agent, peer)) };
+    return {
+      kind: "session",
+      session: new SmtpSession(await open(undefined), peer, sessionRules(agent, peer)),
+    };
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     return failure(peer, error);

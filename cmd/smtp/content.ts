@@ -31,7 +31,11 @@ export const needsDowngrade = (delivery: Delivery, eightBitMime: boolean): boole
   !eightBitMime && delivery.request.encoding !== "7bit" && !parameter("disable_mime_output_conversion");
 
 /** Writes header lines of our own, then the content. Chunks go out through `send`; the last one stays in the writer. */
-export async function writeContent(delivery: Delivery, downgrade: boolean, send: SendChunk): Promise<ContentWriter> {
+export async function writeContent(
+  delivery: Delivery,
+  downgrade: boolean,
+  send: SendChunk,
+): Promise<ContentWriter> {
   const { request, agent } = delivery;
   const limit = agent.settings.lineLengthLimit;
   const writer = new ContentWriter(limit, () =>
@@ -62,8 +66,10 @@ async function ownHeaders(delivery: Delivery): Promise<string[]> {
   const { flags, tables } = agent;
   const [first] = delivery.remaining;
   const lines: string[] = [];
-  const mapped = async (address: string): Promise<string> => internalToSmtp(await mapGeneric(address, tables));
-  if (flags.returnPath) lines.push(`Return-Path: <${request.sender === "" ? "" : await mapped(request.sender)}>`);
+  const mapped = async (address: string): Promise<string> =>
+    internalToSmtp(await mapGeneric(address, tables));
+  if (flags.returnPath)
+    lines.push(`Return-Path: <${request.sender === "" ? "" : await mapped(request.sender)}>`);
   if (flags.originalTo && first !== undefined && first.originalRecipient !== "")
     lines.push(`X-Original-To: ${await mapped(first.originalRecipient)}`);
   if (flags.deliveredTo && first !== undefined) lines.push(`Delivered-To: ${await mapped(first.recipient)}`);
@@ -73,7 +79,8 @@ async function ownHeaders(delivery: Delivery): Promise<string[]> {
 function inspects(delivery: Delivery, downgrade: boolean): boolean {
   const { headerChecks, mimeHeaderChecks, nestedHeaderChecks, bodyChecks, generic } = delivery.agent.tables;
   return (
-    downgrade || ![headerChecks, mimeHeaderChecks, nestedHeaderChecks, bodyChecks, generic].every((tables) => tables.empty)
+    downgrade ||
+    ![headerChecks, mimeHeaderChecks, nestedHeaderChecks, bodyChecks, generic].every((tables) => tables.empty)
   );
 }
 
@@ -144,7 +151,8 @@ async function writeEvent(delivery: Delivery, event: MimeEvent, writer: ContentW
       const outcome = await applyChecks(delivery.queueId, checks, "header", event.text);
       for (const text of outcome.before) writeLines(text, writer);
       if (outcome.text === undefined) return;
-      const addresses = event.headerClass === "primary" && event.info?.addresses !== undefined && !tables.generic.empty;
+      const addresses =
+        event.headerClass === "primary" && event.info?.addresses !== undefined && !tables.generic.empty;
       writeLines(addresses ? await mapHeader(outcome.text, tables) : outcome.text, writer);
       return;
     }
@@ -153,7 +161,11 @@ async function writeEvent(delivery: Delivery, event: MimeEvent, writer: ContentW
     case "body": {
       const data = Buffer.from(event.data.buffer, event.data.byteOffset, event.data.byteLength);
       const last = event.type === LINE;
-      if (tables.bodyChecks.empty || data.length === 0 || event.offset >= parameter("body_checks_size_limit")) {
+      if (
+        tables.bodyChecks.empty ||
+        data.length === 0 ||
+        event.offset >= parameter("body_checks_size_limit")
+      ) {
         writer.add(data, last);
         return;
       }

@@ -13,9 +13,9 @@ import { type Connection, connectPath, connectServer } from "./connect.ts";
 import { Delivery } from "./delivery.ts";
 import { type Destination, destinationList, parseDestination } from "./destination.ts";
 import { refuseByFlags } from "./flags.ts";
+import { handOver } from "./hand_over.ts";
 import { NO_WORKAROUNDS, type PixWorkarounds, sayHello, softUnlessFinal } from "./hello.ts";
 import { destinationLabel, endpointLabel, type LabelContext } from "./labels.ts";
-import { handOver } from "./hand_over.ts";
 import { notifyPostmaster, SessionNotes } from "./notice.ts";
 import { requireTlsProblem } from "./requiretls.ts";
 import { findServers, type Server } from "./servers.ts";
@@ -26,7 +26,8 @@ export async function deliver(request: DeliveryRequest, agent: Agent): Promise<D
   const delivery = new Delivery(request, agent);
   if (await refuseByFlags(delivery)) return delivery.result();
   const { mode } = agent.settings;
-  if (mode === "lmtp" && request.nexthop.startsWith("unix:")) await deliverToPath(delivery, request.nexthop.slice(5));
+  if (mode === "lmtp" && request.nexthop.startsWith("unix:"))
+    await deliverToPath(delivery, request.nexthop.slice(5));
   else await new Route(delivery).run();
   return delivery.result();
 }
@@ -92,7 +93,8 @@ async function useSession(
 
 async function reportSession(delivery: Delivery, session: SmtpSession, notes: SessionNotes): Promise<void> {
   const { request, agent } = delivery;
-  if (notes.wanted(agent.settings)) await notifyPostmaster(session, request.sender, request.flags & TRACE_BITS, agent.settings);
+  if (notes.wanted(agent.settings))
+    await notifyPostmaster(session, request.sender, request.flags & TRACE_BITS, agent.settings);
 }
 const TRACE_BITS = RequestFlag.mtaVerify | RequestFlag.userVerify | RequestFlag.record;
 
@@ -101,7 +103,8 @@ async function deliverToPath(delivery: Delivery, path: string): Promise<void> {
   const { agent } = delivery;
   const { settings } = agent;
   const fallback = settings.get("fallback_relay");
-  if (fallback !== "") warning(`ignoring "${settings.name("fallback_relay")} = ${fallback}" setting for non-TCP connections`);
+  if (fallback !== "")
+    warning(`ignoring "${settings.name("fallback_relay")} = ${fallback}" setting for non-TCP connections`);
   if (settings.tlsLevel !== "none")
     warning(`opportunistic TLS encryption is not appropriate for unix-domain destinations.`);
   delivery.finalServer = true;
@@ -116,7 +119,9 @@ async function deliverToPath(delivery: Delivery, path: string): Promise<void> {
     labels: { destination: undefined, endpoint },
   };
   await cache;
-  const kept = delivery.loadSessions ? await revive(delivery, () => agent.sessions.takeByEndpoint(endpoint)) : undefined;
+  const kept = delivery.loadSessions
+    ? await revive(delivery, () => agent.sessions.takeByEndpoint(endpoint))
+    : undefined;
   if (kept !== undefined) {
     const notes = new SessionNotes();
     delivery.tls = undefined;
@@ -171,7 +176,10 @@ async function cachePolicy(delivery: Delivery, host: string): Promise<void> {
 }
 
 /** A kept connection that still answers. */
-async function revive(delivery: Delivery, take: () => SmtpSession | undefined): Promise<SmtpSession | undefined> {
+async function revive(
+  delivery: Delivery,
+  take: () => SmtpSession | undefined,
+): Promise<SmtpSession | undefined> {
   const { settings } = delivery.agent;
   for (let session = take(); session !== undefined; session = take()) {
     session.state = "sending RSET probe";
@@ -211,7 +219,10 @@ class Route {
       await delivery.finishSite(dsn("4.4.4", "all network protocols are disabled"));
       return;
     }
-    const nexthop = settings.mode === "lmtp" && request.nexthop.startsWith("inet:") ? request.nexthop.slice(5) : request.nexthop;
+    const nexthop =
+      settings.mode === "lmtp" && request.nexthop.startsWith("inet:")
+        ? request.nexthop.slice(5)
+        : request.nexthop;
     const list = destinationList(nexthop, settings.get("fallback_relay"));
     for (const [index, { text, fallback }] of list.entries()) {
       if (delivery.done || this.#foundSelf) break;
@@ -275,8 +286,17 @@ class Route {
     for (const [index, server] of servers.entries()) {
       if (delivery.done || this.#sessionsUsedUp()) return;
       delivery.finalServer = lastDestination && index === servers.length - 1;
-      if (delivery.loadSessions && server.preference !== best && (await this.#tryKept(destination, server, label))) continue;
-      await this.#tryServer(destination, server, { best: server.preference === best, lastDestination, label });
+      if (
+        delivery.loadSessions &&
+        server.preference !== best &&
+        (await this.#tryKept(destination, server, label))
+      )
+        continue;
+      await this.#tryServer(destination, server, {
+        best: server.preference === best,
+        lastDestination,
+        label,
+      });
     }
   }
 
@@ -305,7 +325,10 @@ class Route {
     delivery.finalServer = false;
     delivery.tls = undefined;
     const notes = new SessionNotes();
-    const endpoint = endpointLabel(labelContext(delivery), { address: server.address, port: server.port ?? 0 });
+    const endpoint = endpointLabel(labelContext(delivery), {
+      address: server.address,
+      port: server.port ?? 0,
+    });
     const use: SessionUse = {
       nexthop: destination.host,
       bestServer: true,

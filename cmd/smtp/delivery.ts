@@ -1,12 +1,17 @@
 /** One delivery request on its way: which recipients are left, and what becomes of those that fail (delivery.md 11). */
 import { type Attempt, type Disposition, failed, sent } from "../../lib/delivery/disposition.ts";
-import { type DeliveryRequest, type DeliveryResult, markRecipientDone, type Recipient } from "../../lib/delivery/request.ts";
+import {
+  type DeliveryRequest,
+  type DeliveryResult,
+  markRecipientDone,
+  type Recipient,
+} from "../../lib/delivery/request.ts";
 import { type MessageStats, type Moment, moment } from "../../lib/delivery/stats.ts";
 import { type Dsn, dsn } from "../../lib/delivery/status.ts";
 import { NO_MOMENT, NOTIFY } from "../../lib/ipc/protocols/delivery.ts";
 import { info } from "../../lib/log/log.ts";
-import { nameAddress, nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
 import type { ServerReply } from "../../lib/smtp/client_reply.ts";
+import { nameAddress, nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
 import type { Agent } from "./agent.ts";
 
 /** How a failure reaches beyond its recipients. */
@@ -58,7 +63,10 @@ export class Delivery {
   }
 
   result(): DeliveryResult {
-    return { disposition: this.#disposition, siteTrouble: this.#disposition === "retry" ? this.#siteTrouble : undefined };
+    return {
+      disposition: this.#disposition,
+      siteTrouble: this.#disposition === "retry" ? this.#siteTrouble : undefined,
+    };
   }
 
   /** Whether a failure leaves its recipients to another server. */
@@ -67,14 +75,20 @@ export class Delivery {
   }
 
   /** All remaining recipients fail, or stay for the next server. */
-  async fail(kind: FailureKind, status: Dsn, session?: SmtpSession, among: ReadonlyArray<Recipient> = this.remaining): Promise<void> {
+  async fail(
+    kind: FailureKind,
+    status: Dsn,
+    session?: SmtpSession,
+    among: ReadonlyArray<Recipient> = this.remaining,
+  ): Promise<void> {
     if (this.#triesElsewhere(status)) {
       info(`${this.queueId}: ${status.reason}`);
       this.lastReason = status;
       return;
     }
     await this.finish(status, session, among);
-    if (kind === "site" && this.#disposition === "retry" && !this.#transactionDone) this.#siteTrouble ??= status;
+    if (kind === "site" && this.#disposition === "retry" && !this.#transactionDone)
+      this.#siteTrouble ??= status;
   }
 
   /** One recipient fails; true when it stays for the next server instead. */
@@ -84,7 +98,11 @@ export class Delivery {
   }
 
   /** Recipients are bounced or deferred, whatever servers there may be. */
-  async finish(status: Dsn, session: SmtpSession | undefined, among: ReadonlyArray<Recipient> = this.remaining): Promise<void> {
+  async finish(
+    status: Dsn,
+    session: SmtpSession | undefined,
+    among: ReadonlyArray<Recipient> = this.remaining,
+  ): Promise<void> {
     const recipients = [...among];
     this.#forget(recipients);
     for (const recipient of recipients) this.#note(await failed(this.#attempt(recipient, session), status));
@@ -103,7 +121,9 @@ export class Delivery {
     // The next system will report success itself (RFC 3461 6.1).
     const handedOn = session.features.keywords.has("DSN") && (recipient.notifyFlags & NOTIFY.success) !== 0;
     const notifyFlags = recipient.notifyFlags & ~NOTIFY.success || (handedOn ? NOTIFY.never : 0);
-    this.#note(await sent(handedOn ? { ...attempt, recipient: { ...recipient, notifyFlags } } : attempt, status));
+    this.#note(
+      await sent(handedOn ? { ...attempt, recipient: { ...recipient, notifyFlags } } : attempt, status),
+    );
   }
 
   /** Recipients that another agent took over. */

@@ -58,12 +58,23 @@ export function parseDestination(text: string, defaultService: string, fallback:
     case "unknown":
       throw new ClientAbort(`unknown service: ${parts.service}/tcp`);
     case "port":
-      return { text, host: parts.host, service: parts.service, port: port.port, literal: parts.literal, fallback };
+      return {
+        text,
+        host: parts.host,
+        service: parts.service,
+        port: port.port,
+        literal: parts.literal,
+        fallback,
+      };
   }
 }
 
 /** The destinations of a next hop, those of the fallback list behind them. */
-export function destinationList(nexthop: string, fallbackRelays: string): ReadonlyArray<{ text: string; fallback: boolean }> {
-  const words = (value: string, fallback: boolean) => splitAny(value, ", \t\r\n").map((text) => ({ text, fallback }));
+export function destinationList(
+  nexthop: string,
+  fallbackRelays: string,
+): ReadonlyArray<{ text: string; fallback: boolean }> {
+  const words = (value: string, fallback: boolean) =>
+    splitAny(value, ", \t\r\n").map((text) => ({ text, fallback }));
   return [...words(nexthop, false), ...words(fallbackRelays, true)];
 }

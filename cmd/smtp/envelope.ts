@@ -35,11 +35,17 @@ export async function mailCommand(delivery: Delivery, features: Features): Promi
 }
 
 /** `RCPT TO:` with ORCPT and NOTIFY where the server has DSN. Throws UnsafeCommand. */
-export async function rcptCommand(delivery: Delivery, recipient: Recipient, features: Features): Promise<string> {
+export async function rcptCommand(
+  delivery: Delivery,
+  recipient: Recipient,
+  features: Features,
+): Promise<string> {
   const address = quoted(delivery, await mapGeneric(recipient.recipient, delivery.agent.tables));
   let line = `RCPT TO:<${address}>`;
   if (features.keywords.has("DSN")) {
-    line += orcptParameter({ recorded: recipient.dsnOriginalRecipient, original: recipient.originalRecipient }) ?? "";
+    line +=
+      orcptParameter({ recorded: recipient.dsnOriginalRecipient, original: recipient.originalRecipient }) ??
+      "";
     line += notifyParameter(recipient.notifyFlags);
   }
   return commandLine(line);
@@ -51,7 +57,8 @@ export function xforwardCommands(
   features: Features,
 ): { readonly nameAddress: string | undefined; readonly protocolHelo: string | undefined } {
   const { request, agent } = delivery;
-  if (!agent.settings.sendXforward || !features.keywords.has("XFORWARD")) return { nameAddress: undefined, protocolHelo: undefined };
+  if (!agent.settings.sendXforward || !features.keywords.has("XFORWARD"))
+    return { nameAddress: undefined, protocolHelo: undefined };
   const line = (values: ReadonlyArray<readonly [XforwardAttribute, string]>): string | undefined => {
     const words = values.flatMap(([name, value]) =>
       features.xforward.has(name) && value !== "" && value !== "unknown" ? [`${name}=${xtext(value)}`] : [],

@@ -1,9 +1,9 @@
 /** smtp_generic_maps: local addresses become valid ones on their way out (generic(5)). */
 import { mapAddress } from "../../lib/address/mapping.ts";
 import { type AddressNode, type Item, parseAddresses } from "../../lib/address/parser.ts";
-import { addressInternal, unparseList } from "../../lib/address/unparser.ts";
 import { internalToExternal } from "../../lib/address/quote.ts";
 import { tokenize } from "../../lib/address/tokenizer.ts";
+import { addressInternal, unparseList } from "../../lib/address/unparser.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { rewriteAddress } from "../../lib/ipc/clients/rewrite.ts";
 import { ClientAbort, warning } from "../../lib/log/log.ts";
@@ -12,7 +12,10 @@ import { splitAny } from "../../lib/sys/bytes.ts";
 import type { AgentTables } from "./tables.ts";
 
 /** Maps one internal-form address; the same address when nothing is found. Table trouble ends the delivery. */
-export async function mapGeneric(address: string, tables: Pick<AgentTables, "generic" | "addressRules">): Promise<string> {
+export async function mapGeneric(
+  address: string,
+  tables: Pick<AgentTables, "generic" | "addressRules">,
+): Promise<string> {
   const { generic, addressRules } = tables;
   if (generic.empty || addressRules === undefined || address === "") return address;
   const propagate = splitAny(parameter("propagate_unmatched_extensions"), ", \t\r\n").includes("generic");
@@ -28,7 +31,10 @@ export async function mapGeneric(address: string, tables: Pick<AgentTables, "gen
 const isNode = (item: Item): item is AddressNode => item.kind === "address";
 
 /** Maps the addresses of a header; a header that changes is printed anew, one address a line, and folded. */
-export async function mapHeader(text: string, tables: Pick<AgentTables, "generic" | "addressRules">): Promise<string> {
+export async function mapHeader(
+  text: string,
+  tables: Pick<AgentTables, "generic" | "addressRules">,
+): Promise<string> {
   const items = parseAddresses(headerValue(text), parameter("header_address_token_limit"));
   let changed = false;
   const mapped: Item[] = [];

@@ -40,8 +40,13 @@ export const requiresUtf8 = (sendopts: number): boolean =>
 function refused(context: HelloContext, reply: ServerReply, soften: boolean): Hello {
   const { session, notes } = context;
   if (isProtocolError(reply)) notes.mark("protocol");
-  const status = replyStatus(session, reply, `host ${nameAddress(session.peer)} refused to talk to me: ${flatReply(reply)}`);
-  if (soften && status.status.startsWith("5")) return { kind: "failed", status: { ...status, status: `4${status.status.slice(1)}` } };
+  const status = replyStatus(
+    session,
+    reply,
+    `host ${nameAddress(session.peer)} refused to talk to me: ${flatReply(reply)}`,
+  );
+  if (soften && status.status.startsWith("5"))
+    return { kind: "failed", status: { ...status, status: `4${status.status.slice(1)}` } };
   return { kind: "failed", status: status.status.startsWith("2") ? { ...status, status: "5.5.0" } : status };
 }
 
@@ -58,10 +63,15 @@ async function pixWorkarounds(context: HelloContext, greeting: string): Promise<
   const age = Date.now() / 1000 - delivery.request.stats.incomingArrival.seconds;
   const words = splitAny(value, ", \t\r\n").filter((word) => {
     if (!PIX_WORDS.includes(word)) warning(`unknown PIX workaround: ${word}`);
-    return PIX_WORDS.includes(word) && (word !== "delay_dotcrlf" || age > settings.get("pix_workaround_threshold_time"));
+    return (
+      PIX_WORDS.includes(word) &&
+      (word !== "delay_dotcrlf" || age > settings.get("pix_workaround_threshold_time"))
+    );
   });
   if (words.length === 0) return NO_WORKAROUNDS;
-  info(`${delivery.queueId}: enabling PIX workarounds: ${words.join(" ")} for ${nameAddressPort(session.peer)}`);
+  info(
+    `${delivery.queueId}: enabling PIX workarounds: ${words.join(" ")} for ${nameAddressPort(session.peer)}`,
+  );
   return { disableEsmtp: words.includes("disable_esmtp"), delayDot: words.includes("delay_dotcrlf") };
 }
 
@@ -117,7 +127,8 @@ function introduce(context: HelloContext, verb: "EHLO" | "HELO" | "LHLO"): Promi
 
 async function offeredFeatures(context: HelloContext, reply: ServerReply): Promise<Features> {
   const features = parseFeatures(reply.text, await discardedKeywords(context));
-  for (const size of features.badSizes) warning(`bad EHLO SIZE limit "${size}" from ${nameAddressPort(context.session.peer)}`);
+  for (const size of features.badSizes)
+    warning(`bad EHLO SIZE limit "${size}" from ${nameAddressPort(context.session.peer)}`);
   return features;
 }
 
@@ -128,7 +139,9 @@ function learn(context: HelloContext, offered: Features, pix: PixWorkarounds): H
   const peer = nameAddress(session.peer);
   let features = offered;
   if (context.detectLoops && equalFold(features.serverName, settings.myhostname)) {
-    warning(`host ${nameAddressPort(session.peer)} replied to HELO/EHLO with my own hostname ${settings.myhostname}`);
+    warning(
+      `host ${nameAddressPort(session.peer)} replied to HELO/EHLO with my own hostname ${settings.myhostname}`,
+    );
     const code = context.bestServer ? "5.4.6" : "4.4.6";
     return { kind: "failed", status: dsn(code, `mail for ${context.nexthop} loops back to myself`) };
   }
@@ -142,7 +155,11 @@ function learn(context: HelloContext, offered: Features, pix: PixWorkarounds): H
     const reason = `message requires SMTPUTF8, but no server was found that supports SMTPUTF8. The last attempted server was ${peer}`;
     return { kind: "failed", status: softUnlessFinal(delivery, dsn("5.6.7", reason)) };
   }
-  if (settings.tlsLevel === "none" && settings.get("tls_note_starttls_offer") && features.keywords.has("STARTTLS"))
+  if (
+    settings.tlsLevel === "none" &&
+    settings.get("tls_note_starttls_offer") &&
+    features.keywords.has("STARTTLS")
+  )
     info(`Host offered STARTTLS: [${session.peer.host}]`);
   if (delivery.tls !== undefined) delivery.tls = settings.tlsLevel === "may" ? "may:none" : "none";
   return { kind: "ready", pix };

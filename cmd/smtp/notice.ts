@@ -45,7 +45,12 @@ export function wrapLine(line: string): string[] {
 }
 
 /** Mails the transcript, unless the message is itself such a notice or a bounce. */
-export async function notifyPostmaster(session: SmtpSession, sender: string, traceFlags: number, settings: Settings): Promise<void> {
+export async function notifyPostmaster(
+  session: SmtpSession,
+  sender: string,
+  traceFlags: number,
+  settings: Settings,
+): Promise<void> {
   const [local = ""] = sender.split("@", 1);
   if (sender === "" || equalFold(local, parameter("double_bounce_sender"))) return;
   const peer = nameAddressPort(session.peer);
@@ -71,7 +76,8 @@ export async function notifyPostmaster(session: SmtpSession, sender: string, tra
       "",
     ])
       post.line(line);
-    for (const line of session.transcript) for (const piece of wrapLine(printable(line, settings.utf8))) post.line(piece);
+    for (const line of session.transcript)
+      for (const piece of wrapLine(printable(line, settings.utf8))) post.line(piece);
     post.line("");
     post.line("For other details, see the local mail logfile");
     const { status } = await post.finish();

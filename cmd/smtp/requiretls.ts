@@ -1,8 +1,8 @@
 /** REQUIRETLS (RFC 8689) at a client without TLS: what smtp_requiretls_policy makes of a message that demands it. */
 import { toAsciiDomain } from "../../lib/address/hostname.ts";
+import { splitBraced } from "../../lib/config/lists.ts";
 import { type Dsn, dsn } from "../../lib/delivery/status.ts";
 import { lowerAscii } from "../../lib/sys/bytes.ts";
-import { splitBraced } from "../../lib/config/lists.ts";
 import { openTable } from "../../lib/tables/open.ts";
 import { TableFlag } from "../../lib/tables/table.ts";
 import type { Settings } from "./settings.ts";
@@ -18,7 +18,8 @@ const asPolicy = (text: string): RequireTlsPolicy | undefined => {
 /** The domain, then its parents as `.parent`. */
 function* searchKeys(domain: string): Generator<string> {
   yield domain;
-  for (let dot = domain.indexOf(".", 1); dot >= 0; dot = domain.indexOf(".", dot + 1)) yield domain.slice(dot);
+  for (let dot = domain.indexOf(".", 1); dot >= 0; dot = domain.indexOf(".", dot + 1))
+    yield domain.slice(dot);
 }
 
 /** The first word or table entry that decides about a domain. */
@@ -40,7 +41,11 @@ export async function requireTlsPolicy(value: string, domain: string): Promise<R
 }
 
 /** Why a message that demands REQUIRETLS cannot go to this host; undefined when the policy lets it pass. */
-export async function requireTlsProblem(settings: Settings, domain: string, host: string): Promise<Dsn | undefined> {
+export async function requireTlsProblem(
+  settings: Settings,
+  domain: string,
+  host: string,
+): Promise<Dsn | undefined> {
   const policy = await requireTlsPolicy(settings.get("requiretls_policy"), domain);
   const attempted = `The last attempted server was ${host}`;
   switch (policy) {

@@ -3,7 +3,13 @@ import { toAsciiDomain } from "../../lib/address/hostname.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { compareInet, parseInet } from "../../lib/config/inet.ts";
 import { type Dsn, dsn } from "../../lib/delivery/status.ts";
-import { familyOf, type HostAddress, type HostAddresses, lookupAddresses, lookupNative } from "../../lib/dns/host_lookup.ts";
+import {
+  familyOf,
+  type HostAddress,
+  type HostAddresses,
+  lookupAddresses,
+  lookupNative,
+} from "../../lib/dns/host_lookup.ts";
 import { resolver } from "../../lib/dns/resolver.ts";
 import { orderServices, shuffle } from "../../lib/dns/servers.ts";
 import { type DnsFailure, isNegative } from "../../lib/dns/types.ts";
@@ -41,7 +47,11 @@ export interface LookupContext {
   readonly isOwnAddress: (bytes: Uint8Array) => boolean;
 }
 
-const failure = (status: string, reason: string, loop = false): ServerList => ({ kind: "failure", status: dsn(status, reason), loop });
+const failure = (status: string, reason: string, loop = false): ServerList => ({
+  kind: "failure",
+  status: dsn(status, reason),
+  loop,
+});
 
 /** DSN code of a failed lookup; `softBefore`: an earlier lookup for this destination failed for the time being. */
 function lookupStatus(result: DnsFailure, softBefore: boolean): string {
@@ -75,20 +85,27 @@ async function hostAddresses(host: string, context: LookupContext, softBefore: b
   const { settings, tables } = context;
   const numeric = familyOf(host);
   if (numeric !== undefined) {
-    if (!settings.families.includes(numeric)) return { kind: "failure", status: dsn("5.4.4", `${host}: host not found`) };
+    if (!settings.families.includes(numeric))
+      return { kind: "failure", status: dsn("5.4.4", `${host}: host not found`) };
     return { kind: "found", addresses: [{ family: numeric, address: host }], canonicalName: host };
   }
   let failed: Dsn | undefined;
   if (settings.lookupDns) {
-    const options = { ...settings.resolver, dnssec: settings.dnsSupport === "dnssec", replyFilter: tables.dnsFilter };
+    const options = {
+      ...settings.resolver,
+      dnssec: settings.dnsSupport === "dnssec",
+      replyFilter: tables.dnsFilter,
+    };
     const result: HostAddresses | DnsFailure = await lookupAddresses(host, settings.families, options);
-    if (result.status === "found") return { kind: "found", addresses: result.addresses, canonicalName: result.canonicalName };
+    if (result.status === "found")
+      return { kind: "found", addresses: result.addresses, canonicalName: result.canonicalName };
     failed = dsn(lookupStatus(result, softBefore), result.reason);
     if (!settings.lookupNative || !isNegative(result.status)) return { kind: "failure", status: failed };
   }
   if (settings.lookupNative) {
     const result = await lookupNative(host, settings.families);
-    if (result.status === "found") return { kind: "found", addresses: result.addresses, canonicalName: result.canonicalName };
+    if (result.status === "found")
+      return { kind: "found", addresses: result.addresses, canonicalName: result.canonicalName };
     const reason = `unable to look up host ${host}: ${result.text}`;
     switch (result.error) {
       case "EAI_NONAME":
@@ -105,17 +122,27 @@ async function hostAddresses(host: string, context: LookupContext, softBefore: b
   return { kind: "failure", status: failed ?? dsn("5.4.4", `${host}: host not found`) };
 }
 
-function toServers(found: Extract<Addresses, { kind: "found" }>, host: string, port: number, preference: number, context: LookupContext): Server[] {
+function toServers(
+  found: Extract<Addresses, { kind: "found" }>,
+  host: string,
+  port: number,
+  preference: number,
+  context: LookupContext,
+): Server[] {
   const name = context.settings.get("cname_overrides_servername") ? found.canonicalName : host;
   return found.addresses.map((address) => ({ ...address, host: name, port, preference }));
 }
 
 /** Random order where wanted, then by preference and address family, then the limit with its balance of families. */
-export function orderServers(servers: ReadonlyArray<Server>, settings: Pick<Settings, "addressPreference" | "get" | "addressLimit">): Server[] {
+export function orderServers(
+  servers: ReadonlyArray<Server>,
+  settings: Pick<Settings, "addressPreference" | "get" | "addressLimit">,
+): Server[] {
   const list = [...servers];
   if (settings.get("randomize_addresses")) shuffle(list);
   const preferred = settings.addressPreference;
-  const familyRank = (server: Server): number => (preferred === undefined || server.family === preferred ? 0 : 1);
+  const familyRank = (server: Server): number =>
+    preferred === undefined || server.family === preferred ? 0 : 1;
   list.sort((a, b) => a.preference - b.preference || familyRank(a) - familyRank(b));
   return balance(list, settings);
 }
@@ -123,7 +150,8 @@ export function orderServers(servers: ReadonlyArray<Server>, settings: Pick<Sett
 function balance(list: Server[], settings: Pick<Settings, "get" | "addressLimit">): Server[] {
   const limit = settings.addressLimit;
   const [first] = list;
-  if (!settings.get("balance_inet_protocols") || limit < 2 || list.length <= limit || first === undefined) return list;
+  if (!settings.get("balance_inet_protocols") || limit < 2 || list.length <= limit || first === undefined)
+    return list;
   const v6 = list.filter((server) => server.family === "ipv6").length;
   const v4 = list.length - v6;
   if (v4 === 0 || v6 === 0) return list;
@@ -137,7 +165,11 @@ function balance(list: Server[], settings: Pick<Settings, "get" | "addressLimit"
 }
 
 /** Looks up the servers of a destination. `softBefore`: an earlier destination failed for the time being. */
-export async function findServers(destination: Destination, context: LookupContext, softBefore: boolean): Promise<ServerList> {
+export async function findServers(
+  destination: Destination,
+  context: LookupContext,
+  softBefore: boolean,
+): Promise<ServerList> {
   const { settings } = context;
   const host = toAsciiDomain(destination.host) ?? destination.host;
   const detectLoops = settings.mode === "smtp" && destination.port === 25;
@@ -179,7 +211,11 @@ async function mxServers(
   detectLoops: boolean,
 ): Promise<ServerList> {
   const { settings, tables } = context;
-  const options = { ...settings.resolver, dnssec: settings.dnsSupport === "dnssec", replyFilter: tables.dnsFilter };
+  const options = {
+    ...settings.resolver,
+    dnssec: settings.dnsSupport === "dnssec",
+    replyFilter: tables.dnsFilter,
+  };
   const result = await resolver().lookup(host, "MX", options);
   if (result.status !== "found") {
     const ignorable = result.status === "retry" || result.status === "fail" || result.status === "malformed";
@@ -204,14 +240,19 @@ async function mxServers(
     warning(`no MX host for ${destination.host} has a valid address record`);
     const status = last ?? dsn("5.4.4", `${destination.host}: host not found`);
     const softened = settings.get("defer_if_no_mx_address_found") && status.status.startsWith("5");
-    return { kind: "failure", status: softened ? { ...status, status: `4${status.status.slice(1)}` } : status, loop: false };
+    return {
+      kind: "failure",
+      status: softened ? { ...status, status: `4${status.status.slice(1)}` } : status,
+      loop: false,
+    };
   }
   const best = exchangers[0]?.preference ?? 0;
   if (detectLoops) {
     const own = servers.find((server) => isOwn(server, context));
     if (own !== undefined) {
       const better = servers.filter((server) => server.preference < own.preference);
-      if (better.length > 0) return { kind: "servers", servers: orderServers(better, settings), foundSelf: true };
+      if (better.length > 0)
+        return { kind: "servers", servers: orderServers(better, settings), foundSelf: true };
       return own.preference > best
         ? failure("4.4.4", `unable to find primary relay for ${destination.host}`, true)
         : failure("5.4.6", `mail for ${destination.host} loops back to myself`, true);
@@ -232,7 +273,10 @@ async function serviceServers(
 ): Promise<ServerList | undefined> {
   const { settings, tables } = context;
   const query = `_${destination.service}._tcp.${host}`;
-  const result = await resolver().lookup(query, "SRV", { dnssec: settings.dnsSupport === "dnssec", replyFilter: tables.dnsFilter });
+  const result = await resolver().lookup(query, "SRV", {
+    dnssec: settings.dnsSupport === "dnssec",
+    replyFilter: tables.dnsFilter,
+  });
   if (result.status !== "found") {
     const fallback = parameter("allow_srv_lookup_fallback");
     const soft = result.status === "retry" || result.status === "fail" || result.status === "malformed";
@@ -256,7 +300,9 @@ async function serviceServers(
 }
 
 /** A test for addresses of this system and of proxies in front of it. */
-export function ownAddressTest(addresses: Iterable<{ readonly bytes: Uint8Array }>): (bytes: Uint8Array) => boolean {
+export function ownAddressTest(
+  addresses: Iterable<{ readonly bytes: Uint8Array }>,
+): (bytes: Uint8Array) => boolean {
   const own = [...addresses].map(({ bytes }) => bytes);
   return (bytes) => own.some((candidate) => compareInet(candidate, bytes) === 0);
 }

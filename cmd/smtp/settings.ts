@@ -32,7 +32,10 @@ export function parameterName(mode: Mode, suffix: AgentSuffix): ParameterName {
 export type TlsLevel = "none" | "may";
 const TLS_LEVELS = ["none", "may", "encrypt", "fingerprint", "dane", "dane-only", "verify", "secure"];
 
-function tlsLevel(get: <S extends AgentSuffix>(suffix: S) => AgentValue<S>, name: (suffix: AgentSuffix) => string): TlsLevel {
+function tlsLevel(
+  get: <S extends AgentSuffix>(suffix: S) => AgentValue<S>,
+  name: (suffix: AgentSuffix) => string,
+): TlsLevel {
   const configured = get("tls_security_level");
   if (configured === "") {
     if (get("enforce_tls")) return fatal(`${name("enforce_tls")} = yes is not supported`);
@@ -58,7 +61,8 @@ function addressPreference(value: string, name: string): Family | undefined {
 
 function lookupMethods(value: string, name: string): { readonly dns: boolean; readonly native: boolean } {
   const words = splitAny(value, ", \t\r\n").map(lowerAscii);
-  for (const word of words) if (word !== "dns" && word !== "native") fatal(`unknown ${name} value in "${value}"`);
+  for (const word of words)
+    if (word !== "dns" && word !== "native") fatal(`unknown ${name} value in "${value}"`);
   return { dns: words.includes("dns"), native: words.includes("native") };
 }
 
@@ -78,7 +82,8 @@ function dnsSupport(value: string, name: string): "disabled" | "enabled" | "dnss
 
 /** Everything of the configuration that a delivery needs, read once. */
 export function readSettings(mode: Mode) {
-  const get = <S extends AgentSuffix>(suffix: S): AgentValue<S> => parameter(parameterName(mode, suffix)) as AgentValue<S>;
+  const get = <S extends AgentSuffix>(suffix: S): AgentValue<S> =>
+    parameter(parameterName(mode, suffix)) as AgentValue<S>;
   const name = (suffix: AgentSuffix): string => parameterName(mode, suffix);
   if (get("sasl_auth_enable")) fatal(`${name("sasl_auth_enable")} = yes is not supported`);
   if (get("tls_wrappermode")) fatal(`${name("tls_wrappermode")} = yes is not supported`);
@@ -91,7 +96,10 @@ export function readSettings(mode: Mode) {
   for (const option of resolverOptions)
     if (option !== "res_defnames" && option !== "res_dnsrch")
       fatal(`unknown ${name("dns_resolver_options")} value "${option}" in "${get("dns_resolver_options")}"`);
-  const families: Family[] = [...(protocols.ipv4 ? (["ipv4"] as const) : []), ...(protocols.ipv6 ? (["ipv6"] as const) : [])];
+  const families: Family[] = [
+    ...(protocols.ipv4 ? (["ipv4"] as const) : []),
+    ...(protocols.ipv6 ? (["ipv6"] as const) : []),
+  ];
   return {
     mode,
     get,
@@ -104,7 +112,10 @@ export function readSettings(mode: Mode) {
     /** Host addresses come from DNS, from the system's files, or both in turn. */
     lookupDns: support !== "disabled" && methods.dns,
     lookupNative: support === "disabled" || methods.native,
-    resolver: { defaultNames: resolverOptions.includes("res_defnames"), searchList: resolverOptions.includes("res_dnsrch") },
+    resolver: {
+      defaultNames: resolverOptions.includes("res_defnames"),
+      searchList: resolverOptions.includes("res_dnsrch"),
+    },
     addressPreference: addressPreference(get("address_preference"), name("address_preference")),
     tlsLevel: tlsLevel(get, name),
     lineLimit: parameter("line_length_limit"),
@@ -162,7 +173,8 @@ export function parseArguments(words: ReadonlyArray<string>): DeliveryFlags {
     if (!lowerAscii(word.slice(0, 6)).startsWith("flags=")) fatal(`unknown attribute name: ${word}`);
     letters += word.slice(6);
   }
-  for (const letter of letters) if (!"DORX".includes(letter)) fatal(`unknown flag: ${letter} (ignoring case)`);
+  for (const letter of letters)
+    if (!"DORX".includes(letter)) fatal(`unknown flag: ${letter} (ignoring case)`);
   return {
     deliveredTo: letters.includes("D"),
     originalTo: letters.includes("O"),

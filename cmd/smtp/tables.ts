@@ -1,6 +1,7 @@
 /** The agent's tables, opened before the jail is entered. */
-import type { LookupRules } from "../../lib/address/lookup.ts";
+
 import { LocalDomains } from "../../lib/address/local_domains.ts";
+import type { LookupRules } from "../../lib/address/lookup.ts";
 import { extensionRules } from "../../lib/address/split.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
@@ -44,7 +45,10 @@ export async function openTables(settings: Settings): Promise<AgentTables> {
     dnsFilter: dnsFilter.empty ? undefined : replyFilter(settings.name("dns_reply_filter"), dnsFilter),
     discardKeywords: await open("discard_ehlo_keyword_address_maps", 0),
     pixWorkarounds: await open("pix_workaround_maps", 0),
-    statusFilter: await openStatusFilter(settings.name("delivery_status_filter"), text("delivery_status_filter")),
+    statusFilter: await openStatusFilter(
+      settings.name("delivery_status_filter"),
+      text("delivery_status_filter"),
+    ),
     cacheDestinations: await MatchList.open(
       settings.name("connection_cache_destinations"),
       text("connection_cache_destinations"),
@@ -53,6 +57,10 @@ export async function openTables(settings: Settings): Promise<AgentTables> {
     addressRules:
       local === undefined
         ? undefined
-        : { ...extensionRules(), myorigin: parameter("myorigin"), isLocalDomain: (domain) => local.isLocal(domain) },
+        : {
+            ...extensionRules(),
+            myorigin: parameter("myorigin"),
+            isLocalDomain: (domain) => local.isLocal(domain),
+          },
   };
 }

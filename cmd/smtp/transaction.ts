@@ -5,7 +5,13 @@ import { warning } from "../../lib/log/log.ts";
 import { UnsafeCommand } from "../../lib/smtp/client_command.ts";
 import { CommandPipeline } from "../../lib/smtp/client_pipeline.ts";
 import type { ServerReply } from "../../lib/smtp/client_reply.ts";
-import { type Breakdown, breakdown, nameAddress, nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
+import {
+  type Breakdown,
+  breakdown,
+  nameAddress,
+  nameAddressPort,
+  type SmtpSession,
+} from "../../lib/smtp/client_session.ts";
 import { ChecksFailed } from "./checks.ts";
 import { ContentFailure, needsDowngrade, writeContent } from "./content.ts";
 import type { ContentWriter } from "./content_writer.ts";
@@ -88,7 +94,9 @@ class Transaction {
     if (this.#pipelining)
       session.onJunk = (line) => {
         const protocol = delivery.agent.settings.mode === "smtp" ? "ESMTP" : "LMTP";
-        warning(`${delivery.queueId}: non-${protocol} response from ${nameAddressPort(session.peer)}: ${line}`);
+        warning(
+          `${delivery.queueId}: non-${protocol} response from ${nameAddressPort(session.peer)}: ${line}`,
+        );
         warning(
           `to prevent loss of mail, turn off command pipelining for ${session.peer.address} with the ${delivery.agent.settings.name("discard_ehlo_keyword_address_maps")} parameter`,
         );
@@ -143,7 +151,12 @@ class Transaction {
     try {
       const reply = await this.#session.reply(1);
       if (reply.code < 400) return false;
-      await this.#delivery.fail("message", refusal(this.#session, reply, "end of DATA command"), this.#session, this.#pending());
+      await this.#delivery.fail(
+        "message",
+        refusal(this.#session, reply, "end of DATA command"),
+        this.#session,
+        this.#pending(),
+      );
       return true;
     } catch (error) {
       if (breakdown(error) === undefined) throw error;
@@ -163,7 +176,8 @@ class Transaction {
     }
     if (!(await this.#sendEnvelope())) return this.#abandon();
     if (this.#isProbe && this.#settings.get("address_verify_target") !== "data") return this.#abandon();
-    if (!(await this.#command({ kind: "data" }, "DATA", this.#settings.limits.dataInit))) return this.#abandon();
+    if (!(await this.#command({ kind: "data" }, "DATA", this.#settings.limits.dataInit)))
+      return this.#abandon();
     await this.#pipe.collect();
     if (this.#dataCode === 354 || (this.#dataCode >= 300 && this.#dataCode < 400)) return this.#sendContent();
     return this.#abandon();
@@ -200,7 +214,8 @@ class Transaction {
       return false;
     }
     const xforward = xforwardCommands(delivery, features);
-    if (xforward.nameAddress !== undefined) await this.#command({ kind: "xforwardName" }, xforward.nameAddress, limits.xforward);
+    if (xforward.nameAddress !== undefined)
+      await this.#command({ kind: "xforwardName" }, xforward.nameAddress, limits.xforward);
     if (xforward.protocolHelo !== undefined)
       await this.#command({ kind: "xforwardProtocol" }, xforward.protocolHelo, limits.xforward);
     await this.#command({ kind: "mail" }, mail, limits.mail);
@@ -232,13 +247,19 @@ class Transaction {
 
   async #onReply(step: Step, reply: ServerReply): Promise<void> {
     const session = this.#session;
-    if (step.kind !== "quit" && step.kind !== "rset" && !(step.kind === "data" ? reply.code === 354 : isPositive(reply)))
+    if (
+      step.kind !== "quit" &&
+      step.kind !== "rset" &&
+      !(step.kind === "data" ? reply.code === 354 : isPositive(reply))
+    )
       if (isProtocolError(reply)) this.notes.mark("protocol");
     switch (step.kind) {
       case "xforwardName":
       case "xforwardProtocol":
         if (!isPositive(reply))
-          warning(`host ${nameAddressPort(session.peer)} said: ${flatReply(reply)} (in reply to ${XFORWARD_COMMAND[step.kind]})`);
+          warning(
+            `host ${nameAddressPort(session.peer)} said: ${flatReply(reply)} (in reply to ${XFORWARD_COMMAND[step.kind]})`,
+          );
         return;
       case "mail":
         if (isPositive(reply)) return;
@@ -266,17 +287,33 @@ class Transaction {
   }
 
   async #failPending(reply: ServerReply, command: string): Promise<void> {
-    await this.#delivery.fail("message", refusal(this.#session, reply, command), this.#session, this.#pending());
+    await this.#delivery.fail(
+      "message",
+      refusal(this.#session, reply, command),
+      this.#session,
+      this.#pending(),
+    );
   }
   async #failAccepted(reply: ServerReply, command: string): Promise<void> {
-    await this.#delivery.fail("message", refusal(this.#session, reply, command), this.#session, this.#accepted);
+    await this.#delivery.fail(
+      "message",
+      refusal(this.#session, reply, command),
+      this.#session,
+      this.#accepted,
+    );
   }
 
   async #onRecipient(recipient: Recipient, reply: ServerReply): Promise<void> {
     if (this.#mailRejected) return;
     const delivery = this.#delivery;
     if (!isPositive(reply)) {
-      if (await delivery.failRecipient(recipient, refusal(this.#session, reply, "RCPT TO command"), this.#session))
+      if (
+        await delivery.failRecipient(
+          recipient,
+          refusal(this.#session, reply, "RCPT TO command"),
+          this.#session,
+        )
+      )
         this.#kept.add(recipient);
       return;
     }
@@ -296,7 +333,9 @@ class Transaction {
   /** How success is reported: this system has handed the message on, unless the server is the final place. */
   get #successAction(): string {
     const final = this.#delivery.agent.flags.finalDelivery || this.#settings.assumeFinal;
-    return this.#settings.mode === "lmtp" && final && !this.#session.features.keywords.has("DSN") ? "delivered" : "relayed";
+    return this.#settings.mode === "lmtp" && final && !this.#session.features.keywords.has("DSN")
+      ? "delivered"
+      : "relayed";
   }
 
   async #onEndOfData(recipients: ReadonlyArray<Recipient>, reply: ServerReply): Promise<void> {
@@ -307,7 +346,9 @@ class Transaction {
     if (!isPositive(reply)) {
       const status = refusal(session, reply, "end of DATA command");
       if (this.#settings.mode === "smtp") await delivery.fail("message", status, session, recipients);
-      else for (const recipient of recipients) if (await delivery.failRecipient(recipient, status, session)) this.#kept.add(recipient);
+      else
+        for (const recipient of recipients)
+          if (await delivery.failRecipient(recipient, status, session)) this.#kept.add(recipient);
       return;
     }
     delivery.transactionCompleted();
@@ -326,7 +367,8 @@ class Transaction {
     }
     const { limits, mode } = this.#settings;
     const recipients = this.#mailRejected ? [] : this.#accepted;
-    const groups = mode === "lmtp" && recipients.length > 0 ? recipients.map((recipient) => [recipient]) : [recipients];
+    const groups =
+      mode === "lmtp" && recipients.length > 0 ? recipients.map((recipient) => [recipient]) : [recipients];
     const quitNow = this.#pipelining && !this.#keep;
     const ending = quitNow ? ".\r\nQUIT\r\n" : ".\r\n";
     if (recipients.length === 0) session.channel.write(ending);
@@ -350,16 +392,23 @@ class Transaction {
     const { limits, perRequestDeadline, minDataRate } = this.#settings;
     session.state = DOING_BODY;
     this.#inContent = true;
-    if (perRequestDeadline) session.channel.setDeadline(limits.dataTransfer + this.#delivery.request.size / minDataRate);
+    if (perRequestDeadline)
+      session.channel.setDeadline(limits.dataTransfer + this.#delivery.request.size / minDataRate);
     const send = async (chunk: Buffer): Promise<void> => {
       session.channel.write(chunk);
       await session.send(limits.dataTransfer);
     };
-    const writer: ContentWriter = await writeContent(this.#delivery, needsDowngrade(this.#delivery, session.features.keywords.has("8BITMIME")), send);
+    const writer: ContentWriter = await writeContent(
+      this.#delivery,
+      needsDowngrade(this.#delivery, session.features.keywords.has("8BITMIME")),
+      send,
+    );
     try {
       if (this.options.pix.delayDot) {
         await send(writer.take());
-        await new Promise((resolve) => setTimeout(resolve, this.#settings.get("pix_workaround_delay_time") * 1000));
+        await new Promise((resolve) =>
+          setTimeout(resolve, this.#settings.get("pix_workaround_delay_time") * 1000),
+        );
       }
       writer.raw(ending);
       session.state = DOING.dot;

@@ -19,7 +19,7 @@ export async function converse(session: Session): Promise<void> {
   log(clientConnected({ client: session.nameAddress, name: client.name, address: client.address }));
   let ending: SessionEnd | undefined;
   try {
-    await session.identify();
+    await session.identify(true);
     if (await greet(session)) ending = await commandLoop(session);
     await session.chat.flush();
   } catch (error) {
@@ -86,7 +86,10 @@ async function readLine(session: Session): Promise<Line> {
   if (settings.perRequestDeadline) channel.setDeadline(settings.timeout);
   let searched = 0;
   for (;;) {
-    if (session.inputDisabled) throw new SessionEnd("lost connection");
+    if (session.inputDisabled) {
+      await session.chat.flush();
+      throw new SessionEnd("lost connection");
+    }
     const view = channel.peek();
     const lf = view.indexOf(LF, searched);
     if (lf >= 0 && lf < limit) {
@@ -239,8 +242,8 @@ async function execute(session: Session, typed: string): Promise<boolean> {
   try {
     success = await verb.run(session, { verb: verb.name, tokens, line });
   } finally {
-    // An XCLIENT that succeeded began the session anew and is not counted.
-    if (!(success && verb.name === "XCLIENT")) count(session, label, success);
+    // An XCLIENT that succeeded began the session anew: that is no success of the old one.
+    count(session, label, success && verb.name !== "XCLIENT");
   }
   if (!success) session.errorCount++;
   if (verb.junk) countJunk(session);

@@ -132,12 +132,12 @@ export class Session {
     this.nameAddress = nameAddress(name, address, port, this.settings.clientPortLogging);
   }
 
-  /** Looks up what depends on who the client is. */
-  async identify(): Promise<void> {
+  /** Looks up what depends on who the client is. What XFORWARD may is decided by the real client, not by XCLIENT. */
+  async identify(first: boolean): Promise<void> {
     const { policy } = this;
     const { name, address } = this.client;
     this.mayXclient = await policy.xclientHosts.matchesOrFatal(name, address);
-    this.mayXforward = await policy.xforwardHosts.matchesOrFatal(name, address);
+    if (first) this.mayXforward = await policy.xforwardHosts.matchesOrFatal(name, address);
     this.detectBareLf =
       !this.standAlone &&
       policy.settings.bareLf !== "no" &&
@@ -231,14 +231,14 @@ export class Session {
 
   /** The form of an address in log lines (info_log_address_format). */
   logAddress(address: string): string {
-    return this.settings.logInternal ? address : internalToExternal(address);
+    return address === "" || this.settings.logInternal ? address : internalToExternal(address);
   }
 
   /** Logs a decision about the client, with what is known of the message. */
   logDecision(action: string, text: string, recipient?: string, sender?: string): void {
     const { transaction } = this;
     const from = sender ?? transaction?.sender;
-    const to = recipient ?? transaction?.firstRecipient;
+    const to = recipient ?? (transaction?.recipientCount === 1 ? transaction.firstRecipient : undefined);
     log(
       accessDecision({
         queueId: this.queueId,
@@ -277,7 +277,10 @@ export class Session {
       port,
       helo: forwarded.helo,
       protocol: forwarded.protocol ?? this.protocol,
-      origin: nameAddress(name, address, port, this.settings.clientPortLogging),
+      origin:
+        name === UNKNOWN && address === UNKNOWN
+          ? UNKNOWN
+          : nameAddress(name, address, port, this.settings.clientPortLogging),
     };
   }
 

@@ -27,8 +27,17 @@ export function toAsciiDomain(name: string): string | undefined {
   if (name.length > 4 * NAME_LIMIT) return undefined;
   const unicode = decodeUtf8(name);
   if (unicode === undefined) return undefined;
-  const ascii = domainToASCII(unicode);
-  return ascii === "" ? undefined : ascii;
+  const labels: string[] = [];
+  // label by label: the whole name may look like a numeric address to the converter
+  for (const label of unicode.split(/[.\u3002\uff0e\uff61]/)) {
+    if (isAscii(label)) labels.push(label);
+    else {
+      const ascii = label.startsWith("-") || label.endsWith("-") ? "" : domainToASCII(label);
+      if (ascii === "") return undefined;
+      labels.push(ascii);
+    }
+  }
+  return labels.join(".");
 }
 
 export const isIPv4 = (text: string): boolean => parseInet(text)?.length === 4;

@@ -92,7 +92,7 @@ function word(text: string, start: number, tokens: Token[]): number {
     parts.push(text.slice(at + 2, next));
     at = Math.min(next, text.length);
   }
-  const value = parts.join("");
+  const value = parts.join("").replace(/[\t\r\n]/g, " ");
   tokens.push({ kind: NOT_ATOM.test(value) ? "quoted" : "atom", text: value });
   return at;
 }
@@ -109,7 +109,7 @@ function delimited(text: string, start: number, end: string, run: RegExp, kind: 
     if (stop === "\\") parts.push(text.charAt(at++));
     else parts.push(" ");
   }
-  tokens.push({ kind, text: parts.join("") });
+  tokens.push({ kind, text: parts.join("").replace(/[\t\r\n]/g, " ") });
   return Math.min(at, text.length);
 }
 

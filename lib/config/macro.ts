@@ -125,7 +125,6 @@ function parseExpression(inner: string): MacroNode {
   if (inner.charAt(start) === "{") return parseRelation(inner, start);
   const end = nameEnd(inner, start);
   const name = inner.slice(start, end);
-  if (name === "") throw new MacroProblem(at("attribute name syntax error at", inner.slice(0, start), inner.slice(start)));
   const after = skipBlanks(inner, end);
   switch (inner.charAt(after)) {
     case "":
@@ -136,7 +135,7 @@ function parseExpression(inner: string): MacroNode {
     case "{":
       return parseFunction(inner, start, name, after);
     default:
-      throw new MacroProblem(at("attribute name syntax error at", name, inner.slice(end)));
+      throw new MacroProblem(at("attribute name syntax error at", inner.slice(0, end), inner.slice(end)));
   }
 }
 
@@ -171,7 +170,7 @@ function parseRelation(inner: string, brace: number): MacroNode {
     throw new MacroProblem(at("bad operator suffix at", operator, suffix));
   const operand = skipBlanks(inner, suffixEnd);
   if (inner.charAt(operand) !== "{")
-    throw new MacroProblem(at('"{expression}" expected at', inner.slice(brace, suffixEnd), inner.slice(suffixEnd)));
+    throw new MacroProblem(at('"{expression}" expected at', `{${left.content}} ${operator}${suffix}`, inner.slice(suffixEnd)));
   const right = braced(inner, operand);
   const relation: Relation = { left: left.content, operator, level: suffix !== "", right: right.content };
   const after = skipBlanks(inner, right.end);

@@ -13,10 +13,9 @@ export function parseKnownPorts(value: string): KnownPorts {
   const ports = new Map<string, number>();
   const warnings: string[] = [];
   for (const part of value.split(",")) {
-    const element = trimSpace(part);
-    if (element === "") continue;
-    const fault = addElement(element, ports);
-    if (fault !== undefined) warnings.push(`known_tcp_ports: in "${element}"${fault}`);
+    if (part === "") continue;
+    const fault = addElement(part, ports);
+    if (fault !== undefined) warnings.push(`known_tcp_ports: in "${part}"${fault}`);
   }
   return { ports, warnings };
 }

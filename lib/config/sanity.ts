@@ -106,8 +106,9 @@ const PERMISSIONS = /^[0-7]{1,4}$/;
 
 function checkCombinations(configuration: Configuration, file: string): void {
   const relayhost = configuration.get("relayhost");
-  if (equalFold(configuration.get("myhostname"), relayhost))
-    throw new ConfigurationError(`myhostname and relayhost parameter settings must not be identical: ${relayhost}`);
+  const hostname = configuration.get("myhostname");
+  if (equalFold(hostname, relayhost))
+    throw new ConfigurationError(`myhostname and relayhost parameter settings must not be identical: ${hostname}`);
   const origin = configuration.get("myorigin");
   if (splitList(origin).length > 1 || splitList(origin)[0] !== origin)
     throw new ConfigurationError(`myorigin parameter setting must not contain multiple values: ${origin}`);

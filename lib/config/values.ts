@@ -77,7 +77,7 @@ const UNIT_SECONDS: ReadonlyMap<string, number> = new Map([
   ["d", 86400],
   ["w", 604800],
 ]);
-const DIGITS = /^0*([0-9]{0,11})/;
+const DIGITS = /^(?:\+(?=[0-9])|-(?=0+(?:[^0-9]|$)))?0*([0-9]{0,11})/;
 const MAX_TIME = 2147483647;
 
 /** Seconds of a time such as `5d`; what follows the unit letter is ignored. Undefined when malformed or above 32 bits. */

@@ -1,6 +1,6 @@
 /** Delivery to a command: starting it and judging its end (delivery.md 3.4). */
 import { statSync } from "node:fs";
-import { warning } from "../log/log.ts";
+import { ClientAbort, logClientAbort, warning } from "../log/log.ts";
 import { asUser } from "../privsep/identity.ts";
 import { type CommandResult, runCommand } from "../privsep/run_command.ts";
 import { pathOf, printable, splitAny } from "../sys/bytes.ts";
@@ -94,9 +94,9 @@ function resolvedArgv(argv: ReadonlyArray<string>, delivery: CommandDelivery): s
 
 /** What the child would have said before it gave up. */
 function notStarted(program: string, reason: string, delivery: CommandDelivery): CommandResult {
-  const text = `fatal: execvp ${program}: ${reason}`;
-  warning(text.replace(/^fatal: /, ""));
-  return { kind: "exit", status: 75, output: `${delivery.program}: ${text}\n`, inputFailed: true };
+  const text = `execvp ${program}: ${reason}`;
+  logClientAbort(new ClientAbort(text));
+  return { kind: "exit", status: 75, output: `${delivery.program}: fatal: ${text}\n`, inputFailed: true };
 }
 
 type Found = { readonly ok: true; readonly path: string } | { readonly ok: false; readonly code: string; readonly reason: string };

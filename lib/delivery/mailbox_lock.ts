@@ -118,12 +118,28 @@ function failed(error: unknown): { readonly kind: "failed"; readonly code: strin
   return { kind: "failed", code, reason: errorText(error) };
 }
 
+/** First pause between looks at a lock that somebody holds, in milliseconds; each one is twice as long, up to the last. */
+const FIRST_LOOK = 4;
+const LAST_LOOK = 250;
+
+/**
+ * Tries as often, and in all for as long, as deliver_lock_attempts and deliver_lock_delay say; within each delay it looks
+ * again at short intervals, since most holders are done in milliseconds.
+ */
 async function retrying<T>(options: MailboxOpenOptions, step: () => Step<T>): Promise<Step<T>> {
+  let look = FIRST_LOOK;
   for (let attempt = 1; ; attempt++) {
-    const result = step();
+    let result = step();
     if (result.kind !== "held" || attempt >= options.attempts) return result;
-    const pause = options.delay * 1000 * (1 + Math.random() / 2);
-    await new Promise((resolve) => setTimeout(resolve, pause));
+    let rest = options.delay * 1000 * (1 + Math.random() / 2);
+    while (rest > 0) {
+      const pause = Math.min(rest, look * (0.75 + Math.random() / 2));
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      rest -= pause;
+      look = Math.min(LAST_LOOK, look * 2);
+      if (rest > 0) result = step();
+      if (result.kind !== "held") return result;
+    }
   }
 }
 

@@ -33,7 +33,9 @@ const isSameAddress = (text: string, bytes: Uint8Array): boolean => {
   return other !== undefined && compareInet(other, bytes) === 0;
 };
 
-type Reverse = { readonly kind: "found"; readonly name: string } | { readonly kind: "temporary" | "permanent" };
+type Reverse =
+  | { readonly kind: "found"; readonly name: string }
+  | { readonly kind: "temporary" | "permanent" };
 
 async function addressToName(address: string, bytes: Uint8Array, dns: Resolver): Promise<Reverse> {
   const listed = hostsFile().byAddress.get(normalAddress(address) ?? address);

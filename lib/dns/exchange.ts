@@ -7,7 +7,14 @@ import { type DnsMessage, decodeMessage, encodeQuery, type QueryOptions, sameNam
 import type { NameServer, ResolverConfiguration } from "./resolv_conf.ts";
 import { RECORD_TYPES, type RecordType } from "./types.ts";
 
-const Rcode = { NoError: 0, FormatError: 1, ServerFailure: 2, NameError: 3, NotImplemented: 4, Refused: 5 } as const;
+const Rcode = {
+  NoError: 0,
+  FormatError: 1,
+  ServerFailure: 2,
+  NameError: 3,
+  NotImplemented: 4,
+  Refused: 5,
+} as const;
 
 export type Exchange =
   | { readonly kind: "answer"; readonly message: DnsMessage }
@@ -16,7 +23,12 @@ export type Exchange =
   /** A server understood the question and calls it wrong. */
   | { readonly kind: "fail" };
 
-type Sender = (server: NameServer, query: Buffer, milliseconds: number, accept: Accept) => Promise<DnsMessage | undefined>;
+type Sender = (
+  server: NameServer,
+  query: Buffer,
+  milliseconds: number,
+  accept: Accept,
+) => Promise<DnsMessage | undefined>;
 /** Says whether a packet is the answer to our question. */
 type Accept = (packet: Buffer) => DnsMessage | undefined;
 
@@ -76,7 +88,10 @@ const askTcp: Sender = (server, query, milliseconds, accept) =>
 
 /** Seconds to wait for server `index` in attempt `attempt`: doubled each time, shared between the servers (resolver(3)). */
 const waitSeconds = (configuration: ResolverConfiguration, attempt: number): number =>
-  Math.max(1, Math.floor((configuration.timeout * 2 ** attempt) / (attempt > 0 ? configuration.servers.length : 1)));
+  Math.max(
+    1,
+    Math.floor((configuration.timeout * 2 ** attempt) / (attempt > 0 ? configuration.servers.length : 1)),
+  );
 
 let rotation = 0;
 function serverOrder(configuration: ResolverConfiguration): ReadonlyArray<NameServer> {
@@ -109,7 +124,10 @@ async function askServer(
   };
   let options: QueryOptions = { edns: true, dnssec };
   let message = useTcp ? undefined : await ask(askUdp, options);
-  if (message !== undefined && (message.rcode === Rcode.FormatError || message.rcode === Rcode.NotImplemented)) {
+  if (
+    message !== undefined &&
+    (message.rcode === Rcode.FormatError || message.rcode === Rcode.NotImplemented)
+  ) {
     options = { edns: false, dnssec: false };
     message = await ask(askUdp, options);
   }

@@ -25,7 +25,13 @@ export const familyOf = (address: string): Family | undefined =>
   isIPv4(address) ? "ipv4" : isIPv6(address) ? "ipv6" : undefined;
 
 /** How much a failed lookup of one family says about the host: the worst comes first. */
-const SEVERITY: ReadonlyArray<DnsFailure["status"]> = ["retry", "fail", "malformed", "filter-error", "cname-loop"];
+const SEVERITY: ReadonlyArray<DnsFailure["status"]> = [
+  "retry",
+  "fail",
+  "malformed",
+  "filter-error",
+  "cname-loop",
+];
 function worse(a: DnsFailure, b: DnsFailure): DnsFailure {
   const rank = (failure: DnsFailure): number => {
     const index = SEVERITY.indexOf(failure.status);
@@ -106,7 +112,12 @@ export async function lookupNative(
   const numeric = familyOf(name);
   if (numeric !== undefined)
     return families.includes(numeric)
-      ? { status: "found", addresses: [{ family: numeric, address: name }], canonicalName: name, secure: false }
+      ? {
+          status: "found",
+          addresses: [{ family: numeric, address: name }],
+          canonicalName: name,
+          secure: false,
+        }
       : nativeFailure("EAI_NONAME");
   const key = lowerAscii(stripDot(name));
   const hosts = hostsFile();
@@ -114,9 +125,16 @@ export async function lookupNative(
     const family = familyOf(address);
     return family === undefined ? [] : [{ family, address }];
   });
-  const known = (listed ?? (key === "localhost" ? LOCALHOST : [])).filter(({ family }) => families.includes(family));
+  const known = (listed ?? (key === "localhost" ? LOCALHOST : [])).filter(({ family }) =>
+    families.includes(family),
+  );
   if (known.length > 0)
-    return { status: "found", addresses: known, canonicalName: hosts.canonical.get(key) ?? name, secure: false };
+    return {
+      status: "found",
+      addresses: known,
+      canonicalName: hosts.canonical.get(key) ?? name,
+      secure: false,
+    };
   if (!isValidHostname(stripDot(name))) return nativeFailure("EAI_NONAME");
   const result = await lookupAddresses(name, families, { defaultNames: true, searchList: true }, dns);
   return result.status === "found" ? result : nativeFailure(gaiError(result));

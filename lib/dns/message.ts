@@ -24,7 +24,15 @@ export function encodeQuery(id: number, name: string, type: RecordType, options:
     flags: RECURSION_DESIRED,
     questions: [{ name, type }],
     additionals: options.edns
-      ? [{ type: "OPT", name: ".", udpPayloadSize: UDP_PAYLOAD, flags: options.dnssec ? DNSSEC_OK : 0, options: [] }]
+      ? [
+          {
+            type: "OPT",
+            name: ".",
+            udpPayloadSize: UDP_PAYLOAD,
+            flags: options.dnssec ? DNSSEC_OK : 0,
+            options: [],
+          },
+        ]
       : [],
   });
 }
@@ -126,7 +134,13 @@ const TYPE_NAMES: ReadonlyMap<number, RecordType> = new Map(
 const hostOf = (name: string): string => (name === "." ? "" : name);
 
 /** The data of one record; the reader stands at its beginning. */
-function readData(reader: MessageReader, type: RecordType, size: number, name: string, ttl: number): DnsRecord | undefined {
+function readData(
+  reader: MessageReader,
+  type: RecordType,
+  size: number,
+  name: string,
+  ttl: number,
+): DnsRecord | undefined {
   const end = reader.offset + size;
   const owner = { name, ttl };
   switch (type) {
@@ -244,5 +258,7 @@ export function decodeMessage(bytes: Buffer): DnsMessage | undefined {
 }
 
 /** Domain names compare without regard to case or a final dot. */
-export const sameName = (a: string, b: string): boolean => lowerAscii(stripDot(a)) === lowerAscii(stripDot(b));
-export const stripDot = (name: string): string => (name.length > 1 && name.endsWith(".") ? name.slice(0, -1) : name);
+export const sameName = (a: string, b: string): boolean =>
+  lowerAscii(stripDot(a)) === lowerAscii(stripDot(b));
+export const stripDot = (name: string): string =>
+  name.length > 1 && name.endsWith(".") ? name.slice(0, -1) : name;

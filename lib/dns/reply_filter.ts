@@ -29,7 +29,11 @@ export function recordText(record: DnsRecord): string {
 interface FilterTables {
   lookup(
     key: string,
-  ): Promise<{ readonly kind: "found"; readonly value: string } | { readonly kind: "absent" } | { readonly kind: "error" }>;
+  ): Promise<
+    | { readonly kind: "found"; readonly value: string }
+    | { readonly kind: "absent" }
+    | { readonly kind: "error" }
+  >;
 }
 
 /** A reply filter over the tables of a parameter. */

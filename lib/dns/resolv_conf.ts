@@ -100,7 +100,10 @@ export class WatchedFile<T> {
     const stats = unless(["ENOENT", "EACCES", "ENOTDIR"], () => statSync(this.path));
     const signature = stats === undefined ? "" : `${stats.dev}.${stats.ino}.${stats.mtimeMs}.${stats.size}`;
     if (this.value === undefined || signature !== this.signature) {
-      const text = stats === undefined ? undefined : unless(["ENOENT", "EACCES"], () => readFileSync(this.path, "latin1"));
+      const text =
+        stats === undefined
+          ? undefined
+          : unless(["ENOENT", "EACCES"], () => readFileSync(this.path, "latin1"));
       this.value = this.parse(text ?? "");
       this.signature = signature;
     }

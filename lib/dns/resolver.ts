@@ -48,14 +48,13 @@ function followChain(message: DnsMessage, name: string, type: QueryType): Chain 
   }
 }
 
-/** Host names in the data of a record that mail software acts upon. */
+/** Host names in the data of a record that mail software acts upon; what a PTR record says is judged by who asked. */
 function hostOfRecord(record: DnsRecord): string | undefined {
   switch (record.type) {
     case "MX":
     case "SRV":
       return record.host === "" ? undefined : record.host;
     case "NS":
-    case "PTR":
       return record.host;
     default:
       return undefined;
@@ -85,7 +84,8 @@ export class Resolver {
       const result = await this.lookupExact(candidate, name, type, options, configuration);
       if (result.status === "found") return result;
       // "No data" for one candidate says more than "no such name" for the last one.
-      if (failure === undefined || failure.status === "not-found" || result.status === "retry") failure = result;
+      if (failure === undefined || failure.status === "not-found" || result.status === "retry")
+        failure = result;
       if (result.status !== "not-found" && result.status !== "no-data") break;
     }
     return failure ?? dnsFailure("not-found", name, type);
@@ -107,7 +107,8 @@ export class Resolver {
       secure &&= message.authentic;
       const chain = followChain(message, current, type);
       if (chain.loop) return dnsFailure("cname-loop", asked, type);
-      if (chain.records.length > 0) return this.select(chain.records, chain.final, asked, type, secure, options);
+      if (chain.records.length > 0)
+        return this.select(chain.records, chain.final, asked, type, secure, options);
       if (!message.wellFormed) return dnsFailure("malformed", asked, type);
       if (isNameError(message)) return dnsFailure("not-found", asked, type, message.negativeTtl);
       if (sameName(chain.final, current)) return dnsFailure("no-data", asked, type, message.negativeTtl);
@@ -127,7 +128,9 @@ export class Resolver {
     options: LookupOptions,
   ): Promise<DnsResult> {
     if (all.length > RECORD_LIMIT)
-      warning(`too many records in reply for name=${asked} type=${type}; using the first ${RECORD_LIMIT} of ${all.length}`);
+      warning(
+        `too many records in reply for name=${asked} type=${type}; using the first ${RECORD_LIMIT} of ${all.length}`,
+      );
     const records: DnsRecord[] = [];
     for (const record of all.slice(0, RECORD_LIMIT)) {
       const host = hostOfRecord(record);
@@ -139,8 +142,11 @@ export class Resolver {
     // RFC 7505 3: a null MX stands alone and has preference 0.
     if (only.type === "MX" && only.host === "" && only.preference === 0 && records.length === 1)
       return dnsFailure("null-mx", asked, type);
-    if (only.type === "SRV" && only.host === "" && records.length === 1) return dnsFailure("null-srv", asked, type);
-    const named = records.filter((record) => !((record.type === "MX" || record.type === "SRV") && record.host === ""));
+    if (only.type === "SRV" && only.host === "" && records.length === 1)
+      return dnsFailure("null-srv", asked, type);
+    const named = records.filter(
+      (record) => !((record.type === "MX" || record.type === "SRV") && record.host === ""),
+    );
     if (named.length === 0) return dnsFailure("malformed", asked, type);
     if (options.replyFilter === undefined) return { status: "found", records: named, canonicalName, secure };
     const kept: DnsRecord[] = [];
@@ -158,7 +164,12 @@ const LABEL = /^[!-~]{1,63}$/;
 /** Names that fit into a query; SRV and TLSA names have labels that no host name has. */
 function isQueryName(name: string, type: QueryType): boolean {
   if (type === "A" || type === "AAAA" || type === "MX") return isValidHostname(name);
-  return name.length > 0 && name.length <= 253 && !name.includes("\\") && name.split(".").every((label) => LABEL.test(label));
+  return (
+    name.length > 0 &&
+    name.length <= 253 &&
+    !name.includes("\\") &&
+    name.split(".").every((label) => LABEL.test(label))
+  );
 }
 
 /** What isValidHostname() has against a name, in Postfix's words. */
@@ -173,7 +184,12 @@ export function hostProblem(host: string): string {
 }
 
 /** The names to try, in order. */
-function candidates(name: string, absolute: boolean, configuration: ResolverConfiguration, options: LookupOptions): string[] {
+function candidates(
+  name: string,
+  absolute: boolean,
+  configuration: ResolverConfiguration,
+  options: LookupOptions,
+): string[] {
   const dots = name.split(".").length - 1;
   if (absolute) return [name];
   if (options.searchList === true && configuration.search.length > 0) {

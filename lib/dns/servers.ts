@@ -15,6 +15,18 @@ export function shuffle<T>(items: T[], random: Random = randomInt): T[] {
   return items;
 }
 
+/** A random index that follows the weights; records of weight 0 come last. */
+function pickByWeight(records: ReadonlyArray<SrvRecord>, random: Random): number {
+  const total = records.reduce((sum, record) => sum + record.weight, 0);
+  if (total === 0) return 0;
+  let rest = random(total);
+  for (const [index, record] of records.entries()) {
+    rest -= record.weight;
+    if (rest < 0) return index;
+  }
+  return 0;
+}
+
 /** SRV records by priority, and within one priority in a random order that follows the weights. */
 export function orderServices(records: ReadonlyArray<SrvRecord>, random: Random = randomInt): SrvRecord[] {
   const ordered: SrvRecord[] = [];
@@ -25,10 +37,8 @@ export function orderServices(records: ReadonlyArray<SrvRecord>, random: Random 
       random,
     );
     while (left.length > 0) {
-      const total = left.reduce((sum, record) => sum + record.weight, 0);
-      let pick = total === 0 ? 0 : random(total);
-      const index = total === 0 ? 0 : left.findIndex((record) => (pick -= record.weight) < 0);
-      ordered.push(...left.splice(Math.max(0, index), 1));
+      const index = pickByWeight(left, random);
+      ordered.push(...left.splice(index, 1));
     }
   }
   return ordered;

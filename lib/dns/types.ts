@@ -1,6 +1,17 @@
 /** DNS records and the outcome of a lookup. Names and texts are byte strings. */
 
-export const RECORD_TYPES = { A: 1, NS: 2, CNAME: 5, SOA: 6, PTR: 12, MX: 15, TXT: 16, AAAA: 28, SRV: 33, TLSA: 52 } as const;
+export const RECORD_TYPES = {
+  A: 1,
+  NS: 2,
+  CNAME: 5,
+  SOA: 6,
+  PTR: 12,
+  MX: 15,
+  TXT: 16,
+  AAAA: 28,
+  SRV: 33,
+  TLSA: 52,
+} as const;
 export type RecordType = keyof typeof RECORD_TYPES;
 /** What can be asked for. */
 export type QueryType = Exclude<RecordType, "SOA">;
@@ -86,7 +97,8 @@ export interface DnsSuccess {
 export type DnsResult = DnsSuccess | DnsFailure;
 
 /** Name servers' "no" as opposed to "do not know". */
-export const isNegative = (status: DnsResult["status"]): boolean => status === "not-found" || status === "no-data";
+export const isNegative = (status: DnsResult["status"]): boolean =>
+  status === "not-found" || status === "no-data";
 
 const HOST_TEXT = {
   "not-found": "Host not found",
@@ -120,7 +132,12 @@ export function failureText(status: DnsFailureStatus, name: string, type: string
   }
 }
 
-export const dnsFailure = (status: DnsFailureStatus, name: string, type: string, ttl?: number): DnsFailure => ({
+export const dnsFailure = (
+  status: DnsFailureStatus,
+  name: string,
+  type: string,
+  ttl?: number,
+): DnsFailure => ({
   status,
   reason: failureText(status, name, type),
   ...(ttl === undefined ? {} : { ttl }),

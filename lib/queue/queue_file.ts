@@ -62,7 +62,7 @@ export class QueueFile {
       this.writer.flush();
       files.fchmod(this.fd, MODE_READY | this.extraMode);
       await files.fsync(this.fd);
-      const reset = clock?.check(files.fstat(this.fd).modified) ?? false;
+      const reset = clock !== undefined && !clock.settled && clock.check(files.fstat(this.fd).modified);
       this.close();
       if (reset) this.#resetTime();
       return { status: 0 };
@@ -110,6 +110,11 @@ export class QueueFile {
 /** Compares the file system's clock with ours, until it was found right once. One per process. */
 export class ClockCheck {
   #state: "unknown" | "ahead" | "good" = "unknown";
+
+  /** The clocks agree: nothing more to look at. */
+  get settled(): boolean {
+    return this.#state === "good";
+  }
 
   /** True when the time stamps of this file must be reset. */
   check(modified: number): boolean {

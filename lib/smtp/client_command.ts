@@ -34,7 +34,12 @@ export interface OriginalRecipient {
 /** `ORCPT=` with its value, undefined when nothing is known. */
 export function orcptParameter(recipient: OriginalRecipient): string | undefined {
   const { recorded, original } = recipient;
-  const value = recorded !== "" ? recorded : original === "" ? "" : `${isAscii(original) ? "rfc822" : "utf-8"};${original}`;
+  const value =
+    recorded !== ""
+      ? recorded
+      : original === ""
+        ? ""
+        : `${isAscii(original) ? "rfc822" : "utf-8"};${original}`;
   const semicolon = value.indexOf(";");
   if (semicolon <= 0) return undefined;
   const type = value.slice(0, semicolon);
@@ -56,4 +61,5 @@ export function utf8Xtext(address: string): string {
 }
 
 /** `NOTIFY=` with its value, empty when the sender did not ask. */
-export const notifyParameter = (flags: number): string => (flags === 0 ? "" : ` NOTIFY=${formatNotify(flags)}`);
+export const notifyParameter = (flags: number): string =>
+  flags === 0 ? "" : ` NOTIFY=${formatNotify(flags)}`;

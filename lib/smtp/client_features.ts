@@ -2,7 +2,17 @@
 import { equalFold, splitAny, upperAscii } from "../sys/bytes.ts";
 import { readDecimal } from "../sys/numbers.ts";
 
-export const KEYWORDS = ["8BITMIME", "PIPELINING", "XFORWARD", "SIZE", "STARTTLS", "REQUIRETLS", "AUTH", "DSN", "SMTPUTF8"] as const;
+export const KEYWORDS = [
+  "8BITMIME",
+  "PIPELINING",
+  "XFORWARD",
+  "SIZE",
+  "STARTTLS",
+  "REQUIRETLS",
+  "AUTH",
+  "DSN",
+  "SMTPUTF8",
+] as const;
 export type Keyword = (typeof KEYWORDS)[number];
 
 export const XFORWARD_ATTRIBUTES = ["NAME", "ADDR", "PORT", "PROTO", "HELO", "SOURCE", "IDENT"] as const;
@@ -36,7 +46,8 @@ export interface ParsedFeatures extends Features {
 }
 
 const isKeyword = (word: string): word is Keyword => (KEYWORDS as ReadonlyArray<string>).includes(word);
-const isAttribute = (word: string): word is XforwardAttribute => (XFORWARD_ATTRIBUTES as ReadonlyArray<string>).includes(word);
+const isAttribute = (word: string): word is XforwardAttribute =>
+  (XFORWARD_ATTRIBUTES as ReadonlyArray<string>).includes(word);
 
 /** The first word of the first line of a greeting or EHLO reply, without its code. */
 export function serverName(reply: string): string {
@@ -69,7 +80,8 @@ export function parseFeatures(reply: string, discard: ReadonlySet<string> = new 
         for (const value of values.map(upperAscii)) if (isAttribute(value)) xforward.add(value);
         break;
       case "AUTH":
-        for (const mechanism of values) if (!auth.some((known) => equalFold(known, mechanism))) auth.push(mechanism);
+        for (const mechanism of values)
+          if (!auth.some((known) => equalFold(known, mechanism))) auth.push(mechanism);
         break;
     }
   }
@@ -106,8 +118,12 @@ export function featureBits(features: Features): number {
 
 /** Features of a connection that another process saved; the size limit is not among them. */
 export function featuresOfBits(bits: number): Features {
-  const keywords = new Set<Keyword>(BITS.filter(([, bit]) => (bits & (1 << bit)) !== 0).map(([keyword]) => keyword));
-  const xforward = new Set(XFORWARD_ATTRIBUTES.filter((attribute) => (bits & (1 << XFORWARD_BITS[attribute])) !== 0));
+  const keywords = new Set<Keyword>(
+    BITS.filter(([, bit]) => (bits & (1 << bit)) !== 0).map(([keyword]) => keyword),
+  );
+  const xforward = new Set(
+    XFORWARD_ATTRIBUTES.filter((attribute) => (bits & (1 << XFORWARD_BITS[attribute])) !== 0),
+  );
   if (xforward.size > 0) keywords.add("XFORWARD");
   return { ...NO_FEATURES, esmtp: (bits & 1) !== 0, keywords, xforward };
 }

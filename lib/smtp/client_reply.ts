@@ -42,7 +42,11 @@ const CR = 0x0d;
 const REPLY_BYTES = 1024 * 1024;
 
 /** Reads one line without its end; at most `limit` bytes of it are kept. Undefined at the end of the connection. */
-async function readLine(channel: Channel, rules: ReplyRules, budget: { left: number }): Promise<string | undefined> {
+async function readLine(
+  channel: Channel,
+  rules: ReplyRules,
+  budget: { left: number },
+): Promise<string | undefined> {
   const { lineLimit } = rules;
   let kept: string | undefined;
   let searched = 0;
@@ -55,7 +59,8 @@ async function readLine(channel: Channel, rules: ReplyRules, budget: { left: num
       const long = kept !== undefined || end > lineLimit;
       budget.left -= at + 1;
       channel.consume(at + 1);
-      if (long) warning(`${rules.peer}: response longer than ${lineLimit}: ${printable(line.slice(0, 30))}...`);
+      if (long)
+        warning(`${rules.peer}: response longer than ${lineLimit}: ${printable(line.slice(0, 30))}...`);
       return printable(line, rules.utf8);
     }
     if (view.length > lineLimit) {

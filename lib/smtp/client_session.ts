@@ -1,6 +1,7 @@
 /** One connection to a server, with what is known of it. */
-import { errorCode, SysError } from "../sys/errno.ts";
+
 import { type Channel, ChannelTimeout } from "../sys/channel.ts";
+import { errorCode, SysError } from "../sys/errno.ts";
 import { commandLine } from "./client_command.ts";
 import { type Features, NO_FEATURES } from "./client_features.ts";
 import type { Conversation } from "./client_pipeline.ts";

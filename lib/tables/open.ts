@@ -77,9 +77,14 @@ export async function openDirect(spec: string, access: TableAccess, flags: numbe
   const { type, name } = splitSpec(spec);
   const redirected = await redirectLegacy(type, name, access);
   const utf8 = (flags & TableFlag.utf8_request) !== 0 && parameter("smtputf8_enable") === true;
-  const table = await openType(redirected, name, access, flags, utf8);
+  const opened = await openType(redirected, name, access, flags, utf8);
+  const fromSource = (flags & TableFlag.src_rhs_is_file) !== 0 && SOURCE_TYPES.has(redirected);
+  const table = fromSource ? (await import("./file_value.ts")).withFileValues(opened) : opened;
   return utf8 && (table.flags & TableFlag.utf8_active) === 0 ? new Utf8Table(table) : table;
 }
+
+/** Types whose text is written by people: with src_rhs_is_file their values name files. */
+const SOURCE_TYPES: ReadonlySet<string> = new Set(["cidr", "inline", "pcre", "randmap", "regexp", "static", "texthash"]);
 
 /** The type and the name of `type:name`. Throws TableOpenError. */
 export function splitSpec(spec: string): { type: string; name: string } {

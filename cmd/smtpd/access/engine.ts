@@ -23,7 +23,7 @@ export async function evaluateList(evaluation: Evaluation, list: readonly string
     warnNext = false;
     let verdict: Verdict;
     try {
-      if (FINAL.has(name) && list[i + 1] !== undefined)
+      if (FINAL.has(name) && !evaluation.warnOnly && list[i + 1] !== undefined)
         warning(`restriction \`${list[i + 1]}' after \`${word}' is ignored`);
       const restriction = RESTRICTIONS.get(name);
       if (restriction !== undefined) verdict = await restriction(evaluation, frame, () => list[++i], name);

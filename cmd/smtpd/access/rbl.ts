@@ -184,6 +184,9 @@ const permitting =
     const list = await argumentOf(evaluation, argument, name);
     const what = whatOf(evaluation);
     if (what === undefined) return "dunno";
+    // A foreign list does not make us a relay.
+    const { recipient } = evaluation.subject;
+    if (recipient !== undefined && !(await authorizedDestination(evaluation, recipient))) return "dunno";
     const answer = await listed(evaluation, what.prefix, list);
     if (answer === "absent") return "dunno";
     if (answer === "failed")
@@ -193,9 +196,6 @@ const permitting =
         dsn: "4.7.1",
         text: `<${what.shown}>: ${what.class} rejected: Service unavailable`,
       });
-    // A foreign list does not make us a relay.
-    const { recipient } = evaluation.subject;
-    if (recipient !== undefined && !(await authorizedDestination(evaluation, recipient))) return "dunno";
     return evaluation.permit(name, { name: what.shown, class: what.class });
   };
 

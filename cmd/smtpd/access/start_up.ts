@@ -1,5 +1,5 @@
 /** The check at start that somebody guards against relaying (smtpd.md 20.1). */
-import { fatal } from "../../../lib/log/log.ts";
+import { fatal, warning } from "../../../lib/log/log.ts";
 import { lowerAscii } from "../../../lib/sys/bytes.ts";
 import type { RestrictionList } from "../policy.ts";
 
@@ -21,7 +21,10 @@ function guarded(list: readonly string[], classes: ReadonlyMap<string, readonly 
       i++;
       continue;
     }
-    if (word === "permit") return false;
+    if (word === "permit") {
+      if (list[i + 1] !== undefined) warning(`restriction \`${list[i + 1]}' after \`${list[i]}' is ignored`);
+      return false;
+    }
     if (GUARDS.has(word)) return true;
     const members = classes.get(word);
     if (members !== undefined && guarded(members, classes, depth + 1)) return true;
@@ -34,7 +37,7 @@ export function checkRelayControl(
   lists: ReadonlyMap<RestrictionList, readonly string[]>,
   classes: ReadonlyMap<string, readonly string[]>,
 ): void {
-  for (const name of ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"] as const)
+  for (const name of ["smtpd_recipient_restrictions", "smtpd_relay_restrictions"] as const)
     if (guarded(lists.get(name) ?? [], classes, 0)) return;
   fatal(
     "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working instance of: " +

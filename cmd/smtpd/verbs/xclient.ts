@@ -1,5 +1,6 @@
 /** XCLIENT: a trusted client says on whose behalf it speaks (smtpd.md 10). */
 import { isIPv4, isIPv6, isValidHostname } from "../../../lib/address/hostname.ts";
+import { configuration } from "../../../lib/config/configuration.ts";
 import { neuter } from "../../../lib/smtp/helo.ts";
 import { upperAscii } from "../../../lib/sys/bytes.ts";
 import { AF_INET, AF_INET6, type Client, type NameStatus, plainAddress, UNKNOWN } from "../client.ts";
@@ -9,11 +10,12 @@ import { parseAttribute } from "./attributes.ts";
 
 type Changes = { -readonly [K in keyof Client]?: Client[K] };
 
-/** Reads `1.2.3.4` or `IPv6:2001:db8::1`. */
+/** Reads, of a family in use, `1.2.3.4` or `IPv6:2001:db8::1`. */
 export function clientAddress(value: string): string | undefined {
-  if (isIPv4(value)) return value;
+  const { ipv4, ipv6 } = configuration().protocols();
+  if (isIPv4(value)) return ipv4 ? value : undefined;
   const v6 = upperAscii(value).startsWith("IPV6:") ? value.slice(5) : undefined;
-  return v6 !== undefined && isIPv6(v6) ? plainAddress(v6) : undefined;
+  return ipv6 && v6 !== undefined && isIPv6(v6) ? plainAddress(v6) : undefined;
 }
 
 const UNAVAILABLE = new Map<string, NameStatus>([
@@ -93,7 +95,7 @@ export const xclient: VerbHandler = async (session, { tokens }) => {
   session.nameClient();
   session.heloName = helo;
   session.protocol = protocol ?? "SMTP";
-  await session.identify();
+  await session.identify(false);
   session.restart = true;
   return true;
 };

@@ -30,3 +30,23 @@ t.test("operands larger than a long", async (t) => {
   const { configuration } = configurationOf("a = ${{99999999999999999999} == {1}}\nb = ${{$a}}\n");
   t.same(logged(() => configuration.lookup("a")).lines, ["fatal: mac_exp_eval: bad conversion: 99999999999999999999"]);
 });
+
+t.test("corners of the grammar, from a run of Postfix 3.11.7", async (t) => {
+  const cases: ReadonlyArray<readonly [string, string | ReadonlyArray<string>]> = [
+    ["${ }", ""],
+    ["${?x}", ""],
+    ["${:x}", "x"],
+    ["${{a}==}", [`warning: "{expression}" expected at: "...{a} ==>>>"`]],
+    ["${{a}=={b}?{x}y}", [`warning: ":" expected at: "...x}>>>y"`]],
+    ["${a?{b}:{c}d}", [`warning: unexpected input at: "...c}>>>d"`]],
+    ["${ a-b}", [`warning: attribute name syntax error at: "... a>>>-b"`]],
+    ["${a =b}", [`warning: attribute name syntax error at: "...a>>> =b"`]],
+    ["${e2?A}|${e2:B}", "A|"],
+  ];
+  for (const [text, expected] of cases) {
+    const { configuration } = configurationOf(`e =\ne2 = $e\nv = ${text}\n`);
+    const { lines, result } = logged(() => configuration.lookup("v"));
+    if (typeof expected === "string") t.equal(result, expected, text);
+    else t.same(lines, [...expected, "fatal: dictionary mail_dict: macro processing error"], text);
+  }
+});

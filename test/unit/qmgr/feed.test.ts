@@ -1,20 +1,20 @@
 /** From the file in the queue to recipients in entries, and back to the queue. */
 import fs from "node:fs";
-import t from "tap";
-import { Rec } from "../../../lib/queue/records.ts";
-import { type Entry } from "../../../cmd/qmgr/entry.ts";
+import t, { type Test } from "tap";
+import type { Entry } from "../../../cmd/qmgr/entry.ts";
 import { recoverActive } from "../../../cmd/qmgr/recover.ts";
+import { Rec } from "../../../lib/queue/records.ts";
 import { vector, type World, type WorldOptions, world } from "./queue_fixture.ts";
 import { queueFile } from "./queue_fixture_file.ts";
 
 const addresses = (entries: ReadonlyArray<Entry>): string[][] =>
   entries.map((entry) => entry.recipients.map((recipient) => recipient.address));
 
-function test(name: string, options: WorldOptions, body: (w: World, t: Tap.Test) => Promise<void>): void {
-  t.test(name, async (t) => {
+function test(name: string, options: WorldOptions, body: (w: World, t: Test) => Promise<void>): void {
+  t.test(name, async (t: Test) => {
     const w = world(options);
     try {
-      await body(w, t as Tap.Test);
+      await body(w, t);
       await w.settle();
       t.equal(w.manager.recipientCount, 0, "no recipient is left in memory");
       t.equal(w.manager.unassignedCount, 0);
@@ -24,10 +24,6 @@ function test(name: string, options: WorldOptions, body: (w: World, t: Tap.Test)
     }
   });
 }
-declare namespace Tap {
-  type Test = Parameters<NonNullable<Parameters<typeof t.test>[1] & ((t: never) => unknown)>>[0] & typeof t;
-}
-
 test("a message is delivered and removed", {}, async (w, t) => {
   w.put("incoming", "4A1B2C0001", queueFile({ recipients: ["b@x.example", "a@y.example", "a@x.example"] }));
   t.equal(await w.feedAll(), 1);
@@ -66,7 +62,8 @@ test("a failed expiry notice keeps the message", {}, async (w, t) => {
 });
 
 test("bounce log: notice, then removal; empty log: removal; failed notice: deferral", {}, async (w, t) => {
-  for (const id of ["AAAAA1", "AAAAA2", "AAAAA3"]) w.put("incoming", id, queueFile({ recipients: ["a@x.example"] }));
+  for (const id of ["AAAAA1", "AAAAA2", "AAAAA3"])
+    w.put("incoming", id, queueFile({ recipients: ["a@x.example"] }));
   w.put("bounce", "AAAAA1", Buffer.from("x\n"), 0o600);
   w.put("bounce", "AAAAA2", Buffer.alloc(0), 0o600);
   w.put("bounce", "AAAAA3", Buffer.from("x\n"), 0o600);
@@ -127,32 +124,48 @@ test("still being delivered", {}, async (w, t) => {
   t.equal(fs.statSync("incoming/E00001").mtimeMs / 1000, w.time.now() + 60);
 });
 
-test("defer_transports, dead transport, redirect, content filter, null recipient", {
-  settings: { deferTransports: new Set(["slow"]) },
-  resolve: (address) => ({
-    transport: address.startsWith("s") ? "slow" : address.startsWith("z") ? "dead" : "smtp",
-    nexthop: "hop",
-    recipient: address === "null@x" ? "" : address,
-    flags: 4096,
-  }),
-}, async (w, t) => {
-  w.manager.transport("dead").throttle({ status: "4.3.0", reason: "mail transport unavailable" });
-  w.put("incoming", "F00001", queueFile({ recipients: ["s@x", "z@x", "null@x", "a@x"] }));
-  w.put("incoming", "F00002", queueFile({ recipients: ["p@x", "q@x"], extracted: [[Rec.REDIRECT, "other@y"]] }));
-  w.put("incoming", "F00003", queueFile({ recipients: ["p@x"], extracted: [[Rec.FILTER, "scan:[127.0.0.1]:10025"]] }));
-  w.put("incoming", "F00004", queueFile({ recipients: ["p@x"], extracted: [[Rec.FILTER, "scan:"]] }));
-  await w.feedAll();
-  const describe = (entries: Entry[]): string[] =>
-    entries.map((entry) => `${entry.message.id} ${entry.recipients.map((r) => r.address)} ${entry.queue.nexthop}`).sort();
-  t.same(describe(await w.deliver("retry", () => "defer")), [
-    "F00001 s@x 4.3.2 deferred transport",
-    "F00001 z@x 4.3.0 mail transport unavailable",
-  ]);
-  t.same(describe(await w.deliver("error")), ["F00001  5.1.3 null recipient address"]);
-  t.same(describe(await w.deliver("smtp")), ["F00001 a@x hop", "F00002 other@y hop"]);
-  t.same(describe(await w.deliver("scan")), ["F00003 p@x [127.0.0.1]:10025", "F00004 p@x x"]);
-  w.time.advance(61);
-});
+test(
+  "defer_transports, dead transport, redirect, content filter, null recipient",
+  {
+    settings: { deferTransports: new Set(["slow"]) },
+    resolve: (address) => ({
+      transport: address.startsWith("s") ? "slow" : address.startsWith("z") ? "dead" : "smtp",
+      nexthop: "hop",
+      recipient: address === "null@x" ? "" : address,
+      flags: 4096,
+    }),
+  },
+  async (w, t) => {
+    w.manager.transport("dead").throttle({ status: "4.3.0", reason: "mail transport unavailable" });
+    w.put("incoming", "F00001", queueFile({ recipients: ["s@x", "z@x", "null@x", "a@x"] }));
+    w.put(
+      "incoming",
+      "F00002",
+      queueFile({ recipients: ["p@x", "q@x"], extracted: [[Rec.REDIRECT, "other@y"]] }),
+    );
+    w.put(
+      "incoming",
+      "F00003",
+      queueFile({ recipients: ["p@x"], extracted: [[Rec.FILTER, "scan:[127.0.0.1]:10025"]] }),
+    );
+    w.put("incoming", "F00004", queueFile({ recipients: ["p@x"], extracted: [[Rec.FILTER, "scan:"]] }));
+    await w.feedAll();
+    const describe = (entries: Entry[]): string[] =>
+      entries
+        .map(
+          (entry) => `${entry.message.id} ${entry.recipients.map((r) => r.address)} ${entry.queue.nexthop}`,
+        )
+        .sort();
+    t.same(describe(await w.deliver("retry", () => "defer")), [
+      "F00001 s@x 4.3.2 deferred transport",
+      "F00001 z@x 4.3.0 mail transport unavailable",
+    ]);
+    t.same(describe(await w.deliver("error")), ["F00001  5.1.3 null recipient address"]);
+    t.same(describe(await w.deliver("smtp")), ["F00001 a@x hop", "F00002 other@y hop"]);
+    t.same(describe(await w.deliver("scan")), ["F00003 p@x [127.0.0.1]:10025", "F00004 p@x x"]);
+    w.time.advance(61);
+  },
+);
 
 test("one question for many equal recipients", {}, async (w, t) => {
   for (let i = 0; i < 5; i++) w.put("incoming", `A0000${i}`, queueFile({ recipients: ["a@x.example"] }));
@@ -166,28 +179,47 @@ test("one question for many equal recipients", {}, async (w, t) => {
   await w.deliver("smtp");
 });
 
-test("more recipients than memory may hold are read in portions", {
-  settings: { recipientLimit: 20, recipientMinimum: 10 },
-  transport: { recipientLimit: 3, memoryLimit: 20, refillLimit: 5 },
-}, async (w, t) => {
-  const recipients = Array.from({ length: 137 }, (_, i) => `r${i}@d${i % 7}.example`);
-  w.put("incoming", "A00001", queueFile({ recipients: recipients.slice(0, 100), extracted: recipients.slice(100).map((r) => [Rec.RECIPIENT, r] as const), count: 137 }));
-  w.put("incoming", "A00002", queueFile({ recipients: recipients.slice(0, 60) }));
-  t.equal(await w.feedAll(), 2);
-  let most = 0;
-  const entries = await w.deliver("smtp", () => {
-    most = Math.max(most, w.manager.recipientCount + w.manager.unassignedCount);
-    return "ok";
-  });
-  t.ok(most <= 60, `at most ${most} in memory`);
-  const seen = entries.filter((entry) => entry.message.id === "A00001").flatMap((entry) => addresses([entry])[0] ?? []);
-  t.equal(seen.length, 137);
-  t.equal(new Set(seen).size, 137);
-  t.equal(new Set(entries.filter((e) => e.message.id === "A00002").flatMap((e) => e.recipients.map((r) => r.address))).size, 60);
-  t.ok(w.lines.includes("A00001: removed"));
-  t.ok(w.lines.includes("A00002: removed"));
-  t.notOk(w.lines.some((line) => line.startsWith("warning")));
-});
+test(
+  "more recipients than memory may hold are read in portions",
+  {
+    settings: { recipientLimit: 20, recipientMinimum: 10 },
+    transport: { recipientLimit: 3, memoryLimit: 20, refillLimit: 5 },
+  },
+  async (w, t) => {
+    const recipients = Array.from({ length: 137 }, (_, i) => `r${i}@d${i % 7}.example`);
+    w.put(
+      "incoming",
+      "A00001",
+      queueFile({
+        recipients: recipients.slice(0, 100),
+        extracted: recipients.slice(100).map((r) => [Rec.RECIPIENT, r] as const),
+        count: 137,
+      }),
+    );
+    w.put("incoming", "A00002", queueFile({ recipients: recipients.slice(0, 60) }));
+    t.equal(await w.feedAll(), 2);
+    let most = 0;
+    const entries = await w.deliver("smtp", () => {
+      most = Math.max(most, w.manager.recipientCount + w.manager.unassignedCount);
+      return "ok";
+    });
+    t.ok(most <= 60, `at most ${most} in memory`);
+    const seen = entries
+      .filter((entry) => entry.message.id === "A00001")
+      .flatMap((entry) => addresses([entry])[0] ?? []);
+    t.equal(seen.length, 137);
+    t.equal(new Set(seen).size, 137);
+    t.equal(
+      new Set(
+        entries.filter((e) => e.message.id === "A00002").flatMap((e) => e.recipients.map((r) => r.address)),
+      ).size,
+      60,
+    );
+    t.ok(w.lines.includes("A00001: removed"));
+    t.ok(w.lines.includes("A00002: removed"));
+    t.notOk(w.lines.some((line) => line.startsWith("warning")));
+  },
+);
 
 test("VERP: one recipient a delivery", {}, async (w, t) => {
   w.put("incoming", "A00003", queueFile({ recipients: ["a@x", "b@x"], envelope: [[Rec.VERP, "+="]] }));
@@ -203,22 +235,31 @@ test("one recipient a delivery: destinations by user", { transport: { recipientL
 
 for (const name of fs.readdirSync(new URL("../../vectors/qmgr/files", import.meta.url)))
   if (name.endsWith(".qf"))
-    test(`real queue file ${name}`, { settings: { queueLifetime: 1e9, bounceLifetime: 1e9 } }, async (w, t) => {
-      const base = name.slice(0, -3);
-      const facts = JSON.parse(fs.readFileSync(new URL(`../../vectors/qmgr/files/${base}.json`, import.meta.url), "utf8")) as {
-        records: { type: string; text?: string; offset: number }[];
-      };
-      w.put("incoming", "ABCDE1", vector(base));
-      t.equal(await w.feedAll(), 1);
-      const entries = await w.deliver("smtp");
-      const expected = facts.records.filter((record) => record.type === "R");
-      t.same(
-        entries.flatMap((entry) => entry.recipients.map((r) => `${r.offset} ${r.address}`)).sort(),
-        expected.map((record) => `${record.offset} ${record.text}`).sort(),
-      );
-      t.notOk(w.lines.some((line) => line.includes("mismatch") || line.includes("rejected")), w.lines.join("\n"));
-      t.equal(w.lines.at(-1), "ABCDE1: removed");
-    });
+    test(
+      `real queue file ${name}`,
+      { settings: { queueLifetime: 1e9, bounceLifetime: 1e9 } },
+      async (w, t) => {
+        const base = name.slice(0, -3);
+        const facts = JSON.parse(
+          fs.readFileSync(new URL(`../../vectors/qmgr/files/${base}.json`, import.meta.url), "utf8"),
+        ) as {
+          records: { type: string; text?: string; offset: number }[];
+        };
+        w.put("incoming", "ABCDE1", vector(base));
+        t.equal(await w.feedAll(), 1);
+        const entries = await w.deliver("smtp");
+        const expected = facts.records.filter((record) => record.type === "R");
+        t.same(
+          entries.flatMap((entry) => entry.recipients.map((r) => `${r.offset} ${r.address}`)).sort(),
+          expected.map((record) => `${record.offset} ${record.text}`).sort(),
+        );
+        t.notOk(
+          w.lines.some((line) => line.includes("mismatch") || line.includes("rejected")),
+          w.lines.join("\n"),
+        );
+        t.equal(w.lines.at(-1), "ABCDE1: removed");
+      },
+    );
 
 test("QMG-02 damaged queue files never take the manager down", {}, async (w, t) => {
   const good = queueFile({ recipients: ["a@x.example", "b@y.example"] });
@@ -244,7 +285,13 @@ test("QMG-02 damaged queue files never take the manager down", {}, async (w, t) 
 
 test("QMG-01 pointer loops end in corrupt", {}, async (w, t) => {
   const at = 97;
-  const pointers = [String(at).padStart(15), "-5".padStart(15), "99999999".padStart(15), "0x10".padStart(15), "100".padStart(15)];
+  const pointers = [
+    String(at).padStart(15),
+    "-5".padStart(15),
+    "99999999".padStart(15),
+    "0x10".padStart(15),
+    "100".padStart(15),
+  ];
   for (const [index, target] of pointers.entries()) {
     const file = queueFile({ recipients: ["a@x.example"], envelope: [[Rec.POINTER, target]] });
     w.put("incoming", `B0000${index}`, file);

@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import t from "tap";
 import { feedbackAt, formatG, parseFeedback } from "../../../cmd/qmgr/feedback.ts";
 import { Queue } from "../../../cmd/qmgr/queue.ts";
+import { selectEntry } from "../../../cmd/qmgr/scheduler.ts";
 import { setLogSinks } from "../../../lib/log/log.ts";
 import { feed, fixture } from "./fixture.ts";
-import { selectEntry } from "../../../cmd/qmgr/scheduler.ts";
 
 interface Trace {
   transport_limit: number;
@@ -41,7 +41,10 @@ for (const name of ["concurrency_feedback.json", "concurrency_feedback_defaults.
     for (const [index, step] of trace.events.entries()) {
       // The trace does not say how many deliveries were under way; whether feedback was due tells as much as matters.
       const least = queue.window - trace.initial_concurrency + 1;
-      const wanted = step.event === "success" && step.feedback_applied === null ? Math.max(0, least - 1) : Math.max(1, least);
+      const wanted =
+        step.event === "success" && step.feedback_applied === null
+          ? Math.max(0, least - 1)
+          : Math.max(1, least);
       while (queue.busy.length < wanted && selectEntry(world.manager, transport) !== undefined);
       while (queue.busy.length > wanted && queue.busy.head !== undefined) {
         const link = queue.busy.head;
@@ -51,7 +54,8 @@ for (const name of ["concurrency_feedback.json", "concurrency_feedback_defaults.
       if (step.event === "success") queue.unthrottle();
       else queue.throttle({ status: "4.4.1", reason: "connection refused" });
       const message = `event ${index}`;
-      const close = (a: number, b: number): void => void t.ok(Math.abs(a - b) < 1e-4, `${message}: ${a} is ${b}`);
+      const close = (a: number, b: number): void =>
+        void t.ok(Math.abs(a - b) < 1e-4, `${message}: ${a} is ${b}`);
       t.equal(queue.window, step.window, `${message} window`);
       close(queue.success, step.success);
       close(queue.failure, step.failure);

@@ -6,9 +6,9 @@ import { freeJob, moveSlotsOfMessage } from "../../../cmd/qmgr/job.ts";
 import { Manager, type Services } from "../../../cmd/qmgr/manager.ts";
 import { Message, type QueueFlags } from "../../../cmd/qmgr/message.ts";
 import { Queue } from "../../../cmd/qmgr/queue.ts";
-import type { QueueId } from "../../../lib/queue/queue_id.ts";
 import type { Recipient } from "../../../cmd/qmgr/recipient.ts";
 import type { Settings, TransportSettings } from "../../../cmd/qmgr/settings.ts";
+import type { QueueId } from "../../../lib/queue/queue_id.ts";
 
 export class FakeTime implements Clock, Timers {
   seconds = 1_000_000;

@@ -1,8 +1,8 @@
 /** Replays the scheduling decisions of a real queue manager (test/vectors/qmgr/preempt_trace.txt, queue.md 24.8). */
 import { readFileSync } from "node:fs";
 import t from "tap";
-import { finishEntry, selectEntry } from "../../../cmd/qmgr/scheduler.ts";
 import type { Entry } from "../../../cmd/qmgr/entry.ts";
+import { finishEntry, selectEntry } from "../../../cmd/qmgr/scheduler.ts";
 import { setLogSinks, setVerbosity } from "../../../lib/log/log.ts";
 import { feed, fixture } from "./fixture.ts";
 

@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import type { Resolution } from "../../../cmd/qmgr/bind.ts";
 import { Disk } from "../../../cmd/qmgr/disk.ts";
+import type { Entry } from "../../../cmd/qmgr/entry.ts";
 import { type Feeder, feedMessage, refillMessage } from "../../../cmd/qmgr/feed.ts";
 import { finishMessage, type Notices } from "../../../cmd/qmgr/finish.ts";
 import { Manager } from "../../../cmd/qmgr/manager.ts";
@@ -11,7 +12,6 @@ import type { Message } from "../../../cmd/qmgr/message.ts";
 import { CachingResolver } from "../../../cmd/qmgr/resolve.ts";
 import { Scan } from "../../../cmd/qmgr/scan.ts";
 import { finishEntry, selectEntry } from "../../../cmd/qmgr/scheduler.ts";
-import type { Entry } from "../../../cmd/qmgr/entry.ts";
 import type { Settings, TransportSettings } from "../../../cmd/qmgr/settings.ts";
 import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
 import { setLogSinks } from "../../../lib/log/log.ts";
@@ -81,17 +81,20 @@ export function world(options: WorldOptions = {}): World {
     warn: (envelope) => notice(`warn ${envelope.queueId}`),
     trace: (envelope) => notice(`trace ${envelope.queueId} flags=${envelope.flags}`),
   };
-  const resolve = options.resolve ?? ((address: string): Resolution => ({
-    transport: "smtp",
-    nexthop: address.slice(address.lastIndexOf("@") + 1),
-    recipient: address,
-    flags: 4096,
-  }));
+  const resolve =
+    options.resolve ??
+    ((address: string): Resolution => ({
+      transport: "smtp",
+      nexthop: address.slice(address.lastIndexOf("@") + 1),
+      recipient: address,
+      flags: 4096,
+    }));
   const active = new Set<Message>();
   const manager: Manager = new Manager({ ...SETTINGS, ...options.settings }, time, time, {
     transportSettings: () => ({ ...TRANSPORT, ...options.transport }),
     refill: (message) => void refillMessage(feeder, message),
-    finish: (message) => void finishMessage({ manager, disk, notices, refill: (m) => refillMessage(feeder, m) }, message),
+    finish: (message) =>
+      void finishMessage({ manager, disk, notices, refill: (m) => refillMessage(feeder, m) }, message),
     deferDirectly: (message, recipients, cause) => {
       message.hasProblems = true;
       for (const { address } of recipients) calls.push(`defer ${address} ${cause.status}`);
@@ -141,7 +144,8 @@ export function world(options: WorldOptions = {}): World {
       let fed = 0;
       for (const scan of [made.incoming, made.deferred]) {
         scan.request({ start: true });
-        for (let id = scan.next(); id !== undefined; id = scan.next()) if (feedMessage(feeder, scan, id)) fed++;
+        for (let id = scan.next(); id !== undefined; id = scan.next())
+          if (feedMessage(feeder, scan, id)) fed++;
       }
       await made.settle();
       return fed;

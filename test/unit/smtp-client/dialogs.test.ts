@@ -17,7 +17,15 @@ const dialogs = JSON.parse(readFileSync(join(VECTORS, "smtp-dialogs.json"), "utf
 const utf8 = (text: string): string => Buffer.from(text, "utf8").toString("latin1");
 
 const HEAD = ["Received: by test.example (Postfix)", "From: sender@remote.example"];
-const STANDARD = [...HEAD, "To: x@example.com", "Subject: test", "Message-Id: <fixed@id>", "Date: now", "", "body"];
+const STANDARD = [
+  ...HEAD,
+  "To: x@example.com",
+  "Subject: test",
+  "Message-Id: <fixed@id>",
+  "Date: now",
+  "",
+  "body",
+];
 const TAIL = ["Message-Id: <fixed@id>", "Date: now"];
 const CONTENT: Readonly<Record<string, ReadonlyArray<string>>> = {
   "8bit-downgrade": [
@@ -31,8 +39,29 @@ const CONTENT: Readonly<Record<string, ReadonlyArray<string>>> = {
     ".dot",
     "..two",
   ],
-  generic: [HEAD[0] ?? "", "From: Foo <sender@remote.example>", "To: hdr@remote.example,", " other@x.example", ...TAIL, "", "b"],
-  checks: [...HEAD, ...TAIL, "X-Warn: 1", "X-Rep: 1", "X-Pre: 1", "X-Ign: 1", "X-Strip: 1", "X-Rej: 1", "", "badline", "repx", "last"],
+  generic: [
+    HEAD[0] ?? "",
+    "From: Foo <sender@remote.example>",
+    "To: hdr@remote.example,",
+    " other@x.example",
+    ...TAIL,
+    "",
+    "b",
+  ],
+  checks: [
+    ...HEAD,
+    ...TAIL,
+    "X-Warn: 1",
+    "X-Rep: 1",
+    "X-Pre: 1",
+    "X-Ign: 1",
+    "X-Strip: 1",
+    "X-Rej: 1",
+    "",
+    "badline",
+    "repx",
+    "last",
+  ],
   options: [
     ...HEAD,
     ...TAIL,
@@ -100,7 +129,9 @@ t.test("dialogues", async (t) => {
     await t.test(dialog.name, async (t) => {
       const first = await new ScriptedServer(dialog.server).start();
       const { ehlo } = dialog.server;
-      const second = await new ScriptedServer(ehlo === undefined ? { ehlo: ["fake.example", "SIZE 10240000"] } : { ehlo }).start();
+      const second = await new ScriptedServer(
+        ehlo === undefined ? { ehlo: ["fake.example", "SIZE 10240000"] } : { ehlo },
+      ).start();
       t.teardown(() => {
         first.stop();
         second.stop();
@@ -108,7 +139,8 @@ t.test("dialogues", async (t) => {
       const recipients = dialog.rcpts.map((rcpt) => {
         if (typeof rcpt === "string") return { recipient: utf8(rcpt) };
         const value = (key: string, prefix = ""): string =>
-          rcpt.find(([type, text]) => type === key && text.startsWith(prefix))?.[1].slice(prefix.length) ?? "";
+          rcpt.find(([type, text]) => type === key && text.startsWith(prefix))?.[1].slice(prefix.length) ??
+          "";
         return {
           recipient: value("R"),
           originalRecipient: value("O"),
@@ -117,7 +149,8 @@ t.test("dialogues", async (t) => {
         };
       });
       const domain = /@([a-z0-9]+)\.test$/.exec(recipients[0]?.recipient ?? "")?.[1] ?? "";
-      const key = ["fb", "gen", "chk", "flags", "opt", "fast", "lm", "lmx"].find((name) => name === domain) ?? "smtp";
+      const key =
+        ["fb", "gen", "chk", "flags", "opt", "fast", "lm", "lmx"].find((name) => name === domain) ?? "smtp";
       const agent = await agentFor(key, second.port);
       const nexthop =
         domain === "two"
@@ -146,18 +179,26 @@ t.test("dialogues", async (t) => {
       const clean = (transcript: Transcript): Transcript =>
         transcript
           .map((line) => (typeof line === "string" ? sizes(line) : line.map((content) => content)))
-          .filter((line) => line !== "C: <EOF>" && line !== "S: 221 2.0.0 Bye" && line !== "    -- second server --");
-      const expected = dialog.transcripts.map((transcript) => clean(transcript.filter((line) => line !== "-- second server --")));
+          .filter(
+            (line) =>
+              line !== "C: <EOF>" && line !== "S: 221 2.0.0 Bye" && line !== "    -- second server --",
+          );
+      const expected = dialog.transcripts.map((transcript) =>
+        clean(transcript.filter((line) => line !== "-- second server --")),
+      );
       const actual = [...first.transcripts, ...second.transcripts].map(clean);
       // Our scripted server drops a connection where the captured one did; sequences of a pipelined group are the same.
       const flat = (transcripts: Transcript[]): unknown =>
-        transcripts.filter((transcript) => transcript.length > 0).map((transcript) => byDirection(transcript));
+        transcripts
+          .filter((transcript) => transcript.length > 0)
+          .map((transcript) => byDirection(transcript));
       t.same(flat(actual), flat(expected.map((transcript) => transcript.map(latin))), "transcript");
     });
   }
 });
 
-const latin = (line: string | string[]): string | string[] => (typeof line === "string" ? utf8(line) : line.map((text) => (/[^\x00-\xff]/.test(text) ? utf8(text) : text)));
+const latin = (line: string | string[]): string | string[] =>
+  typeof line === "string" ? utf8(line) : line.map((text) => (/[^\x00-\xff]/.test(text) ? utf8(text) : text));
 
 /** The client's lines in order, and the server's. */
 const byDirection = (transcript: Transcript): unknown => ({

@@ -1,11 +1,27 @@
 /** A queue directory with stand-ins for the services that the agent talks to, the agent itself, and scripted servers. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { DeliveryReply, DeliveryRequest, Recipient, encodeMessageStats, NO_MOMENT } from "../../../lib/ipc/protocols/delivery.ts";
 import { decode, encode } from "../../../lib/ipc/attributes.ts";
+import {
+  DeliveryReply,
+  DeliveryRequest,
+  encodeMessageStats,
+  NO_MOMENT,
+  Recipient,
+} from "../../../lib/ipc/protocols/delivery.ts";
 import { encodeRecord, Rec } from "../../../lib/queue/records.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
@@ -61,6 +77,12 @@ export class ScriptedServer {
     this.port = await listen(this.#server, where);
     return this;
   }
+  /** Listens at another loopback address. */
+  async startAt(address: string, port: number): Promise<this> {
+    this.port = port;
+    await new Promise<void>((ready) => this.#server.listen(port, address, ready));
+    return this;
+  }
   stop(): void {
     this.#server.close();
   }
@@ -101,13 +123,17 @@ export class ScriptedServer {
           continue;
         }
         transcript.push(`C: ${line}`);
-        const special = script.replies?.find(([prefix]) => line.toUpperCase().startsWith(prefix.toUpperCase()));
+        const special = script.replies?.find(([prefix]) =>
+          line.toUpperCase().startsWith(prefix.toUpperCase()),
+        );
         if (special === undefined && /^(EHLO|LHLO)/.test(line)) {
           const words = script.ehlo ?? ["fake.example"];
-          for (const [index, word] of words.entries()) say(`250${index === words.length - 1 ? " " : "-"}${word}`);
+          for (const [index, word] of words.entries())
+            say(`250${index === words.length - 1 ? " " : "-"}${word}`);
           continue;
         }
-        const reply = special?.[1] ?? DEFAULTS.find(([verb]) => line.toUpperCase().startsWith(verb))?.[1] ?? "500 what";
+        const reply =
+          special?.[1] ?? DEFAULTS.find(([verb]) => line.toUpperCase().startsWith(verb))?.[1] ?? "500 what";
         say(reply);
         if (reply.startsWith("421")) {
           deaf = true;
@@ -195,12 +221,20 @@ ${mainCf}
   }
 
   /** Starts an agent with these overrides. */
-  async agent(mode: "smtp" | "lmtp", overrides: ReadonlyArray<string> = [], service: string = mode): Promise<Agent> {
+  async agent(
+    mode: "smtp" | "lmtp",
+    overrides: ReadonlyArray<string> = [],
+    service: string = mode,
+  ): Promise<Agent> {
     const socket = join(this.directory, `private/agent${++agentNumber}`);
-    const child = spawn(BUN, ["run", join(import.meta.dirname, "run_agent.ts"), mode, service, socket, ...overrides], {
-      env: { MAIL_CONFIG: join(this.directory, "etc"), PATH: process.env.PATH ?? "" },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = spawn(
+      BUN,
+      ["run", join(import.meta.dirname, "run_agent.ts"), mode, service, socket, ...overrides],
+      {
+        env: { MAIL_CONFIG: join(this.directory, "etc"), PATH: process.env.PATH ?? "" },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
     const agent = new Agent(this, child, socket);
     this.#agents.push(agent);
     await agent.ready();
@@ -208,7 +242,11 @@ ${mainCf}
   }
 
   /** Makes a queue file; gives what the queue manager would send. */
-  message(job: Job): { readonly request: DeliveryRequest; readonly recipients: Recipient[]; readonly path: string } {
+  message(job: Job): {
+    readonly request: DeliveryRequest;
+    readonly recipients: Recipient[];
+    readonly path: string;
+  } {
     const queueId = `A${(++sequence).toString(16).toUpperCase().padStart(10, "0")}`;
     const path = join(this.directory, "active", queueId);
     const parts: Buffer[] = [];
@@ -220,13 +258,15 @@ ${mainCf}
       return offset - record.length;
     };
     put(Rec.FROM, job.request?.sender ?? "sender@remote.example");
-    const recipients = job.recipients.map((recipient): Recipient => ({
-      originalRecipient: recipient.recipient,
-      dsnOriginalRecipient: "",
-      notifyFlags: 0,
-      ...recipient,
-      offset: put(Rec.RECIPIENT, recipient.recipient),
-    }));
+    const recipients = job.recipients.map(
+      (recipient): Recipient => ({
+        originalRecipient: recipient.recipient,
+        dsnOriginalRecipient: "",
+        notifyFlags: 0,
+        ...recipient,
+        offset: put(Rec.RECIPIENT, recipient.recipient),
+      }),
+    );
     put(Rec.CONTENT, "");
     const start = offset;
     for (const line of job.content) {
@@ -305,7 +345,9 @@ export class Agent {
   ready(): Promise<void> {
     return new Promise((done, failed) => {
       this.child.stdout?.once("data", () => done());
-      this.child.once("exit", (code) => failed(new Error(`agent ended with ${code}: ${this.log.join("\n")}${this.#rest}`)));
+      this.child.once("exit", (code) =>
+        failed(new Error(`agent ended with ${code}: ${this.log.join("\n")}${this.#rest}`)),
+      );
     });
   }
 
@@ -322,7 +364,9 @@ export class Agent {
     await new Promise((later) => setTimeout(later, 20));
     const bytes = readFileSync(path);
     const log = this.log.map((line) =>
-      line.replace(request.queueId, "QUEUEID").replace(/delay=[0-9.]+, delays=[0-9./]+/, "delay=D, delays=A/B/C/D"),
+      line
+        .replace(request.queueId, "QUEUEID")
+        .replace(/delay=[0-9.]+, delays=[0-9./]+/, "delay=D, delays=A/B/C/D"),
     );
     return { reply, log, done: recipients.map((recipient) => bytes[recipient.offset] === Rec.DONE) };
   }

@@ -1,16 +1,22 @@
 /** Runs the agent under Bun for a test: `run_agent.ts MODE SERVICE SOCKET [name=value ...] [flags=...]`, in the queue directory. */
-import { installConfiguration, configuration, loadConfiguration } from "../../../lib/config/configuration.ts";
+
+import { makeAgent } from "../../../cmd/smtp/agent.ts";
+import { deliver } from "../../../cmd/smtp/deliver.ts";
+import { configuration, installConfiguration, loadConfiguration } from "../../../lib/config/configuration.ts";
 import { openDispositionTables } from "../../../lib/delivery/agent.ts";
 import { serveDelivery } from "../../../lib/delivery/request.ts";
 import { ClientAbort, logClientAbort, setLogSinks, setLogUtf8 } from "../../../lib/log/log.ts";
 import { Channel } from "../../../lib/sys/channel.ts";
 import { bindChannel, channelHandlers } from "../../../lib/sys/sockets.ts";
-import { makeAgent } from "../../../cmd/smtp/agent.ts";
-import { deliver } from "../../../cmd/smtp/deliver.ts";
 
 const [mode = "smtp", service = "smtp", socket = "", ...words] = process.argv.slice(2);
 const overrides = words.filter((word) => !word.startsWith("flags="));
-setLogSinks([(event) => process.stderr.write(Buffer.from(`${event.level === "info" ? "" : `${event.level}: `}${event.text}\n`, "latin1"))]);
+setLogSinks([
+  (event) =>
+    process.stderr.write(
+      Buffer.from(`${event.level === "info" ? "" : `${event.level}: `}${event.text}\n`, "latin1"),
+    ),
+]);
 setLogUtf8(true);
 installConfiguration(loadConfiguration({ overrides, processName: mode, serviceName: service }));
 process.chdir(configuration().get("queue_directory"));

@@ -1,7 +1,7 @@
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { gunzipSync } from "node:zlib";
-import t from "tap";
+import tap, { type Test } from "tap";
 import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
 import { BtreeReader } from "../../../lib/tables/formats/bdb_btree.ts";
 import { HashReader } from "../../../lib/tables/formats/bdb_hash.ts";
@@ -14,7 +14,7 @@ import { buildPages } from "../../../lib/tables/types/bdb.ts";
 
 installConfiguration(configurationFromText(""));
 const directory = mkdtempSync(`${tmpdir()}/tables-`);
-t.teardown(() => rmSync(directory, { recursive: true }));
+tap.teardown(() => rmSync(directory, { recursive: true }));
 
 interface Sample {
   table: "small" | "medium";
@@ -45,7 +45,7 @@ const openReader = (type: string, fd: number): IndexReader => {
   return type === "hash" ? new HashReader(file) : new BtreeReader(file);
 };
 
-function checkReader(t: Tap.Test, reader: IndexReader, records: Map<string, string>): void {
+function checkReader(t: Test, reader: IndexReader, records: Map<string, string>): void {
   const listed = new Map([...allRecords(reader, 1e6)].map(({ key, value }) => [text(key), text(value)]));
   t.same(new Map([...listed].sort()), new Map([...records].sort()));
   for (const [key, value] of records) {
@@ -58,7 +58,7 @@ function checkReader(t: Tap.Test, reader: IndexReader, records: Map<string, stri
 }
 
 for (const sample of vectors.files) {
-  t.test(`reads the reference's ${sample.type} file (${sample.table})`, async (t) => {
+  tap.test(`reads the reference's ${sample.type} file (${sample.table})`, async (t) => {
     const path = `${directory}/${sample.table}.${sample.type}`;
     writeFileSync(path, gunzipSync(Buffer.from(sample.file_gzip_base64, "base64")));
     const fd = openSync(path, "r");
@@ -66,7 +66,7 @@ for (const sample of vectors.files) {
     closeSync(fd);
   });
 
-  t.test(`survives damage to a ${sample.type} file (${sample.table})`, async (t) => {
+  tap.test(`survives damage to a ${sample.type} file (${sample.table})`, async (t) => {
     const whole = gunzipSync(Buffer.from(sample.file_gzip_base64, "base64"));
     const path = `${directory}/damaged`;
     let seed = 7;
@@ -111,7 +111,7 @@ const large = new Map([
 
 for (const [name, entries] of [...Object.entries(expected), ["large", large], ["empty", new Map<string, string>()]] as const) {
   for (const kind of ["hash", "btree"] as const)
-    t.test(`writes and reads ${kind} (${name})`, async (t) => {
+    tap.test(`writes and reads ${kind} (${name})`, async (t) => {
       const records = new Map(asRecords(entries).map(({ key, value }) => [key.toString("latin1"), value]));
       const path = `${directory}/out.${kind}`;
       writeFileSync(path, Buffer.concat(buildPages(kind, records)));
@@ -119,14 +119,14 @@ for (const [name, entries] of [...Object.entries(expected), ["large", large], ["
       checkReader(t, openReader(kind, fd), entries);
       closeSync(fd);
     });
-  t.test(`writes and reads cdb (${name})`, async (t) => {
+  tap.test(`writes and reads cdb (${name})`, async (t) => {
     const path = `${directory}/out.cdb`;
     writeFileSync(path, Buffer.concat(buildCdb(asRecords(entries))));
     const fd = openSync(path, "r");
     checkReader(t, openReader("cdb", fd), entries);
     closeSync(fd);
   });
-  t.test(`writes and reads lmdb (${name})`, async (t) => {
+  tap.test(`writes and reads lmdb (${name})`, async (t) => {
     const fd = openSync(`${directory}/out-${name}.lmdb`, "wx+");
     const transaction = new LmdbTransaction(fd, 1 << 20);
     transaction.bulkLoad(asRecords(entries));
@@ -136,7 +136,7 @@ for (const [name, entries] of [...Object.entries(expected), ["large", large], ["
   });
 }
 
-t.test("lmdb: random changes keep the tree whole and the file small", async (t) => {
+tap.test("lmdb: random changes keep the tree whole and the file small", async (t) => {
   const path = `${directory}/random.lmdb`;
   const fd = openSync(path, "wx+");
   const model = new Map<string, string>();

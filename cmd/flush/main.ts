@@ -1,0 +1,122 @@
+/** flush(8): a log of deferred mail for each destination that may ask for its mail (ETRN, `postqueue -s`), and delivery on demand. */
+import { parameter } from "../../lib/config/configuration.ts";
+import type { Main } from "../../lib/daemon/program.ts";
+import { singleServer } from "../../lib/daemon/single.ts";
+import { decode, type Message, receive, send } from "../../lib/ipc/attributes.ts";
+import { openFlushDomains } from "../../lib/ipc/clients/flush.ts";
+import {
+  FLUSH_STATUS,
+  FlushAdd,
+  FlushCommand,
+  FlushGreeting,
+  FlushPurge,
+  FlushRefresh,
+  FlushSendFile,
+  FlushSendSite,
+  FlushStatus,
+} from "../../lib/ipc/protocols/flush.ts";
+import { SharedTrigger, trigger } from "../../lib/ipc/trigger.ts";
+import { warning } from "../../lib/log/log.ts";
+import { queues } from "../../lib/queue/configured_queues.ts";
+import type { Channel } from "../../lib/sys/channel.ts";
+import { tryLock } from "../../lib/sys/files.ts";
+import { add, type Flusher, refresh, sendFile, sendSite } from "./flusher.ts";
+
+/** A request this short is no list but master's wakeup. */
+const WAKEUP_SIZE = 2;
+const LOCK_PAUSE = 20;
+
+/** Waits for a lock beside other clients. */
+async function lock(fd: number): Promise<void> {
+  while (!tryLock(fd, "exclusive")) await new Promise((resolve) => setTimeout(resolve, LOCK_PAUSE));
+}
+
+let scanTrigger: SharedTrigger | undefined;
+/** Many requests at once need one scan. */
+function queueManagerScan(): SharedTrigger {
+  scanTrigger ??= new SharedTrigger(
+    "public",
+    parameter("queue_service_name"),
+    "I",
+    parameter("trigger_timeout"),
+  );
+  return scanTrigger;
+}
+
+const flusher = (): Flusher => ({
+  queues: queues(),
+  lock,
+  eligible: async (site) => (await openFlushDomains()).matches(site),
+  refreshTime: parameter("fast_flush_refresh_time"),
+  purgeTime: parameter("fast_flush_purge_time"),
+  unthrottle: async () => {
+    await trigger("public", parameter("queue_service_name"), "F", parameter("trigger_timeout"));
+  },
+  scanIncoming: () => queueManagerScan().fire(),
+  now: () => Math.floor(Date.now() / 1000),
+});
+
+async function reply(channel: Channel, status: number): Promise<void> {
+  send(channel, FlushStatus, { status });
+  await channel.flush();
+}
+
+/** The command of a list that has begun to arrive; undefined when it does not begin as it should. */
+async function peekCommand(channel: Channel): Promise<string | undefined> {
+  for (;;) {
+    const command = decode(FlushCommand, channel.peek(), { open: true, stream: channel.name });
+    if (command.kind === "value") return command.value.request;
+    if (command.kind === "bad") {
+      warning(command.text);
+      return undefined;
+    }
+    if (!(await channel.more())) return undefined;
+  }
+}
+
+/** Reads the whole request and answers with what `work` says; a malformed one is a bad parameter. */
+async function answer<T>(
+  channel: Channel,
+  declared: Message<T>,
+  work: (request: T) => Promise<number> | number,
+): Promise<void> {
+  const request = await receive(channel, declared);
+  await reply(channel, request.kind === "value" ? await work(request.value) : FLUSH_STATUS.bad);
+}
+
+async function serve(channel: Channel): Promise<void> {
+  const service = flusher();
+  send(channel, FlushGreeting, {});
+  await channel.flush();
+  if (!(await channel.more())) return;
+  if (channel.buffered <= WAKEUP_SIZE) {
+    channel.consume(channel.buffered);
+    send(channel, FlushStatus, { status: FLUSH_STATUS.ok });
+    channel.push();
+    await refresh(service, service.refreshTime);
+    return;
+  }
+  switch (await peekCommand(channel)) {
+    case "add":
+      return answer(channel, FlushAdd, ({ site, queueId }) => add(service, site, queueId));
+    case "send_site":
+      return answer(channel, FlushSendSite, ({ site }) => sendSite(service, site));
+    case "send_file":
+      return answer(channel, FlushSendFile, ({ queueId }) => sendFile(service, queueId));
+    case "rfrsh":
+      await answer(channel, FlushRefresh, () => FLUSH_STATUS.ok);
+      return refresh(service, service.refreshTime);
+    case "purge":
+      await answer(channel, FlushPurge, () => FLUSH_STATUS.ok);
+      return refresh(service, 0);
+  }
+}
+
+export const main: Main = singleServer({
+  parameters: ["fast_flush_domains", "fast_flush_refresh_time", "fast_flush_purge_time"],
+  preJail: async () => {
+    await openFlushDomains();
+  },
+  serve: ({ channel }) => serve(channel),
+  atExit: () => scanTrigger?.settled(),
+});

@@ -1,0 +1,13 @@
+/** postalias(1): builds and looks at the index files of alias tables (aliases(5)). */
+import { makerCommand } from "../../lib/table_maker/run.ts";
+import { parseAlias } from "./source.ts";
+
+export const main = makerCommand({
+  name: "postalias",
+  letters: "Nc:d:fijnopq:rsuvw",
+  synopsis: "[-Nfinoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
+  separator: ":\t",
+  parse: (line) => parseAlias(line.text),
+  // tells Sendmail and its kin that the table is complete
+  complete: (builder) => builder.addRaw("@", "@"),
+});

@@ -1,0 +1,12 @@
+/** postmap(1): builds and looks at the index files of lookup tables. */
+import { makerCommand } from "../../lib/table_maker/run.ts";
+import { parseSourceLine } from "../../lib/tables/source.ts";
+
+export const main = makerCommand({
+  name: "postmap",
+  letters: "bc:d:fFhijmnNopq:rsuUvw",
+  synopsis: "[-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
+  separator: "\t",
+  parse: (line, utf8) => parseSourceLine(line.text, utf8),
+  complete: () => {},
+});

@@ -1,0 +1,112 @@
+/** Building one table from its source file or, incrementally, from standard input. */
+import { closeSync, fstatSync, openSync, readFileSync, type Stats, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { parameter } from "../config/configuration.ts";
+import { logicalLines } from "../config/lines.ts";
+import { fatal, warning } from "../log/log.ts";
+import { fromBytes, isValidUtf8, pathOf } from "../sys/bytes.ts";
+import { errorCode, errorText } from "../sys/errno.ts";
+import { effectiveUid, setEffectiveGid, setEffectiveUid, setGroups } from "../sys/identity.ts";
+import { openBuilder } from "../tables/build.ts";
+import { encodeFiles } from "../tables/file_value.ts";
+import { TableFlag } from "../tables/table.ts";
+import type { MakerOptions } from "./options.ts";
+import type { MakerProgram } from "./program.ts";
+
+interface Source {
+  readonly text: string;
+  readonly stat: Stats;
+}
+
+/** Builds the index of `[type:]name`; every fault is fatal. */
+export async function buildTable(
+  program: MakerProgram,
+  operand: string,
+  options: MakerOptions,
+  incremental: boolean,
+): Promise<void> {
+  const colon = operand.indexOf(":");
+  const type = colon < 0 ? parameter("default_database_type") : operand.slice(0, colon);
+  const name = operand.slice(colon + 1);
+  const source = incremental ? readSource(0, "stdin") : openSource(name);
+  const release = incremental ? () => {} : takeIdentity(name, source.stat, options);
+  const mask =
+    options.copyPermissions && source.stat.isFile() ? process.umask(0o22 | (~source.stat.mode & 0o077)) : undefined;
+
+  const builder = await openBuilder(type, name, incremental ? "update" : "rebuild", options.flags);
+  const utf8 = (options.flags & TableFlag.utf8_request) !== 0 && parameter("smtputf8_enable");
+  const title = incremental ? "stdin" : name;
+  const { lines, warnings } = logicalLines(source.text, title);
+  for (const text of warnings) warning(text);
+  for (const line of lines) {
+    const where = `${title}, line ${line.line}: `;
+    if (utf8 && !isValidUtf8(line.text)) {
+      warning(`${where}non-UTF-8 input "${line.text}" -- ignoring this line`);
+      continue;
+    }
+    const record = program.parse(line, utf8);
+    if (record.problem !== undefined) warning(where + record.problem);
+    if (record.kind === "skip") continue;
+    let { value } = record;
+    if ((options.flags & TableFlag.src_rhs_is_file) !== 0) {
+      const encoded = encodeFiles(value);
+      if (!encoded.ok) {
+        warning(`${where}${encoded.problem}: skipping this entry`);
+        continue;
+      }
+      value = encoded.base64;
+    }
+    await builder.add(record.key, value);
+  }
+  program.complete(builder);
+  await builder.finish();
+  if (mask !== undefined) process.umask(mask);
+  release();
+}
+
+function openSource(name: string): Source {
+  try {
+    const fd = openSync(pathOf(name), "r");
+    try {
+      return readSource(fd, name);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (failure) {
+    if (errorCode(failure) === undefined) throw failure;
+    return fatal(`open ${name}: ${errorText(failure)}`);
+  }
+}
+
+const readSource = (fd: number, title: string): Source => {
+  try {
+    return { stat: fstatSync(fd), text: fromBytes(readFileSync(fd)) };
+  } catch (failure) {
+    if (errorCode(failure) === undefined) throw failure;
+    return fatal(`read ${title}: ${errorText(failure)}`);
+  }
+};
+
+/** As root, becomes the owner of a source that is not root's: an index of his is written with his rights. Returns the way back. */
+function takeIdentity(name: string, source: Stats, options: MakerOptions): () => void {
+  const nothing = (): void => {};
+  if (process.getuid?.() !== 0 || effectiveUid() !== 0 || options.keepRoot) return nothing;
+  if (source.uid !== 0) {
+    setGroups([source.gid]);
+    setEffectiveGid(source.gid);
+    setEffectiveUid(source.uid);
+    return () => {
+      setEffectiveUid(0);
+      setEffectiveGid(0);
+      setGroups([0]);
+    };
+  }
+  const directory = dirname(name);
+  if (statSync(pathOf(directory)).uid !== 0)
+    warning(
+      `Creating root-owned database file(s) ${name}.* in non-root-owned directory ${directory}. ` +
+        `Files ${name}, ${name}.*, and directory ${directory} should have the same owner. ` +
+        "Please fix ownership to avoid a privilege-escalation attack.",
+    );
+  return nothing;
+}
