@@ -3,7 +3,7 @@
  * Without root it belongs to the user who makes it; with root the daemons run as the system's `daemon` user.
  */
 import { execFileSync, spawnSync, type SpawnSyncReturns } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 
@@ -98,14 +98,30 @@ export class Instance {
     const replaced = new Set(given.filter((line) => !/^\s/.test(line)).map((line) => line.split(/\s+/, 2).join(" ")));
     const stock = masterCfOf(options.smtpPort).filter(([name]) => !replaced.has(name));
     writeFileSync(join(this.config, "master.cf"), [...stock.map(([, line]) => line), ...given, ""].join("\n"));
+    // programs wait while main.cf is younger than a second, since somebody may be editing it
+    const past = new Date(Date.now() - 10_000);
+    for (const name of ["main.cf", "master.cf", "aliases"]) utimesSync(join(this.config, name), past, past);
   }
 
+  /** The instance's own settings but for those that the caller replaces, then the caller's. */
   #mainCf(options: InstanceOptions): string {
+    const given = options.mainCf ?? "";
+    const replaced = new Set(given.split("\n").map((line) => /^([A-Za-z_][^\s=]*)\s*=/.exec(line)?.[1]));
+    const own = this.#ownSettings().split("\n").filter((line) => !replaced.has(line.split(" =", 1)[0]));
+    return `${own.join("\n")}\n${given}\n`;
+  }
+
+  #ownSettings(): string {
     return `compatibility_level = 3.11
 queue_directory = ${this.queue}
 data_directory = ${join(this.directory, "data")}
 command_directory = ${join(this.#programs, "sbin")}
 daemon_directory = ${join(this.#programs, "libexec")}
+meta_directory = ${this.config}
+shlib_directory = no
+sendmail_path = ${join(this.#programs, "sbin/sendmail")}
+mailq_path = ${join(this.#programs, "sbin/mailq")}
+newaliases_path = ${join(this.#programs, "sbin/newaliases")}
 mail_owner = ${this.who.mailOwner}
 setgid_group = ${this.who.setgidGroup}
 default_privs = nobody
@@ -123,9 +139,7 @@ alias_maps = texthash:${join(this.config, "aliases")}
 alias_database =
 mail_spool_directory = ${this.mail}
 maildrop_world_writable = yes
-biff = no
-${options.mainCf ?? ""}
-`;
+biff = no`;
   }
 
   /** Path of an installed program. */

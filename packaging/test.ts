@@ -10,6 +10,8 @@ import { installDebianPackages } from "./debian_packages.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
 const JOBS = 2;
+/** Longest time that a test file may take. */
+const FILE_SECONDS = 900;
 const SUITES = ["unit", "system", "security", "interop"] as const;
 
 function run(command: string, args: ReadonlyArray<string>): Promise<number> {
@@ -53,7 +55,11 @@ function runFile(file: string, counts: Counts): Promise<void> {
     const began = performance.now();
     const before = { ...counts };
     const problems: string[] = [];
-    const child = spawn("node", ["--import=tsx", file], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn("node", ["--import=tsx", file], {
+      cwd: ROOT,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, TAP_TIMEOUT: String(FILE_SECONDS) },
+    });
     let errors = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       errors = (errors + text).slice(-20_000);

@@ -113,7 +113,8 @@ export class Counters {
   /** Forgets clients that have been gone for one time unit. */
   sweep(): void {
     const limit = this.now() - this.unit;
-    for (const [ident, client] of this.clients) if (client.count === 0 && client.idleSince <= limit) this.clients.delete(ident);
+    for (const [ident, client] of this.clients)
+      if (client.count === 0 && client.idleSince <= limit) this.clients.delete(ident);
   }
 
   get size(): number {

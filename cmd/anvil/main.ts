@@ -52,7 +52,12 @@ class Anvil {
     switch (request) {
       case "connect": {
         const client = this.attach(channel, ident);
-        send(channel, AnvilConnectReply, { status: 0, count: client.count, rate: client.rates.connection }, "plain");
+        send(
+          channel,
+          AnvilConnectReply,
+          { status: 0, count: client.count, rate: client.rates.connection },
+          "plain",
+        );
         return true;
       }
       case "disconnect":
@@ -119,7 +124,8 @@ export const main: Main = (invocation) => {
   let counters: Counters | undefined;
   let anvil: Anvil | undefined;
   const report = (): void => {
-    if (counters !== undefined) for (const line of statistics(counters, parameter("anvil_rate_time_unit"))) info(line);
+    if (counters !== undefined)
+      for (const line of statistics(counters, parameter("anvil_rate_time_unit"))) info(line);
   };
   return multiServer({
     greeting: AnvilGreeting,

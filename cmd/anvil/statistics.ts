@@ -16,12 +16,14 @@ export function statistics(counters: Counters, unit: number): string[] {
   const { rates, count, cacheSize } = counters.takePeaks();
   const lines: string[] = [];
   const add = (name: string, peak: Peak, suffix: string): void => {
-    if (peak.value > 0) lines.push(`statistics: max ${name} ${peak.value}${suffix} for (${peak.ident}) at ${when(peak.at)}`);
+    if (peak.value > 0)
+      lines.push(`statistics: max ${name} ${peak.value}${suffix} for (${peak.ident}) at ${when(peak.at)}`);
   };
   const rate = (name: EventName): void => add(`${name} rate`, rates[name], `/${unit}s`);
   rate("connection");
   add("connection count", count, "");
   for (const name of ["message", "recipient", "newtls", "auth", "tlstrace"] as const) rate(name);
-  if (cacheSize.value > 0) lines.push(`statistics: max cache size ${cacheSize.value} at ${when(cacheSize.at)}`);
+  if (cacheSize.value > 0)
+    lines.push(`statistics: max cache size ${cacheSize.value} at ${when(cacheSize.at)}`);
   return lines;
 }

@@ -2,6 +2,7 @@
  * bounce(8): keeps a log of undeliverable, delayed or traced recipients for each message, and turns it into delivery status notices.
  * It runs under three names, bounce, defer and trace, each with the directory of that name. One request a connection.
  */
+import { writeSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { type Client, singleServer } from "../../lib/daemon/single.ts";
 import type { Service } from "../../lib/daemon/service.ts";
@@ -22,10 +23,10 @@ import {
 import { fatal, warning } from "../../lib/log/log.ts";
 import { isQueueId } from "../../lib/queue/queue_id.ts";
 import type { LogQueue } from "../../lib/queue/directories.ts";
-import { printable } from "../../lib/sys/bytes.ts";
+import { printable, toBytes } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { append, type BounceService, bounceService, flush, flushVerp, one, removeLog, trace, warn } from "./request.ts";
-import { loadTemplates, printTemplates } from "./template.ts";
+import { loadTemplates, printExpanded, printTemplates } from "./template.ts";
 
 const services = new WeakMap<Service, BounceService>();
 
@@ -34,7 +35,8 @@ export const main = singleServer({
   parameters: ["bounce_template_file", "bounce_size_limit", "notify_classes", "double_bounce_sender", "backwards_bounce_logfile_compatibility"],
   preJail(service) {
     if (service.name === "dump_templates" || service.name === "expand_templates") {
-      process.stdout.write(Buffer.from(printTemplates(loadTemplates(), service.name === "expand_templates"), "latin1"));
+      const text = (service.name === "expand_templates" ? printExpanded : printTemplates)(loadTemplates());
+      writeSync(1, toBytes(text));
       process.exit(0);
     }
     const own = bounceService(service.name, logQueue(service.name));

@@ -207,14 +207,19 @@ function timeMacro(template: Template, name: string, base: (typeof TIME_PARAMETE
   return String(result);
 }
 
-/** The templates as text, with or without `$name` replaced (postconf -b and -t). */
-export function printTemplates(templates: Templates, expanded: boolean): string {
-  const blocks = TEMPLATE_CLASSES.map((name) => {
-    const template = templates[name];
+/** The templates in the format of bounce_template_file (postconf -t). */
+export const printTemplates = (templates: Templates): string =>
+  printBlocks(templates, (template) => {
     const headers = [`Charset: ${template.charset}`, `From: ${template.from}`, `Subject: ${template.subject}`];
     if (template.postmasterSubject !== undefined) headers.push(`Postmaster-Subject: ${template.postmasterSubject}`);
-    const body = expanded ? expandTemplate(template) : template.body;
-    return `${expanded ? "expanded_" : ""}${name}_template = <<EOF\n${headers.join("\n")}\n\n${body.join("\n")}\nEOF\n`;
+    return { name: `${template.class}_template`, lines: [...headers, "", ...template.body] };
   });
-  return blocks.join("\n");
-}
+
+/** The texts with `$name` replaced (postconf -b). */
+export const printExpanded = (templates: Templates): string =>
+  printBlocks(templates, (template) => ({ name: `expanded_${template.class}_text`, lines: expandTemplate(template) }));
+
+const printBlocks = (templates: Templates, block: (template: Template) => { name: string; lines: ReadonlyArray<string> }): string =>
+  TEMPLATE_CLASSES.map((name) => block(templates[name]))
+    .map(({ name, lines }) => `${name} = <<EOF\n${lines.join("\n")}\nEOF\n`)
+    .join("\n");

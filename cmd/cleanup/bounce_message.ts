@@ -1,12 +1,13 @@
 /** Returning a message that cleanup cannot accept to its sender, for clients that cannot do it themselves (local submission). */
+
+import { parameter } from "../../lib/config/configuration.ts";
 import { bounced } from "../../lib/delivery/disposition.ts";
 import { NO_STATS } from "../../lib/delivery/stats.ts";
 import { dsn } from "../../lib/delivery/status.ts";
 import { flushBounces, flushBouncesVerp, type NoticeEnvelope } from "../../lib/ipc/clients/bounce.ts";
 import { BOUNCE_FLAG } from "../../lib/ipc/protocols/bounce.ts";
 import { cleanupStatusBit, cleanupStatusDetail } from "../../lib/ipc/protocols/cleanup.ts";
-import { NO_MOMENT, type Recipient, RET } from "../../lib/ipc/protocols/delivery.ts";
-import { parameter } from "../../lib/config/configuration.ts";
+import { NO_MOMENT, RET, type Recipient } from "../../lib/ipc/protocols/delivery.ts";
 import { attributeRecordType, readNotifyFlags, splitNameValue } from "../../lib/queue/attributes.ts";
 import { RecordReader } from "../../lib/queue/record_reader.ts";
 import { REC_EOF, REC_ERROR, Rec } from "../../lib/queue/records.ts";
@@ -21,7 +22,10 @@ export async function bounceMessage(message: Message, settings: CleanupSettings)
   message.output.flush();
   const recipients = storedRecipients(message);
   const detail = cleanupStatusDetail(message.status);
-  const { status, text } = splitStatus(message.reason === "" ? `${detail.dsn} ${detail.text}` : message.reason, "5.0.0");
+  const { status, text } = splitStatus(
+    message.reason === "" ? `${detail.dsn} ${detail.text}` : message.reason,
+    "5.0.0",
+  );
   const incomingArrival = message.arrival ?? NO_MOMENT;
   for (const recipient of recipients) {
     const outcome = await bounced(
@@ -72,7 +76,11 @@ function storedRecipients(message: Message): Recipient[] {
   let dsnOriginal = "";
   let notify = 0;
   let inContent = false;
-  for (let type = reader.read(); type !== REC_EOF && type !== REC_ERROR && type !== Rec.END; type = reader.read()) {
+  for (
+    let type = reader.read();
+    type !== REC_EOF && type !== REC_ERROR && type !== Rec.END;
+    type = reader.read()
+  ) {
     if (type === Rec.CONTENT) inContent = true;
     else if (type === Rec.EXTRACTED) inContent = false;
     if (inContent) continue;

@@ -20,7 +20,13 @@ const CONTENT_LIMIT = 200;
 const REJECTED = "message content rejected";
 
 /** Logs an action with what is known of the message. */
-export function logAction(message: Message, action: string, context: CheckContext, content: string, text: string): void {
+export function logAction(
+  message: Message,
+  action: string,
+  context: CheckContext,
+  content: string,
+  text: string,
+): void {
   const { attributes } = message;
   log(
     contentAction({

@@ -155,7 +155,9 @@ export class Content {
       return;
     }
     const line = fromBytes(data);
-    const result = await applyCheck(message, this.#bodyCheck, line, (text) => message.putText(Rec.NORMAL, text));
+    const result = await applyCheck(message, this.#bodyCheck, line, (text) =>
+      message.putText(Rec.NORMAL, text),
+    );
     if (result === undefined) return;
     message.putText(type, result === line ? data : toBytes(result));
   }

@@ -1,8 +1,14 @@
 /** The envelope and the extracted segment: what cleanup makes of each record (queue.md 13.2, 13.4). */
 import { CLEANUP_FLAG } from "../../lib/ipc/protocols/cleanup.ts";
-import { attributeRecordType, readNotifyFlags, readReturnFlags, readTime, splitNameValue } from "../../lib/queue/attributes.ts";
+import {
+  attributeRecordType,
+  readNotifyFlags,
+  readReturnFlags,
+  readTime,
+  splitNameValue,
+} from "../../lib/queue/attributes.ts";
 import { padNumber, Rec, type RecordSet, RecordSets } from "../../lib/queue/records.ts";
-import { DERIVED_SEND_OPTIONS, scanSizeNumbers, SizeHint } from "../../lib/queue/size_record.ts";
+import { DERIVED_SEND_OPTIONS, SizeHint, scanSizeNumbers } from "../../lib/queue/size_record.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
 import { timeOfDay } from "../../lib/sys/process.ts";
 import type { Message } from "./message.ts";
@@ -31,7 +37,8 @@ export class Envelope {
   async record(message: Message, type: number, text: string): Promise<void> {
     const item = this.prepare(message, type, text, RecordSets.ENVELOPE, "in envelope");
     if (item === undefined) return;
-    if (!message.inRecipients && RecordSets.ENVELOPE_RECIPIENT.has(type) && !this.beginRecipients(message)) return;
+    if (!message.inRecipients && RecordSets.ENVELOPE_RECIPIENT.has(type) && !this.beginRecipients(message))
+      return;
     if (type === Rec.CONTENT) {
       message.put(Rec.CONTENT);
       message.dataOffset = message.output.position;
@@ -72,7 +79,13 @@ export class Envelope {
   }
 
   /** Takes flags and attributes apart and refuses what does not belong here. */
-  private prepare(message: Message, type: number, text: string, allowed: RecordSet, where: string): Item | undefined {
+  private prepare(
+    message: Message,
+    type: number,
+    text: string,
+    allowed: RecordSet,
+    where: string,
+  ): Item | undefined {
     if (type === Rec.FLAGS) {
       extraFlags(message, text);
       return undefined;
@@ -127,7 +140,8 @@ export class Envelope {
         message.next = { original: undefined, dsnOriginal: undefined, notify: 0 };
         return true;
       case Rec.ORIGINAL_RECIPIENT:
-        if (next.original !== undefined) message.warn(`ignoring out-of-order original recipient record <${next.original}>`);
+        if (next.original !== undefined)
+          message.warn(`ignoring out-of-order original recipient record <${next.original}>`);
         next.original = text;
         return true;
       case Rec.DSN_ORIGINAL_RECIPIENT:
@@ -138,7 +152,8 @@ export class Envelope {
       case Rec.DSN_NOTIFY: {
         if (next.notify !== 0) message.warn(`ignoring out-of-order DSN notify record <${next.notify}>`);
         const notify = readNotifyFlags(text);
-        if (notify === undefined) message.warn(`ignoring malformed DSN notify record <notify_flags=${text.slice(0, 100)}>`);
+        if (notify === undefined)
+          message.warn(`ignoring malformed DSN notify record <notify_flags=${text.slice(0, 100)}>`);
         else {
           next.notify = notify;
           message.hints |= notify << 1;
@@ -160,7 +175,8 @@ export class Envelope {
         return;
       case Rec.TIME:
         if (message.arrival === undefined) {
-          message.arrival = readTime(text) ?? { seconds: 0, microseconds: 0 };
+          // what is no time does not count as one
+          message.arrival = readTime(text);
           message.put(Rec.TIME, text);
         }
         message.putAttribute("create_time", timeOfDay().seconds);
@@ -213,7 +229,10 @@ export class Envelope {
     }
     const { verpDelimiterFilter } = this.settings;
     const [first, second] = text;
-    const valid = text.length === 2 && verpDelimiterFilter.includes(first ?? "") && verpDelimiterFilter.includes(second ?? "");
+    const valid =
+      text.length === 2 &&
+      verpDelimiterFilter.includes(first ?? "") &&
+      verpDelimiterFilter.includes(second ?? "");
     if (!valid) {
       message.warn(`ignoring bad VERP request: "${text.slice(0, 100)}"`);
       return;
@@ -234,7 +253,8 @@ export class Envelope {
     switch (name) {
       case "rewrite_context":
         if (value === "local") message.headerContext = "local";
-        else if (value === "remote") message.headerContext = remoteHeaderRewriteDomain === "" ? "none" : "remote";
+        else if (value === "remote")
+          message.headerContext = remoteHeaderRewriteDomain === "" ? "none" : "remote";
         else {
           message.reject(`bad rewriting context: ${value.slice(0, 100)}`);
           return false;

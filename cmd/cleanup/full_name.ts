@@ -10,19 +10,18 @@ const SPECIAL = /[%!()<>@,;:\\".[\]]/;
 
 /** `From: ...`; lines joined by newline where it is folded. `address` is in external form. */
 export function fromHeader(address: string, fullName: string, options: FromOptions): string {
-  const name = trimSpace(fullName.replace(/[\x00-\x1f\x7f]/g, " "));
+  const name = trimSpace(fullName.replace(/[\x00-\x1f\x7f]/g, " ")).replace(/ +/g, " ");
   if (name === "") return `From: ${address}`;
   if (options.format === "obsolete") {
     const comment = isAscii(name) ? commentText(name) : encodedWords(name, options.charset, COMMENT_SPECIALS);
-    return `From: ${address} (${comment})`;
+    return `From: ${address}\n(${comment})`;
   }
   const phrase = isAscii(name) ? phraseText(name) : encodedWords(name, options.charset, PHRASE_SPECIALS);
-  return `From: ${phrase} <${address}>`;
+  return `From: ${phrase}\n<${address}>`;
 }
 
 function phraseText(name: string): string {
-  if (SPECIAL.test(name)) return `"${name.replace(/["\\]/g, "\\$&")}"`;
-  return name.split(/[ \t]+/).join(" ");
+  return SPECIAL.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name;
 }
 
 /** Parentheses balanced, no backslash at the end. */
@@ -45,7 +44,7 @@ function commentText(name: string): string {
   return parts.join("") + ")".repeat(depth);
 }
 
-const PHRASE_SPECIALS = new Set('()<>@,;:\\".[]#$%&\'^`{|}~/');
+const PHRASE_SPECIALS = new Set("()<>@,;:\\\".[]#$%&'^`{|}~/");
 const COMMENT_SPECIALS = new Set("()\\");
 const WORD_LIMIT = 75;
 const BASE64_FROM = 20;
@@ -81,7 +80,12 @@ function encodedWords(text: string, charset: string, specials: ReadonlySet<strin
 }
 
 const needsEncoding = (character: string, specials: ReadonlySet<string>): boolean =>
-  character < " " || character > "~" || character === "=" || character === "?" || character === "_" || specials.has(character);
+  character < " " ||
+  character > "~" ||
+  character === "=" ||
+  character === "?" ||
+  character === "_" ||
+  specials.has(character);
 
 const quote = (text: string, specials: ReadonlySet<string>): string =>
   Array.from(text, (character) => {

@@ -1,8 +1,13 @@
 /** Rewriting the addresses of a header. The text changes only when an address does. */
-import { type AddressNode, type Item, parseAddresses } from "../../lib/address/parser.ts";
-import { externalToInternal, internalToExternal } from "../../lib/address/quote.ts";
-import { atom, tokenize } from "../../lib/address/tokenizer.ts";
-import { addressAsWritten, addressExternal, unparseList } from "../../lib/address/unparser.ts";
+import { type AddressNode, type Item, parseAddresses, singleAddress } from "../../lib/address/parser.ts";
+import { internalToExternal } from "../../lib/address/quote.ts";
+import { atom } from "../../lib/address/tokenizer.ts";
+import {
+  addressAsWritten,
+  addressExternal,
+  addressInternal,
+  unparseList,
+} from "../../lib/address/unparser.ts";
 import { needsNoRewriting } from "../../lib/ipc/clients/rewrite.ts";
 import { warning } from "../../lib/log/log.ts";
 import { type AddressClass, foldHeader } from "../../lib/message/header.ts";
@@ -31,22 +36,20 @@ export async function rewriteHeader(
   for (const [index, item] of items.entries()) {
     if (item.kind !== "address") continue;
     const original = addressAsWritten(item);
-    const rewritten = needsNoRewriting(original) ? original : await addresses.rewriteHeader(headerContext, original);
-    const internal = externalToInternal(rewritten);
+    if (original === "") continue;
+    const complete = needsNoRewriting(original);
+    const rewritten = complete ? original : await addresses.rewriteHeader(headerContext, original);
+    const node: AddressNode = complete
+      ? { kind: "address", tokens: [atom(original)] }
+      : singleAddress(rewritten);
+    const internal = complete ? original : addressInternal(node);
     const mapped = await addresses.canonical(message, internal, place);
-    const result = mapped === internal ? rewritten : internalToExternal(mapped);
-    if (result === original) continue;
-    items[index] = nodeOf(result);
-    changed = true;
+    items[index] = mapped === internal ? node : singleAddress(internalToExternal(mapped));
+    if (mapped !== internal || rewritten !== original) changed = true;
   }
   if (!changed) return header;
   const list = (items.length > 1 ? limitRemarks(items) : undefined) ?? unparseList(items, "header");
   return foldHeader(`${header.slice(0, label)}: ${list}`);
-}
-
-function nodeOf(external: string): AddressNode {
-  const tokens = tokenize(external);
-  return { kind: "address", tokens: tokens.length === 0 ? [atom("")] : tokens };
 }
 
 /** The list with overlong remarks removed; undefined when there are none. */
@@ -60,9 +63,7 @@ function limitRemarks(items: ReadonlyArray<Item>): string | undefined {
     const address = node === undefined ? "" : addressExternal(node);
     const hasAddress = node !== undefined || isNullAddress(element);
     if (hasAddress && text.length - address.length > REMARK_LIMIT) {
-      warning(
-        `stripping too many comments from address: ${printable(text.slice(0, SAMPLE_LIMIT))}...`,
-      );
+      warning(`stripping too many comments from address: ${printable(text.slice(0, SAMPLE_LIMIT))}...`);
       lines.push(`<${address}>${comma ? "," : ""}`);
       stripped = true;
     } else lines.push(comma ? `${text},` : text);

@@ -4,7 +4,15 @@ import { SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
 import { messageId, resentMessageId } from "../../lib/log/events/cleanup.ts";
 import { log, warning } from "../../lib/log/log.ts";
 import { mailDate } from "../../lib/message/date.ts";
-import { foldHeader, type HeaderInfo, headerInfo, headerName, headerValue, isHeader, labelLength } from "../../lib/message/header.ts";
+import {
+  foldHeader,
+  type HeaderInfo,
+  headerInfo,
+  headerName,
+  headerValue,
+  isHeader,
+  labelLength,
+} from "../../lib/message/header.ts";
 import { generateMessageId, leadingMessageId } from "../../lib/message/message_id.ts";
 import type { HeaderClass, HeaderEvent } from "../../lib/message/mime.ts";
 import { equalFold, isAscii, lowerAscii, printable } from "../../lib/sys/bytes.ts";
@@ -46,10 +54,6 @@ export class Headers {
     const header = await this.checked(message, event);
     if (header === undefined) return;
     const { info, text } = header;
-    if (!isAscii(text) && this.settings.smtputf8) {
-      message.sendOptions |= SENDOPT.smtputf8Header;
-      if (message.has("smtputf8Autodetect")) message.sendOptions |= SENDOPT.smtputf8Requested;
-    }
     if (info?.name === "Content-Transfer-Encoding") this.noteEncoding(message, text);
     if (header.headerClass !== "primary") {
       this.put(message, text);
@@ -107,12 +111,17 @@ export class Headers {
         else warning(`ignoring malformed header: '${printable(text.slice(0, SAMPLE_LIMIT))}'`);
         return;
       case "Require-TLS-ESMTP":
-        if (this.settings.requireTlsHeader && equalFold(headerValue(text), "yes")) message.sendOptions |= SENDOPT.requireTls;
+        if (this.settings.requireTlsHeader && equalFold(headerValue(text), "yes"))
+          message.sendOptions |= SENDOPT.requireTls;
         return;
     }
   }
 
   private put(message: Message, text: string): void {
+    if (!isAscii(text) && this.settings.smtputf8) {
+      message.sendOptions |= SENDOPT.smtputf8Header;
+      if (message.has("smtputf8Autodetect")) message.sendOptions |= SENDOPT.smtputf8Requested;
+    }
     putHeader(message, text, this.settings.headerSizeLimit);
   }
 
@@ -133,10 +142,18 @@ export class Headers {
       const { seconds } = message.arrival ?? message.created;
       this.put(message, `${resent}Date: ${mailDate(seconds)}`);
     }
-    if (adding && !seen(`${resent}From`)) this.put(message, resent + this.from(message));
-    if (adding && settings.undisclosedRecipientsHeader !== "" && !["To", "Cc", "Resent-To", "Resent-Cc"].some(seen))
+    if (adding && !seen(`${resent}From`)) this.put(message, foldHeader(resent + this.from(message)));
+    if (
+      adding &&
+      settings.undisclosedRecipientsHeader !== "" &&
+      !["To", "Cc", "Resent-To", "Resent-Cc"].some(seen)
+    )
       this.addUndisclosedRecipients(message);
-    if (settings.requireTlsHeader && (message.sendOptions & SENDOPT.requireTls) !== 0 && !seen("Require-TLS-ESMTP"))
+    if (
+      settings.requireTlsHeader &&
+      (message.sendOptions & SENDOPT.requireTls) !== 0 &&
+      !seen("Require-TLS-ESMTP")
+    )
       this.put(message, "Require-TLS-ESMTP: yes");
     if (terminatedByText && settings.endOfHeader === "add_header")
       this.put(message, "MIME-Error: message header was not terminated by empty line");
@@ -158,15 +175,13 @@ export class Headers {
     const { sender } = message;
     const { fromFormat, fullNameCharset } = this.settings;
     if (sender === undefined || sender === "") return "From: MAILER-DAEMON";
-    return foldHeader(
-      fromHeader(internalToExternal(sender), message.fullName ?? "", { format: fromFormat, charset: fullNameCharset }),
-    );
+    const options = { format: fromFormat, charset: fullNameCharset };
+    return fromHeader(internalToExternal(sender), message.fullName ?? "", options);
   }
 
   private addUndisclosedRecipients(message: Message): void {
     const { undisclosedRecipientsHeader: text } = this.settings;
     if (isHeader(text)) this.put(message, text);
-    else
-      warning(`bad undisclosed_recipients_header header text "${text}" -- need "headername: headervalue"`);
+    else warning(`bad undisclosed_recipients_header header text "${text}" -- need "headername: headervalue"`);
   }
 }

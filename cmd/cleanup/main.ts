@@ -16,7 +16,7 @@ import { changedTable } from "../../lib/tables/open.ts";
 import { Addresses } from "./addresses.ts";
 import { Pipeline } from "./processor.ts";
 import { deliveryServices } from "./services.ts";
-import { serveCleanup, type Shared } from "./session.ts";
+import { type Shared, serveCleanup } from "./session.ts";
 import { openRules, openTables, readSettings } from "./settings.ts";
 
 export const main: Main = (invocation) => {
@@ -34,7 +34,12 @@ export const main: Main = (invocation) => {
         pipeline: new Pipeline(new Addresses(settings, rewriteAddress), deliveryServices),
         queues: queues(),
         clock: new ClockCheck(),
-        trigger: new SharedTrigger("public", parameter("queue_service_name"), "W", parameter("trigger_timeout")),
+        trigger: new SharedTrigger(
+          "public",
+          parameter("queue_service_name"),
+          "W",
+          parameter("trigger_timeout"),
+        ),
         unfinished: new Set(),
       };
       const { unfinished } = shared;

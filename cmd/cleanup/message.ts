@@ -11,9 +11,11 @@ import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import type { TimeOfDay } from "../../lib/sys/process.ts";
 
 /** Errors after which the rest of a message that is to be bounced need not be stored. */
-const INCOMPLETE = cleanupStatusBit("BAD") | cleanupStatusBit("WRITE") | cleanupStatusBit("SIZE") | cleanupStatusBit("DEFER");
+const INCOMPLETE =
+  cleanupStatusBit("BAD") | cleanupStatusBit("WRITE") | cleanupStatusBit("SIZE") | cleanupStatusBit("DEFER");
 /** Errors for which cleanup cannot bounce a message itself. */
-const CANNOT_BOUNCE = cleanupStatusBit("BAD") | cleanupStatusBit("WRITE") | cleanupStatusBit("DEFER") | cleanupStatusBit("RCPT");
+const CANNOT_BOUNCE =
+  cleanupStatusBit("BAD") | cleanupStatusBit("WRITE") | cleanupStatusBit("DEFER") | cleanupStatusBit("RCPT");
 const WIRE_FLAGS = 0xffff;
 
 export type Phase = "envelope" | "content" | "extracted" | "complete";
@@ -26,7 +28,6 @@ export interface NextRecipient {
   dsnOriginal: string | undefined;
   notify: number;
 }
-
 
 export class Message {
   phase: Phase = "envelope";
@@ -98,7 +99,12 @@ export class Message {
   }
   /** The errors so far are such that cleanup returns the message to its sender. */
   get canBounce(): boolean {
-    return this.status !== 0 && this.has("bounce") && (this.status & CANNOT_BOUNCE) === 0 && this.sender !== undefined;
+    return (
+      this.status !== 0 &&
+      this.has("bounce") &&
+      (this.status & CANNOT_BOUNCE) === 0 &&
+      this.sender !== undefined
+    );
   }
 
   warn(text: string): void {

@@ -47,7 +47,8 @@ export class Recipients {
     }
     message.put(Rec.FROM, sender);
     message.sender = sender;
-    if (message.has("bcc") && sender !== "") await this.copies(message, settings.tables.senderBcc, "sender_bcc_maps", sender);
+    if (message.has("bcc") && sender !== "")
+      await this.copies(message, settings.tables.senderBcc, "sender_bcc_maps", sender);
   }
 
   /** A recipient as received, with what the client said about it. */
@@ -89,7 +90,12 @@ export class Recipients {
     return `${utf8 ? "utf-8" : "rfc822"};${address}`;
   }
 
-  private async copies(message: Message, tables: AddressTables, title: string, address: string): Promise<void> {
+  private async copies(
+    message: Message,
+    tables: AddressTables,
+    title: string,
+    address: string,
+  ): Promise<void> {
     if (tables.empty) return;
     const result = await lookupAddress(tables, address, this.addresses.settings.rules, "both");
     if (result.kind === "error") {
@@ -108,7 +114,10 @@ export class Recipients {
       return;
     }
     let { notify } = recipient;
-    if ((notify & NOTIFY.success) !== 0 && (second !== undefined || this.fold(first) !== this.fold(recipient.address))) {
+    if (
+      (notify & NOTIFY.success) !== 0 &&
+      (second !== undefined || this.fold(first) !== this.fold(recipient.address))
+    ) {
       if (message.accepts && !(await this.services.traceExpansion(message, recipient))) message.fail("WRITE");
       message.traced = true;
       notify = notify === NOTIFY.success ? NOTIFY.never : notify & ~NOTIFY.success;
@@ -118,9 +127,12 @@ export class Recipients {
 
   private write(message: Message, { address, original, dsnOriginal, notify }: RecipientEntry): void {
     const { duplicateFilterLimit, originalRecipientInFilter } = this.addresses.settings;
-    const key = this.fold(originalRecipientInFilter ? `${dsnOriginal}\n${notify}\n${original}\n${address}` : address);
+    const key = this.fold(
+      originalRecipientInFilter ? `${dsnOriginal}\n${notify}\n${original}\n${address}` : address,
+    );
     if (message.seenRecipients.has(key)) return;
-    if (duplicateFilterLimit === 0 || message.seenRecipients.size < duplicateFilterLimit) message.seenRecipients.add(key);
+    if (duplicateFilterLimit === 0 || message.seenRecipients.size < duplicateFilterLimit)
+      message.seenRecipients.add(key);
     if (notify !== 0) message.putAttribute("notify_flags", notify);
     if (dsnOriginal !== "") message.putAttribute("dsn_orig_rcpt", dsnOriginal);
     message.put(Rec.ORIGINAL_RECIPIENT, original);

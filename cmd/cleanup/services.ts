@@ -24,7 +24,10 @@ const attempt = (message: Message, recipient: RecipientEntry, flags: number) => 
 
 export const deliveryServices: RecipientServices = {
   async reportMultiple(message, recipient) {
-    await sent(attempt(message, recipient, DELIVERY_FLAG.mtaVerify), dsn("2.0.0", "aliased to multiple recipients"));
+    await sent(
+      attempt(message, recipient, DELIVERY_FLAG.mtaVerify),
+      dsn("2.0.0", "aliased to multiple recipients"),
+    );
   },
   traceExpansion: (message, recipient) =>
     traceExpansion(attempt(message, recipient, 0), dsn("2.0.0", "alias expanded", { action: "expanded" })),

@@ -65,7 +65,13 @@ async function converse(channel: Channel, file: QueueFile, shared: Shared): Prom
     channel.push();
     const received = await receive(channel, CleanupFlags);
     const { settings } = shared.pipeline.addresses;
-    message = new Message(file.id, file.created, file.writer, received.kind === "value" ? received.value.flags : 0, settings);
+    message = new Message(
+      file.id,
+      file.created,
+      file.writer,
+      received.kind === "value" ? received.value.flags : 0,
+      settings,
+    );
     if (received.kind !== "value") message.fail("BAD");
     else {
       const processor = new MessageProcessor(message, shared.pipeline);
@@ -117,7 +123,9 @@ async function finish(message: Message, file: QueueFile, shared: Shared): Promis
   }
   if (message.traced) removeTrace(message, shared.queues);
   file.discard();
-  log(removed({ queueId: message.queueId, why: discarded && message.status === 0 ? "discarded" : "canceled" }));
+  log(
+    removed({ queueId: message.queueId, why: discarded && message.status === 0 ? "discarded" : "canceled" }),
+  );
 }
 
 async function commit(message: Message, file: QueueFile, shared: Shared): Promise<boolean> {

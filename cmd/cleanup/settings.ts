@@ -120,7 +120,11 @@ export async function openTables(): Promise<CleanupTables> {
     virtualAlias: await addresses("virtual_alias_maps"),
     senderBcc: await addresses("sender_bcc_maps"),
     recipientBcc: await addresses("recipient_bcc_maps"),
-    masqueradeExceptions: await MatchList.open("masquerade_exceptions", parameter("masquerade_exceptions"), "string"),
+    masqueradeExceptions: await MatchList.open(
+      "masquerade_exceptions",
+      parameter("masquerade_exceptions"),
+      "string",
+    ),
     headerChecks: await checks("header_checks"),
     mimeHeaderChecks: await checks("mime_header_checks"),
     nestedHeaderChecks: await checks("nested_header_checks"),
@@ -131,7 +135,11 @@ export async function openTables(): Promise<CleanupTables> {
 /** The rules for address lookups, with mydestination opened. */
 export async function openRules(): Promise<LookupRules> {
   const locals = await LocalDomains.open();
-  return { ...extensionRules(), myorigin: parameter("myorigin"), isLocalDomain: (domain) => locals.isLocal(domain) };
+  return {
+    ...extensionRules(),
+    myorigin: parameter("myorigin"),
+    isLocalDomain: (domain) => locals.isLocal(domain),
+  };
 }
 
 const LINE_LIMIT_MINIMUM = 512;
@@ -197,7 +205,10 @@ export function readSettings(tables: CleanupTables, rules: LookupRules): Cleanup
   };
 }
 
-function mimeReports(tables: CleanupTables, endOfHeader: CleanupSettings["endOfHeader"]): ReadonlySet<MimeProblem> {
+function mimeReports(
+  tables: CleanupTables,
+  endOfHeader: CleanupSettings["endOfHeader"],
+): ReadonlySet<MimeProblem> {
   const reports = new Set<MimeProblem>();
   const strict = parameter("strict_8bitmime");
   if (strict || parameter("strict_7bit_headers")) reports.add("8bit-header");
@@ -212,7 +223,9 @@ function mimeReports(tables: CleanupTables, endOfHeader: CleanupSettings["endOfH
 function readEndOfHeader(): CleanupSettings["endOfHeader"] {
   const value = lowerAscii(parameter("non_empty_end_of_header_action"));
   if (value === "fix_quietly" || value === "add_header" || value === "reject") return value;
-  return fatal(`unknown non_empty_end_of_header_action value: "${parameter("non_empty_end_of_header_action")}"`);
+  return fatal(
+    `unknown non_empty_end_of_header_action value: "${parameter("non_empty_end_of_header_action")}"`,
+  );
 }
 
 function readFromFormat(): CleanupSettings["fromFormat"] {
@@ -227,4 +240,3 @@ function masqueradeDomains(value: string): MasqueradeDomain[] {
     return { domain: lowerAscii(domain), negated: (word.length - domain.length) % 2 === 1 };
   });
 }
-

@@ -29,7 +29,7 @@ export async function deliverCommandAs(state: State, command: string, context: U
     shell: parameter("local_command_shell"),
     uid: user.uid,
     gid: user.gid,
-    environment: commandEnvironment(state, user, context),
+    environment: commandEnvironment(state, context),
     source: copySource(state, parameter("enable_original_recipient")),
     copy: { ...COMMAND, deliveredTo: settings.prependDelivered.has("command") },
     timeLimit: parameter("command_time_limit"),
@@ -78,7 +78,7 @@ export function exportedEnvironment(): ReadonlyMap<string, string> {
   return environment;
 }
 
-function commandEnvironment(state: State, user: User, context: User | undefined): Map<string, string> {
+function commandEnvironment(state: State, context: User | undefined): Map<string, string> {
   const { request, settings } = state.session;
   const environment = new Map(exportedEnvironment());
   const set = (name: string, value: string | undefined): void => {
@@ -91,7 +91,7 @@ function commandEnvironment(state: State, user: User, context: User | undefined)
     set("HOME", context.home);
     set("SHELL", context.shell);
   }
-  set("LOGNAME", user.name);
+  set("LOGNAME", state.user);
   set("USER", state.user);
   set("SENDER", state.sender);
   set("RECIPIENT", state.recipient.recipient);

@@ -23,7 +23,7 @@ interface ForwardFile {
 
 export async function deliverDotForward(outer: State): Promise<Disposition | undefined> {
   if (parameter("forward_path") === "") return undefined;
-  const found = findUser(outer.user);
+  const found = findUser(outer.session.users, outer.user);
   if (found.kind === "error") return defer(outer, dsn("4.0.0", "user lookup error"));
   if (found.kind === "absent") return undefined;
   const { user } = found;
@@ -60,21 +60,32 @@ export async function deliverDotForward(outer: State): Promise<Disposition | und
 /** The first path of forward_path that is there, as the user sees it. */
 function findForwardFile(state: State, user: User): ForwardFile | undefined {
   const { forwardFilter } = state.session.settings;
+  const candidates: Array<Omit<ForwardFile, "stat">> = [];
   for (const element of splitAny(parameter("forward_path"), ", \t\r\n")) {
     const expansion = expandLocal(element, state, user, forwardFilter);
     if (!expansion.ok || expansion.undefinedName) {
       if (!expansion.ok) for (const problem of expansion.problems) warning(problem);
       continue;
     }
-    try {
-      const path = expansion.value;
-      const stat = asUser(user, () => lstatSync(pathOf(path)));
-      return { path, stat, usedExtension: state.extension !== undefined && /\$[{(]?extension/.test(element) };
-    } catch (error) {
-      if (errorCode(error) === undefined) throw error;
-    }
+    candidates.push({ path: expansion.value, usedExtension: state.extension !== undefined && /\$[{(]?extension/.test(element) });
   }
-  return undefined;
+  return asUser(user, () => {
+    for (const candidate of candidates) {
+      const stat = lookAt(candidate.path);
+      if (stat !== undefined) return { ...candidate, stat };
+    }
+    return undefined;
+  });
+}
+
+/** A path that cannot be looked at, whatever the reason, counts as absent. */
+function lookAt(path: string): Stats | undefined {
+  try {
+    return lstatSync(pathOf(path), { throwIfNoEntry: false });
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return undefined;
+  }
 }
 
 /** Opens a file that may be trusted; else says why not, and the mailbox gets the mail. */

@@ -5,7 +5,7 @@ import type { Disposition } from "../../lib/delivery/disposition.ts";
 import { deliverMbox } from "../../lib/delivery/mbox.ts";
 import { markCorrupt } from "../../lib/delivery/request.ts";
 import { dsn, isTraceOnly } from "../../lib/delivery/status.ts";
-import { asUser, type Identity } from "../../lib/privsep/identity.ts";
+import type { Identity } from "../../lib/privsep/identity.ts";
 import { deliverToMaildir } from "./maildir.ts";
 import { failToOwner } from "./owner.ts";
 import { copySource, sentTo, type State } from "./state.ts";
@@ -32,8 +32,8 @@ export async function deliverFile(state: State, path: string, allowed: boolean):
       delay: parameter("deliver_lock_delay"),
       staleTime: parameter("stale_lock_time"),
     },
-    openAs: (step) => asUser(identity, step),
-    writeAs: (step) => asUser(identity, step),
+    spool: identity,
+    recipient: identity,
     inspect: ({ stat }) => (stat.isFile() && (stat.mode & 0o111) !== 0 ? dsn("5.7.1", "file is executable") : undefined),
     prefix: `cannot append message to file ${path}: `,
     now: session.startTime,

@@ -9,7 +9,7 @@ import { passToTransport } from "../../lib/delivery/pass.ts";
 import { markCorrupt } from "../../lib/delivery/request.ts";
 import { type Dsn, dsn, isTraceOnly } from "../../lib/delivery/status.ts";
 import { warning } from "../../lib/log/log.ts";
-import { asUser, type Identity } from "../../lib/privsep/identity.ts";
+import type { Identity } from "../../lib/privsep/identity.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
 import { effectiveGid, effectiveUid, type User } from "../../lib/sys/identity.ts";
@@ -43,7 +43,7 @@ export async function deliverMailbox(state: State): Promise<Disposition | undefi
   const transport = await choose(settings.mailboxTransports, name, parameter("mailbox_transport"));
   if (transport === "error") return defer(state, LOOKUP_FAILURE);
   if (transport !== undefined) return pass(state, transport);
-  const found = findUser(name);
+  const found = findUser(state.session.users, name);
   if (found.kind === "error") return defer(state, dsn("4.0.0", "user lookup error"));
   if (found.kind === "absent") return undefined;
   const { user } = found;
@@ -70,7 +70,7 @@ interface SpoolRights {
 
 /** With whose rights a mailbox file is opened, locked and created. `spool` is undefined below a home directory. */
 function spoolRights(spool: string | undefined, user: User): SpoolRights {
-  const own: SpoolRights = { identity: user, owner: undefined };
+  const own: SpoolRights = { identity: { uid: user.uid, gid: user.gid }, owner: undefined };
   if (spool === undefined || effectiveUid() !== 0) return own;
   let stat: Stats;
   try {
@@ -102,8 +102,8 @@ async function mbox(state: State, path: string, user: User, spool: string | unde
       staleTime: parameter("stale_lock_time"),
       ...(owner === undefined ? {} : { owner }),
     },
-    openAs: (step) => asUser(identity, step),
-    writeAs: (step) => asUser(user, step),
+    spool: identity,
+    recipient: { uid: user.uid, gid: user.gid },
     inspect: (mailbox) => refusal(mailbox, path, user),
     prefix: `cannot update mailbox ${path} for user ${user.name}. `,
     now: session.startTime,

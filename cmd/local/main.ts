@@ -17,7 +17,7 @@ import { timeOfDay } from "../../lib/sys/process.ts";
 import { Forwards } from "./forward.ts";
 import { deliverItems } from "./items.ts";
 import { deliverRecipient } from "./recipient.ts";
-import { changedTable, type LocalSettings, openSettings } from "./settings.ts";
+import { currentSettings, type LocalSettings, openSettings } from "./settings.ts";
 import { bounce, defer, type Session, type State } from "./state.ts";
 
 let settings: LocalSettings | undefined;
@@ -30,10 +30,11 @@ export const main = singleServer({
   async preJail() {
     settings = await openSettings();
   },
-  changedTable: () => (settings === undefined ? undefined : changedTable(settings)),
   async serve({ channel }, service) {
-    const current = settings;
-    if (current !== undefined) await serveDelivery(channel, (request) => deliver(request, service, current));
+    if (settings === undefined) return;
+    const current = await currentSettings(settings);
+    settings = current;
+    await serveDelivery(channel, (request) => deliver(request, service, current));
   },
 });
 
@@ -64,6 +65,7 @@ async function deliverTop(
     duplicates: new DuplicateFilter(parameter("duplicate_filter_limit"), current.utf8),
     forwards: new Forwards(request, current.prependDelivered.has("forward"), current.utf8),
     startTime: timeOfDay(),
+    users: new Map(),
     outcomes: 0,
     includeLoop: false,
     deliverRecipient,

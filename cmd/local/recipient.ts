@@ -91,7 +91,7 @@ async function deliverEscaped(state: State): Promise<Disposition> {
 }
 
 async function requireHome(state: State): Promise<Disposition | undefined> {
-  const found = findUser(state.user);
+  const found = findUser(state.session.users, state.user);
   if (found.kind === "error") return defer(state, dsn("4.0.0", "user lookup error"));
   if (found.kind === "absent") return undefined;
   const { user } = found;

@@ -4,10 +4,11 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { type LockMethods, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
 import { openDispositionTables } from "../../lib/delivery/agent.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
-import { fatal } from "../../lib/log/log.ts";
+import { fatal, info } from "../../lib/log/log.ts";
 import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
 import { setResourceLimit } from "../../lib/sys/process.ts";
 import { TableList } from "../../lib/tables/list.ts";
+import { changedTable } from "../../lib/tables/open.ts";
 import { PARANOID, TableFlag } from "../../lib/tables/table.ts";
 
 /** Where an address, file or command was found. */
@@ -66,8 +67,15 @@ export async function openSettings(): Promise<LocalSettings> {
   };
 }
 
-/** Name of a table that changed since it was opened. */
-export const changedTable = (settings: LocalSettings): string | undefined =>
-  [settings.aliases, settings.mailboxTransports, settings.mailboxCommands, settings.fallbackTransports]
-    .flatMap((list) => list.tables)
-    .find((table) => table.changed())?.name;
+/**
+ * The settings to serve the next client with: opened anew when a table changed. Postfix ends the process before it takes the client;
+ * this one has it already, and has the rights to open the tables again.
+ */
+export async function currentSettings(settings: LocalSettings): Promise<LocalSettings> {
+  const changed = changedTable();
+  if (changed === undefined) return settings;
+  info(`table ${changed} has changed -- restarting`);
+  for (const list of [settings.aliases, settings.mailboxTransports, settings.mailboxCommands, settings.fallbackTransports]) list.close();
+  settings.filter?.close();
+  return openSettings();
+}

@@ -10,6 +10,7 @@ import type { User } from "../../lib/sys/identity.ts";
 import type { TimeOfDay } from "../../lib/sys/process.ts";
 import type { Forwards } from "./forward.ts";
 import type { LocalSettings, Origin } from "./settings.ts";
+import type { KnownUsers } from "./user.ts";
 
 /** What stays the same for one top-level recipient. */
 export interface Session {
@@ -22,6 +23,7 @@ export interface Session {
   readonly duplicates: DuplicateFilter;
   readonly forwards: Forwards;
   readonly startTime: TimeOfDay;
+  readonly users: KnownUsers;
   /** Outcomes so far: an expansion that leads to none must not pass in silence. */
   outcomes: number;
   /** An :include: file was met a second time. */

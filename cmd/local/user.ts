@@ -6,8 +6,20 @@ import { lookupUser, type User } from "../../lib/sys/identity.ts";
 
 export type UserLookup = { readonly kind: "found"; readonly user: User } | { readonly kind: "absent" } | { readonly kind: "error" };
 
+/** Lookups of one delivery: a name is asked for by several steps. */
+export type KnownUsers = Map<string, UserLookup>;
+
 /** The password entry of a login name; trouble with the name service is logged. */
-export function findUser(name: string): UserLookup {
+export function findUser(known: KnownUsers, name: string): UserLookup {
+  let found = known.get(name);
+  if (found === undefined) {
+    found = lookup(name);
+    known.set(name, found);
+  }
+  return found;
+}
+
+function lookup(name: string): UserLookup {
   try {
     const user = lookupUser(name);
     return user === undefined ? { kind: "absent" } : { kind: "found", user };

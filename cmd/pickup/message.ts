@@ -40,8 +40,8 @@ export async function takeMessage(id: QueueId): Promise<Outcome> {
     if (opened.code !== "ENOENT") warning(`open input file ${path}: ${opened.reason}`);
     if (opened.code === "EACCES")
       warning(`if this file was created by Postfix < 1.1, then you may have to chmod a+r ${path}`);
-    // what cannot be read is no reason to lose it
-    return opened.code === "ENOENT" ? "remove" : "keep";
+    // what is no message (a file with other names, say) goes; what cannot be opened just now stays
+    return opened.code === "EPERM" ? "remove" : "keep";
   }
   const { uid, mode, mtimeMs } = opened.stat;
   const submitted: Submitted = {

@@ -1,5 +1,19 @@
 /** Replacing a configuration file: a locked temporary file beside it takes its place when it is complete. */
-import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync, renameSync, type Stats, statSync, unlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { fatal } from "../../lib/log/log.ts";
 import { fromBytes, pathOf, toBytes } from "../../lib/sys/bytes.ts";
 import { errorText, unless } from "../../lib/sys/errno.ts";

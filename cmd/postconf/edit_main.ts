@@ -1,7 +1,8 @@
 /** -e, -X, -#: editing main.cf line by line, with comments and the order of entries kept. */
+
+import { splitNameValue } from "../../lib/config/main_cf.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { isSpaceCode } from "../../lib/sys/bytes.ts";
-import { splitNameValue } from "../../lib/config/main_cf.ts";
 import { editFile } from "./edit_file.ts";
 
 export type EditMode = "edit" | "exclude" | "comment";
@@ -66,7 +67,12 @@ function request(wanted: Map<string, string>, name: string, value: string): void
 
 const NAME = /^[^\s=]*/;
 
-function rewriteMain(path: string, text: string, mode: EditMode, wanted: ReadonlyMap<string, string>): string {
+function rewriteMain(
+  path: string,
+  text: string,
+  mode: EditMode,
+  wanted: ReadonlyMap<string, string>,
+): string {
   const seen = new Map<string, number>();
   let out = "";
   let interesting = false;

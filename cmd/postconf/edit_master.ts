@@ -1,12 +1,20 @@
 /** Editing master.cf: whole entries (-M), fields (-F), settings (-P); what is not concerned is copied byte for byte. */
-import { fatal, warning } from "../../lib/log/log.ts";
-import { isSpaceCode, splitAny } from "../../lib/sys/bytes.ts";
+
 import { BLANKS, splitBraced } from "../../lib/config/lists.ts";
 import { splitNameValue } from "../../lib/config/main_cf.ts";
+import { fatal, warning } from "../../lib/log/log.ts";
+import { isSpaceCode, splitAny } from "../../lib/sys/bytes.ts";
 import { editFile } from "./edit_file.ts";
 import { type EditMode, lineKind, physicalLines } from "./edit_main.ts";
 import { entryText } from "./format.ts";
-import { type Argument, checkField, type FieldName, type MasterEntry, parseArguments, parseEntry } from "./master_file.ts";
+import {
+  type Argument,
+  checkField,
+  type FieldName,
+  type MasterEntry,
+  parseArguments,
+  parseEntry,
+} from "./master_file.ts";
 import { matchesPart, readFieldName } from "./show.ts";
 
 export type MasterTarget = "-M" | "-F" | "-P";
@@ -24,7 +32,12 @@ interface Edit {
 }
 
 /** Changes master.cf as the arguments say. */
-export function editMaster(path: string, target: MasterTarget, mode: EditMode, args: ReadonlyArray<string>): void {
+export function editMaster(
+  path: string,
+  target: MasterTarget,
+  mode: EditMode,
+  args: ReadonlyArray<string>,
+): void {
   const edits = args.map((argument) => readEdit(target, mode, argument));
   editFile(path, (text) => new MasterEditor(path, target, mode, edits).rewrite(text));
   if (target !== "-M")
@@ -56,7 +69,8 @@ function readEdit(target: MasterTarget, mode: EditMode, argument: string): Edit 
   const [service = "", type = "", member = ""] = parts;
   if (target === "-F") {
     if (member === "*") fatal("-Fe does not accept wild-card field name");
-    if (readFieldName(member) !== "command" && hasBlank(value)) fatal("-Fe does not accept whitespace in non-command field");
+    if (readFieldName(member) !== "command" && hasBlank(value))
+      fatal("-Fe does not accept whitespace in non-command field");
   }
   if (target === "-P") {
     if (member === "*") fatal("-Pe does not accept wild-card parameter name");
@@ -105,7 +119,9 @@ class MasterEditor {
     if (service.includes("=")) fatal(`${where}: service name syntax "${service}" ${unsupported}`);
     if (/[=/]/.test(type)) fatal(`${where}: service type syntax "${type}" ${unsupported}`);
     const edits = this.#edits.filter(
-      (edit) => (matchesPart(edit.service, service) && matchesPart(edit.type, type)) || this.#isNamed(edit, service, type),
+      (edit) =>
+        (matchesPart(edit.service, service) && matchesPart(edit.type, type)) ||
+        this.#isNamed(edit, service, type),
     );
     if (edits.length === 0) return joined(block.lines);
     if (this.#target === "-M") return this.#wholeEntry(block, edits);
@@ -139,7 +155,9 @@ class MasterEditor {
 
   #change(entry: MasterEntry, edit: Edit): MasterEntry {
     if (this.#target === "-F") return changeField(entry, readFieldName(edit.member), edit.value);
-    return this.#mode === "edit" ? setParameter(entry, edit.member, edit.value) : dropParameter(entry, edit.member);
+    return this.#mode === "edit"
+      ? setParameter(entry, edit.member, edit.value)
+      : dropParameter(entry, edit.member);
   }
 }
 
@@ -176,7 +194,10 @@ function blocksOf(text: string): Block[] {
 const joined = (lines: ReadonlyArray<string>): string => lines.map((line) => `${line}\n`).join("");
 
 const newEntry = (edit: Edit): string =>
-  `${entryText(parseEntry(edit.value, () => `bad field count: "${edit.text}"`), true)}\n`;
+  `${entryText(
+    parseEntry(edit.value, () => `bad field count: "${edit.text}"`),
+    true,
+  )}\n`;
 
 function changeField(entry: MasterEntry, field: FieldName, value: string): MasterEntry {
   if (field === "command") {
@@ -195,7 +216,10 @@ const isSettingOf = (argument: Argument, name: string): boolean => {
 function setParameter(entry: MasterEntry, name: string, value: string): MasterEntry {
   const setting: Argument = { kind: "setting", text: `${name}=${value}` };
   if (entry.args.some((argument) => isSettingOf(argument, name)))
-    return { fields: entry.fields, args: entry.args.map((argument) => (isSettingOf(argument, name) ? setting : argument)) };
+    return {
+      fields: entry.fields,
+      args: entry.args.map((argument) => (isSettingOf(argument, name) ? setting : argument)),
+    };
   const firstWord = entry.args.findIndex((argument) => argument.kind === "word");
   const at = firstWord < 0 ? entry.args.length : firstWord;
   return { fields: entry.fields, args: [...entry.args.slice(0, at), setting, ...entry.args.slice(at)] };

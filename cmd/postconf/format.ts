@@ -1,7 +1,7 @@
 /** How postconf prints: normalized white space, folded lines, JSON. */
 import { BLANKS } from "../../lib/config/lists.ts";
 import { splitAny } from "../../lib/sys/bytes.ts";
-import { argumentWords, type FieldName, FIELD_NAMES, fieldOf, type MasterEntry } from "./master_file.ts";
+import { argumentWords, FIELD_NAMES, type FieldName, fieldOf, type MasterEntry } from "./master_file.ts";
 
 const LINE_LIMIT = 80;
 const INDENT = "    ";
@@ -41,7 +41,8 @@ function foldWords(words: ReadonlyArray<string>): string {
   return text;
 }
 
-export const jsonLine = (name: string, value: string): string => `{${jsonString(name)}: ${jsonString(value)}}\n`;
+export const jsonLine = (name: string, value: string): string =>
+  `{${jsonString(name)}: ${jsonString(value)}}\n`;
 
 const SHORT_ESCAPES: ReadonlyMap<string, string> = new Map([
   ["\b", "\\b"],
@@ -58,7 +59,8 @@ const jsonString = (text: string): string =>
   `"${text.replace(
     /[\x00-\x1f\x7f"\\]/g,
     (character) =>
-      SHORT_ESCAPES.get(character) ?? `\\u00${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
+      SHORT_ESCAPES.get(character) ??
+      `\\u00${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
   )}"`;
 
 /** Columns of the fields of a master.cf entry. */

@@ -1,11 +1,11 @@
 /** postconf(1): shows and edits main.cf and master.cf. */
 import { writeSync } from "node:fs";
+import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
 import type { Invocation, Main } from "../../lib/daemon/program.ts";
 import { fatal, setLogSinks, warning } from "../../lib/log/log.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
-import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
 import type { EditMode } from "./edit_main.ts";
-import { givenDirectory, readRequest, type Request } from "./options.ts";
+import { givenDirectory, type Request, readRequest } from "./options.ts";
 import type { Shown } from "./show.ts";
 
 export const main: Main = async ({ argv0, args }: Invocation) => {
@@ -32,7 +32,8 @@ function editMode({ options }: Request): EditMode | undefined {
 }
 
 async function edit({ options, names }: Request, mode: EditMode): Promise<void> {
-  if (names.length === 0) fatal(mode === "edit" ? "-e requires name=value argument" : "missing service argument");
+  if (names.length === 0)
+    fatal(mode === "edit" ? "-e requires name=value argument" : "missing service argument");
   const directory = givenDirectory() ?? DEFAULT_DIRECTORY;
   const target = (["-M", "-F", "-P"] as const).find((option) => options.has(option));
   if (target === undefined) {
@@ -52,7 +53,12 @@ async function list({ options, tlsMode, names }: Request): Promise<void> {
   if (options.has("-l")) write(1, "flock\nfcntl\ndotlock\n");
   if (options.has("-m")) {
     const { tableTypes } = await import("../../lib/tables/registry.ts");
-    write(1, tableTypes().map((type) => `${type}\n`).join(""));
+    write(
+      1,
+      tableTypes()
+        .map((type) => `${type}\n`)
+        .join(""),
+    );
   }
   if (tlsMode !== undefined) {
     const { showTls } = await import("./tls.ts");

@@ -1,10 +1,20 @@
 /** master.cf as postconf reads it: every field checked for its form, arguments in one spelling. */
-import { fatal, warning } from "../../lib/log/log.ts";
+
 import { BLANKS, splitBraced, unwrapBraces } from "../../lib/config/lists.ts";
 import { splitNameValue } from "../../lib/config/main_cf.ts";
 import { SERVICE_TYPES } from "../../lib/config/master_cf.ts";
+import { fatal, warning } from "../../lib/log/log.ts";
 
-export const FIELD_NAMES = ["service", "type", "private", "unprivileged", "chroot", "wakeup", "process_limit", "command"] as const;
+export const FIELD_NAMES = [
+  "service",
+  "type",
+  "private",
+  "unprivileged",
+  "chroot",
+  "wakeup",
+  "process_limit",
+  "command",
+] as const;
 export type FieldName = (typeof FIELD_NAMES)[number];
 
 /** An argument after the command; the value of `-o` is apart from others since it is shown and edited as `name=value`. */
@@ -20,7 +30,8 @@ export interface MasterEntry {
 
 export const fieldOf = (entry: MasterEntry, field: FieldName): string => entry.fields.get(field) ?? "";
 /** `name/type`. */
-export const entryKey = (entry: MasterEntry): string => `${fieldOf(entry, "service")}/${fieldOf(entry, "type")}`;
+export const entryKey = (entry: MasterEntry): string =>
+  `${fieldOf(entry, "service")}/${fieldOf(entry, "type")}`;
 
 /** The `-o` settings of an entry; the last one of a name counts. */
 export function settingsOf(entry: MasterEntry): Map<string, string> {
@@ -113,7 +124,9 @@ const hasBlank = (text: string): boolean => [...BLANKS].some((blank) => text.inc
 
 /** The words of an argument as they are printed. */
 export function argumentWords(argument: Argument): string[] {
-  const shown = hasBlank(argument.text) || (argument.kind === "word" && argument.text === "") ? `{${argument.text}}` : argument.text;
+  const shown =
+    hasBlank(argument.text) || (argument.kind === "word" && argument.text === "")
+      ? `{${argument.text}}`
+      : argument.text;
   return argument.kind === "setting" ? ["-o", shown] : [shown];
 }
-

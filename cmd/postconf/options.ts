@@ -1,11 +1,37 @@
 /** The command line of postconf: options, the mode they ask for, and what does not go together. */
-import { encodeUtf8, lowerAscii } from "../../lib/sys/bytes.ts";
-import { fatal, setVerbosity } from "../../lib/log/log.ts";
+
 import { parseNames } from "../../lib/config/lists.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
+import { fatal, setVerbosity } from "../../lib/log/log.ts";
+import { encodeUtf8, lowerAscii } from "../../lib/sys/bytes.ts";
 
 /** Options that exclude each other somewhere, in the order in which messages list them. */
-const LISTED = ["-a", "-A", "-b", "-C", "-d", "-e", "-f", "-F", "-h", "-H", "-j", "-l", "-m", "-M", "-n", "-o", "-p", "-P", "-t", "-T", "-x", "-X", "-#", "-PP"] as const;
+const LISTED = [
+  "-a",
+  "-A",
+  "-b",
+  "-C",
+  "-d",
+  "-e",
+  "-f",
+  "-F",
+  "-h",
+  "-H",
+  "-j",
+  "-l",
+  "-m",
+  "-M",
+  "-n",
+  "-o",
+  "-p",
+  "-P",
+  "-t",
+  "-T",
+  "-x",
+  "-X",
+  "-#",
+  "-PP",
+] as const;
 export type Option = (typeof LISTED)[number];
 
 export const PARAMETER_CLASSES = ["builtin", "service", "user"] as const;
@@ -54,7 +80,11 @@ const ALLOWED: ReadonlyArray<readonly [Option, ReadonlyArray<Option>]> = [
 ];
 
 /** Reads the command line; every fault in it is fatal. `program` is the name as typed. */
-export function readRequest(program: string, args: ReadonlyArray<string>, complain: (line: string) => void): Request {
+export function readRequest(
+  program: string,
+  args: ReadonlyArray<string>,
+  complain: (line: string) => void,
+): Request {
   const parsed = parseOptions(args, "aAbc:C:deEfFhHjlmMno:pPqtT:vxX#");
   const options = new Set<Option>();
   const overrides: string[] = [];
@@ -118,7 +148,9 @@ function readClasses(value: string): ReadonlySet<ParameterClass> {
   const known = [...PARAMETER_CLASSES, "all"] as const;
   const parsed = parseNames("-C option", lowerAscii(value), known);
   if (!parsed.ok) {
-    const unknown = value.split(/[, \t\r\n]+/).find((word) => !known.some((name) => name === lowerAscii(word)));
+    const unknown = value
+      .split(/[, \t\r\n]+/)
+      .find((word) => !known.some((name) => name === lowerAscii(word)));
     return fatal(`unknown -C option value "${unknown}" in "${value}"`);
   }
   if (parsed.names.has("all")) return new Set(PARAMETER_CLASSES);
@@ -136,7 +168,9 @@ function checkConflicts(options: ReadonlySet<Option>): void {
   }
   for (const [option, allowed] of ALLOWED) {
     if (!options.has(option)) continue;
-    const surplus = LISTED.filter((other) => other !== option && other !== "-C" && options.has(other) && !allowed.includes(other));
+    const surplus = LISTED.filter(
+      (other) => other !== option && other !== "-C" && options.has(other) && !allowed.includes(other),
+    );
     if (surplus.length > 0) fatal(`with option ${option}, do not specify ${surplus.join(", ")}`);
   }
 }

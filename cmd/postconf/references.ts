@@ -1,15 +1,20 @@
 /** Which names the configuration refers to: what makes a user's own parameter a used one, and what is referred to but not there. */
 import { existsSync, readFileSync } from "node:fs";
-import { warning } from "../../lib/log/log.ts";
-import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";
-import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { expandMacros } from "../../lib/config/expand.ts";
 import { logicalLines } from "../../lib/config/lines.ts";
 import { LIST_SEPARATORS, splitList } from "../../lib/config/lists.ts";
 import { type MacroNode, parseMacros } from "../../lib/config/macro.ts";
 import { splitNameValue } from "../../lib/config/main_cf.ts";
-import { isParameterName, PARAMETERS, type ParameterName, parameterRow } from "../../lib/config/parameters.ts";
+import {
+  isParameterName,
+  PARAMETERS,
+  type ParameterName,
+  parameterRow,
+} from "../../lib/config/parameters.ts";
 import { tableSettings } from "../../lib/config/table_parameters.ts";
+import { warning } from "../../lib/log/log.ts";
+import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";
+import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { settingsOf } from "./master_file.ts";
 import { isLegacy, isRaw, type Sources } from "./sources.ts";
 
@@ -28,16 +33,20 @@ export function findReferences(sources: Sources, defaultsOnly: boolean): Referen
   const used = new Set<string>();
   const undefinedNames = { main: new Set<string>(), master: new Set<string>() };
   const tables = new Map<string, Set<string>>();
-  const setAnywhere = new Set([...sources.settings.keys(), ...sources.master.flatMap((entry) => [...settingsOf(entry).keys()])]);
+  const setAnywhere = new Set([
+    ...sources.settings.keys(),
+    ...sources.master.flatMap((entry) => [...settingsOf(entry).keys()]),
+  ]);
   const isKnown = (name: string): boolean =>
     sources.classOf(name) !== undefined || setAnywhere.has(name) || SET_BY_PROGRAMS.has(name);
 
   const scanSettings = (settings: ReadonlyMap<string, string>, path: string, missing: Set<string>): void => {
     for (const [name, value] of [...settings].sort(byName)) {
-      if (!isRaw(name)) scanText(value, (found) => {
-        used.add(found);
-        if (!isKnown(found)) missing.add(found);
-      });
+      if (!isRaw(name))
+        scanText(value, (found) => {
+          used.add(found);
+          if (!isKnown(found)) missing.add(found);
+        });
       if (name === "smtpd_restriction_classes")
         for (const restriction of splitList(expandQuietly(value, sources))) {
           used.add(restriction);
@@ -49,19 +58,23 @@ export function findReferences(sources: Sources, defaultsOnly: boolean): Referen
     }
   };
   scanSettings(sources.settings, sources.mainPath, undefinedNames.main);
-  for (const entry of sources.master) scanSettings(settingsOf(entry), sources.masterPath, undefinedNames.master);
+  for (const entry of sources.master)
+    scanSettings(settingsOf(entry), sources.masterPath, undefinedNames.master);
   for (const name of Object.keys(PARAMETERS) as ParameterName[])
     if (!sources.settings.has(name) && !isRaw(name) && parameterRow(name)[1].includes("$"))
       scanText(parameterRow(name)[1], (found) => used.add(found));
 
   if (defaultsOnly) return { used, tables };
   checkTableFiles(tables);
-  for (const name of [...undefinedNames.main].sort()) warning(`${sources.mainPath}: undefined parameter: ${name}`);
-  for (const name of [...undefinedNames.master].sort()) warning(`${sources.masterPath}: undefined parameter: ${name}`);
+  for (const name of [...undefinedNames.main].sort())
+    warning(`${sources.mainPath}: undefined parameter: ${name}`);
+  for (const name of [...undefinedNames.master].sort())
+    warning(`${sources.masterPath}: undefined parameter: ${name}`);
   return { used, tables };
 }
 
-export const byName = ([a]: readonly [string, string], [b]: readonly [string, string]): number => (a < b ? -1 : a > b ? 1 : 0);
+export const byName = ([a]: readonly [string, string], [b]: readonly [string, string]): number =>
+  a < b ? -1 : a > b ? 1 : 0;
 
 function scanText(text: string, visit: (name: string) => void): void {
   if (!text.includes("$")) return;
@@ -115,14 +128,17 @@ export function isUsed(name: string, references: References): boolean {
   if (references.used.has(name) || SET_BY_PROGRAMS.has(name)) return true;
   for (const [table, types] of references.tables) {
     if (!name.startsWith(`${table}_`)) continue;
-    for (const type of types) if (tableSettings(type)?.has(name.slice(table.length + 1)) === true) return true;
+    for (const type of types)
+      if (tableSettings(type)?.has(name.slice(table.length + 1)) === true) return true;
   }
   return false;
 }
 
 /** Names of users' own parameters in main.cf that are used. */
 export const userParameters = (sources: Sources, references: References): string[] =>
-  [...sources.settings.keys()].filter((name) => sources.classOf(name) === undefined && isUsed(name, references));
+  [...sources.settings.keys()].filter(
+    (name) => sources.classOf(name) === undefined && isUsed(name, references),
+  );
 
 /** A name that can be shown when it is asked for. */
 export const isShown = (name: string, sources: Sources, references: References): boolean =>
@@ -145,12 +161,14 @@ function checkTableFile(type: string, path: string): void {
   try {
     text = fromBytes(readFileSync(pathOf(path)));
   } catch (error) {
-    if (errorCode(error) !== "EACCES" || existsSync(path)) warning(`open "${type}" configuration "${path}": ${errorText(error)}`);
+    if (errorCode(error) !== "EACCES" || existsSync(path))
+      warning(`open "${type}" configuration "${path}": ${errorText(error)}`);
     return;
   }
   for (const line of logicalLines(text, path).lines) {
     const pair = splitNameValue(line.text);
-    if (pair.ok && !known.has(pair.name)) warning(`${type}:${path}: unused parameter: ${pair.name}=${pair.value}`);
+    if (pair.ok && !known.has(pair.name))
+      warning(`${type}:${path}: unused parameter: ${pair.name}=${pair.value}`);
   }
 }
 

@@ -1,12 +1,21 @@
 /** The modes that print: main.cf parameters, and the entries, fields and settings of master.cf. */
-import { fatal, warning } from "../../lib/log/log.ts";
+
+import { splitNameValue } from "../../lib/config/main_cf.ts";
 import { isParameterName } from "../../lib/config/parameters.ts";
+import { fatal, warning } from "../../lib/log/log.ts";
 import { entryText, entryWords, fieldLine, jsonLine, parameterLine, type Style } from "./format.ts";
-import { type Argument, entryKey, FIELD_NAMES, type FieldName, fieldOf, type MasterEntry, settingsOf } from "./master_file.ts";
+import {
+  type Argument,
+  entryKey,
+  FIELD_NAMES,
+  type FieldName,
+  fieldOf,
+  type MasterEntry,
+  settingsOf,
+} from "./master_file.ts";
 import type { Request } from "./options.ts";
 import { isShown, type References, userParameters } from "./references.ts";
 import { isRaw, type Sources } from "./sources.ts";
-import { splitNameValue } from "../../lib/config/main_cf.ts";
 
 export const styleOf = ({ options }: Request): Style => ({
   fold: options.has("-f"),
@@ -53,7 +62,8 @@ function readPatterns(names: ReadonlyArray<string>, length: number, complaint: s
   const texts = names.length > 0 ? names : ["*"];
   return texts.map((text) => {
     const parts = text.split("/");
-    const bad = parts.length > length || parts.some((part) => part === "" || (part.includes("*") && part !== "*"));
+    const bad =
+      parts.length > length || parts.some((part) => part === "" || (part.includes("*") && part !== "*"));
     if (bad) fatal(complaint);
     return {
       text,
@@ -63,7 +73,8 @@ function readPatterns(names: ReadonlyArray<string>, length: number, complaint: s
   });
 }
 
-export const matchesPart = (pattern: string | undefined, value: string): boolean => pattern === "*" || pattern === value;
+export const matchesPart = (pattern: string | undefined, value: string): boolean =>
+  pattern === "*" || pattern === value;
 
 const matchesEntry = ({ parts }: Pattern, entry: MasterEntry): boolean =>
   matchesPart(parts[0], fieldOf(entry, "service")) && matchesPart(parts[1], fieldOf(entry, "type"));
@@ -144,12 +155,13 @@ export function showSettings(request: Request, sources: Sources, references: Ref
   return showMatches(patterns, sources, (entry, { parts }) => {
     const own = settingsOf(entry);
     const wanted = parts[2] ?? "*";
-    const valueOf = (name: string): string | undefined =>
-      own.get(name) ?? (all && isShown(name, sources, references) ? generalValue(name, entry, sources) : undefined);
+    const effective = (name: string): string | undefined =>
+      own.get(name) ??
+      (all && isShown(name, sources, references) ? generalValue(name, entry, sources) : undefined);
     const names = wanted === "*" ? [...new Set([...own.keys(), ...general])].sort() : [wanted];
     let out: string | undefined;
     for (const name of names) {
-      const value = valueOf(name);
+      const value = effective(name);
       if (value === undefined) continue;
       const text = request.options.has("-x") && !isRaw(name) ? sources.expand(value, entry) : value;
       out = (out ?? "") + parameterLine(`${entryKey(entry)}/${name}`, text, style);

@@ -1,15 +1,21 @@
 /** What postconf looks at: main.cf, master.cf, the built-in parameters, and what a name means among them. */
 import { readFileSync } from "node:fs";
-import { fatal, warning } from "../../lib/log/log.ts";
-import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";
-import { errorText } from "../../lib/sys/errno.ts";
+import { DERIVED_PARAMETERS, type DerivedSuffix, TRANSPORT_PARAMETERS } from "../../lib/config/derived.ts";
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
-import { type DerivedSuffix, DERIVED_PARAMETERS, TRANSPORT_PARAMETERS } from "../../lib/config/derived.ts";
 import { expandMacros } from "../../lib/config/expand.ts";
 import { logicalLines } from "../../lib/config/lines.ts";
 import { readMainCf, splitNameValue } from "../../lib/config/main_cf.ts";
-import { isParameterName, type ParameterName, PARAMETERS, parameterRow, READ_ONLY_PARAMETERS } from "../../lib/config/parameters.ts";
+import {
+  isParameterName,
+  PARAMETERS,
+  type ParameterName,
+  parameterRow,
+  READ_ONLY_PARAMETERS,
+} from "../../lib/config/parameters.ts";
 import { Configuration } from "../../lib/config/settings.ts";
+import { fatal, warning } from "../../lib/log/log.ts";
+import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";
+import { errorText } from "../../lib/sys/errno.ts";
 import { fieldOf, type MasterEntry, parseEntry, settingsOf } from "./master_file.ts";
 import { givenDirectory, type ParameterClass, type Request } from "./options.ts";
 
@@ -89,12 +95,17 @@ export class Sources {
 
   /** A parameter of ours that every service has, known when it is set. */
   #isClientLimit(name: string): boolean {
-    return name.endsWith("_client_limit") && this.settings.has(name) && this.master.some((entry) => name === `${fieldOf(entry, "service")}_client_limit`);
+    return (
+      name.endsWith("_client_limit") &&
+      this.settings.has(name) &&
+      this.master.some((entry) => name === `${fieldOf(entry, "service")}_client_limit`)
+    );
   }
 
   /** Unexpanded default of a built-in or service parameter. */
   defaultOf(name: string): string | undefined {
-    if (isParameterName(name)) return this.settings.has(name) ? parameterRow(name)[1] : this.#configuration.raw(name);
+    if (isParameterName(name))
+      return this.settings.has(name) ? parameterRow(name)[1] : this.#configuration.raw(name);
     return this.services.get(name);
   }
 
@@ -109,14 +120,19 @@ export class Sources {
     const expansion = expandMacros(text, {
       recursive: true,
       isFinal: isRaw,
-      lookup: (name) => (entry === undefined ? undefined : this.#ofEntry(name, entry, own)) ?? this.valueOf(name),
+      lookup: (name) =>
+        (entry === undefined ? undefined : this.#ofEntry(name, entry, own)) ?? this.valueOf(name),
     });
     if (expansion.ok) return expansion.value;
     for (const problem of expansion.problems) warning(problem);
     return fatal(expansion.fatal ?? "macro processing error");
   }
 
-  #ofEntry(name: string, entry: MasterEntry, own: ReadonlyMap<string, string> | undefined): string | undefined {
+  #ofEntry(
+    name: string,
+    entry: MasterEntry,
+    own: ReadonlyMap<string, string> | undefined,
+  ): string | undefined {
     if (name === "service_name") return fieldOf(entry, "service");
     if (name === "process_name") return fieldOf(entry, "command").replace(/.*\//, "");
     return own?.get(name);
@@ -124,7 +140,11 @@ export class Sources {
 
   /** Names that can be listed without being asked for, apart from users' own. */
   listed(kind: "builtin" | "service"): string[] {
-    if (kind === "service") return [...this.services.keys(), ...[...this.settings.keys()].filter((name) => this.#isClientLimit(name))];
+    if (kind === "service")
+      return [
+        ...this.services.keys(),
+        ...[...this.settings.keys()].filter((name) => this.#isClientLimit(name)),
+      ];
     return (Object.keys(PARAMETERS) as ParameterName[]).filter(
       (name) => !this.services.has(name) && (!isLegacy(name) || this.settings.has(name)),
     );
@@ -143,7 +163,9 @@ function readMaster(path: string, needed: boolean): MasterEntry[] {
   }
   const { lines, warnings } = logicalLines(text, path);
   for (const problem of warnings) warning(problem);
-  return lines.map(({ text: entry, line }) => parseEntry(entry, () => `file ${path}: line ${line}: bad field count`));
+  return lines.map(({ text: entry, line }) =>
+    parseEntry(entry, () => `file ${path}: line ${line}: bad field count`),
+  );
 }
 
 function serviceParameters(master: ReadonlyArray<MasterEntry>): Map<string, string> {

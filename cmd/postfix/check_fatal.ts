@@ -12,7 +12,9 @@ export async function checkFatal(): Promise<boolean> {
   const masterCf = `${directory}/master.cf`;
   const hasMasterCf = existsSync(pathOf(masterCf));
   if (!hasMasterCf)
-    process.stderr.write(`${commandPath("postconf")}: warning: open ${masterCf}: No such file or directory\n`);
+    process.stderr.write(
+      `${commandPath("postconf")}: warning: open ${masterCf}: No such file or directory\n`,
+    );
   if (runPostInstall(["create-missing"]) !== 0) return complain("unable to create missing queue directories");
   if (!hasMasterCf) return complain(`no ${masterCf} file found`);
   if (configuration().get("maillog_file") !== "" && !hasPostlog(masterCf))

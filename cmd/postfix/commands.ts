@@ -9,8 +9,8 @@ import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { replaceProcess } from "../../lib/sys/exec.ts";
 import { hasOtherInstances, isSecondary } from "./instance.ts";
 import { isRunning, masterPid, signalMaster } from "./master_process.ts";
-import { logAs } from "./script_log.ts";
 import { commandPath, daemonPath, runForeground, runProgram, startProgram } from "./programs.ts";
+import { logAs } from "./script_log.ts";
 
 type Command = (args: ReadonlyArray<string>) => void | Promise<void>;
 
@@ -125,7 +125,8 @@ function requireRunning(): void {
 }
 
 const ATTEMPTS = 5;
-const pause = (seconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+const pause = (seconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
 async function stop(): Promise<void> {
   requireRunning();

@@ -31,15 +31,34 @@ function one(path: string): Found[] {
 const isWritableByOthers = ({ stat }: Found): boolean => (stat.mode & 0o022) !== 0;
 const ROOT = 0;
 
-function warnOwner(objects: Iterable<Found>, uid: number, name: string, shown = (path: string): string => path): void {
+function warnOwner(
+  objects: Iterable<Found>,
+  uid: number,
+  name: string,
+  shown = (path: string): string => path,
+): void {
   for (const { path, stat } of objects) if (stat.uid !== uid) warning(`not owned by ${name}: ${shown(path)}`);
 }
 
 function warnWritable(objects: Iterable<Found>): void {
-  for (const object of objects) if (isWritableByOthers(object)) warning(`group or other writable: ${object.path}`);
+  for (const object of objects)
+    if (isWritableByOthers(object)) warning(`group or other writable: ${object.path}`);
 }
 
-const QUEUES = ["saved", "incoming", "active", "defer", "deferred", "bounce", "hold", "trace", "corrupt", "public", "private", "flush"];
+const QUEUES = [
+  "saved",
+  "incoming",
+  "active",
+  "defer",
+  "deferred",
+  "bounce",
+  "hold",
+  "trace",
+  "corrupt",
+  "public",
+  "private",
+  "flush",
+];
 const JAIL = ["bin", "etc", "lib", "sbin", "usr"];
 
 export function inspect(secondary: boolean): void {
@@ -57,8 +76,13 @@ export function inspect(secondary: boolean): void {
   warnWritable(places);
 
   const shared = secondary || own ? [] : (["daemon_directory", "meta_directory", "shlib_directory"] as const);
-  const directories = [settings.directory, ...shared.map((name) => settings.get(name)).filter((path) => path !== "no")];
-  const trees = [...new Set(directories.map((path) => `${path}/.`))].sort().flatMap((path) => [...walk(path)]);
+  const directories = [
+    settings.directory,
+    ...shared.map((name) => settings.get(name)).filter((path) => path !== "no"),
+  ];
+  const trees = [...new Set(directories.map((path) => `${path}/.`))]
+    .sort()
+    .flatMap((path) => [...walk(path)]);
   warnOwner(trees, roots, rootName);
   warnWritable(trees);
 
@@ -68,7 +92,8 @@ export function inspect(secondary: boolean): void {
 
   for (const name of QUEUES)
     for (const { path, stat } of walk(`${queue}/${name}`))
-      if (stat.uid !== ownerUid && !stat.isFIFO() && !stat.isSocket()) warning(`not owned by ${owner}: ${path}`);
+      if (stat.uid !== ownerUid && !stat.isFIFO() && !stat.isSocket())
+        warning(`not owned by ${owner}: ${path}`);
   warnOwner(one(`${queue}/maildrop`), ownerUid, owner);
   if (!own && !settings.get("maildrop_world_writable")) inspectSubmission(queue, secondary);
 
@@ -99,7 +124,8 @@ function inspectJail(queue: string, uid: number, name: string): void {
   warnOwner(files, uid, name);
   for (const { path, stat } of files) {
     const original = path.slice(queue.length);
-    if (stat.isFile() && existsSync(original) && !sameContent(path, original)) warning(`${path} and ${original} differ`);
+    if (stat.isFile() && existsSync(original) && !sameContent(path, original))
+      warning(`${path} and ${original} differ`);
   }
 }
 
@@ -111,7 +137,14 @@ function sameContent(one: string, other: string): boolean {
 
 function compareSendmails(): void {
   const [usual, old] = ["/usr/sbin/sendmail", "/usr/lib/sendmail"];
-  if (usual === undefined || old === undefined || !existsSync(usual) || !existsSync(old) || sameContent(usual, old)) return;
+  if (
+    usual === undefined ||
+    old === undefined ||
+    !existsSync(usual) ||
+    !existsSync(old) ||
+    sameContent(usual, old)
+  )
+    return;
   warning(`${old} and ${usual} differ`);
   warning("Replace one by a symbolic link to the other");
 }

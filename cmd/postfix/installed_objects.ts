@@ -18,7 +18,19 @@ export interface InstalledObject {
   readonly base: string;
 }
 
-const QUEUES = ["active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "saved", "tlstrace", "trace"];
+const QUEUES = [
+  "active",
+  "bounce",
+  "corrupt",
+  "defer",
+  "deferred",
+  "flush",
+  "hold",
+  "incoming",
+  "saved",
+  "tlstrace",
+  "trace",
+];
 
 const COMMANDS = "postalias postcat postconf postfix postkick postlock postmap postmulti postsuper";
 const SUBMITTERS = "postdrop postqueue postlog";
@@ -50,7 +62,7 @@ export interface Installation {
 
 /** The objects of $meta_directory/postfix-files and postfix-files.d, else of our own list. `settings` override parameters. */
 export function installedObjects(settings: ReadonlyMap<string, string>): Installation {
-  const lines = packageLines(valueOf("meta_directory", settings));
+  const lines = packageLines(settingOf("meta_directory", settings));
   const objects = (lines ?? OWN_LIST).flatMap((line) => {
     const object = readObject(line, settings);
     return object === undefined ? [] : [object];
@@ -63,14 +75,18 @@ function packageLines(directory: string): string[] | undefined {
   if (!existsSync(pathOf(main))) return undefined;
   const more = `${directory}/postfix-files.d`;
   const extra = existsSync(pathOf(more)) ? readdirSync(pathOf(more), { encoding: "latin1" }).sort() : [];
-  return [main, ...extra.map((name) => `${more}/${name}`)].flatMap((path) => readFileSync(pathOf(path), "latin1").split("\n"));
+  return [main, ...extra.map((name) => `${more}/${name}`)].flatMap((path) =>
+    readFileSync(pathOf(path), "latin1").split("\n"),
+  );
 }
 
-export const valueOf = (name: string, settings: ReadonlyMap<string, string>): string =>
+export const settingOf = (name: string, settings: ReadonlyMap<string, string>): string =>
   settings.get(name) ?? (isParameterName(name) ? String(configuration().get(name)) : "");
 
 const expand = (text: string, settings: ReadonlyMap<string, string>): string =>
-  text.replace(/\$([a-z_]+)|\$\{([a-z_]+)\}/g, (_, bare?: string, braced?: string) => valueOf(bare ?? braced ?? "", settings));
+  text.replace(/\$([a-z_]+)|\$\{([a-z_]+)\}/g, (_, bare?: string, braced?: string) =>
+    settingOf(bare ?? braced ?? "", settings),
+  );
 
 /** The object of a line; undefined for comments, links, what is obsolete, and what is not installed. */
 function readObject(line: string, settings: ReadonlyMap<string, string>): InstalledObject | undefined {
@@ -78,12 +94,14 @@ function readObject(line: string, settings: ReadonlyMap<string, string>): Instal
   const [name = "", type, owner = "", group = "-", mode = "", flags = ""] = line.split(":");
   if ((type !== "d" && type !== "f") || flags.includes("o")) return undefined;
   const base = /^\$\{?([a-z_]+)/.exec(name)?.[1] ?? "";
-  if (valueOf(base, settings) === "no") return undefined;
+  if (settingOf(base, settings) === "no") return undefined;
   const permissions = readOctal(mode);
   if (permissions === undefined) return undefined;
   const path = expand(name, settings);
-  const open = settings.get("maildrop_world_writable") ?? (configuration().get("maildrop_world_writable") ? "yes" : "no");
-  const queue = valueOf("queue_directory", settings);
+  const open =
+    settings.get("maildrop_world_writable") ??
+    (configuration().get("maildrop_world_writable") ? "yes" : "no");
+  const queue = settingOf("queue_directory", settings);
   return {
     path,
     type: type === "d" ? "directory" : "file",
@@ -95,8 +113,8 @@ function readObject(line: string, settings: ReadonlyMap<string, string>): Instal
   };
 }
 
-/** Modes for mail submission without a set-gid program. */
-function openMode(below: string, mode: number): number {
-  if (below === "/maildrop") return 0o1733;
-  return below === "/public" ? 0o755 : mode;
-}
+/**
+ * Modes for mail submission without a set-gid program. The sockets in public stay out of reach: cleanup believes its clients, and pickup
+ * watches the directory by itself.
+ */
+const openMode = (below: string, mode: number): number => (below === "/maildrop" ? 0o1733 : mode);

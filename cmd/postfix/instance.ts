@@ -24,7 +24,14 @@ function peek(directory: string): Configuration | undefined {
   const parsed = parseMainCf(text, `${directory}/main.cf`);
   if (!parsed.ok) return undefined;
   const { entries } = parsed;
-  return new Configuration({ directory, entries, processName: "postfix", serviceName: "postfix", owner: 0, die: refuse });
+  return new Configuration({
+    directory,
+    entries,
+    processName: "postfix",
+    serviceName: "postfix",
+    owner: 0,
+    die: refuse,
+  });
 }
 
 /** Whether a user who is not root may control this instance: its mail owner is that user. */

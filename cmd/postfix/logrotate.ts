@@ -11,7 +11,9 @@ const unicode = (text: string): string => decodeUtf8(text) ?? text;
 
 export async function rotateLog(args: ReadonlyArray<string>): Promise<void> {
   if (args.length > 0) fatal("usage postfix logrotate (no arguments)");
-  const setting = (name: "maillog_file" | "maillog_file_compressor" | "maillog_file_rotate_suffix"): string => {
+  const setting = (
+    name: "maillog_file" | "maillog_file_compressor" | "maillog_file_rotate_suffix",
+  ): string => {
     const value = configuration().get(name);
     return value === "" ? fatal(`empty '${name}' parameter value - logfile rotation failed`) : value;
   };
@@ -21,8 +23,10 @@ export async function rotateLog(args: ReadonlyArray<string>): Promise<void> {
   if (file.startsWith("/dev/")) fatal(`not rotating '${file}'`);
   const run = (program: string, words: ReadonlyArray<string>): string => {
     const child = spawnSync(unicode(program), words.map(unicode), { encoding: "latin1" });
-    if (child.error !== undefined) return fatal(`logfile '${file}' rotation failed: ${program}: ${errorText(child.error)}`);
-    if (child.status !== 0) return fatal(`logfile '${file}' rotation failed: ${`${child.stdout}${child.stderr}`.trim()}`);
+    if (child.error !== undefined)
+      return fatal(`logfile '${file}' rotation failed: ${program}: ${errorText(child.error)}`);
+    if (child.status !== 0)
+      return fatal(`logfile '${file}' rotation failed: ${`${child.stdout}${child.stderr}`.trim()}`);
     return child.stdout.trim();
   };
   const rotated = `${file}.${run("date", [`+${suffix}`])}`;

@@ -1,21 +1,22 @@
 /** postfix(1): controls the mail system of one instance. */
-import { realUid } from "../../lib/sys/identity.ts";
+
 import { basename } from "node:path";
-import { NEWEST_LEVEL } from "../../lib/config/level.ts";
 import { isBelowLevel } from "../../lib/config/compatibility.ts";
 import { configuration, installConfiguration, loadConfiguration } from "../../lib/config/configuration.ts";
 import { importEnvironment } from "../../lib/config/environment.ts";
+import { NEWEST_LEVEL } from "../../lib/config/level.ts";
 import type { ParameterName } from "../../lib/config/parameters.ts";
-import type { Invocation, Main } from "../../lib/daemon/program.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
+import type { Invocation, Main } from "../../lib/daemon/program.ts";
 import { error, fatal, info, setVerbosity } from "../../lib/log/log.ts";
 import { setupLogging } from "../../lib/log/setup.ts";
 import { decodeUtf8, splitAny } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { realUid } from "../../lib/sys/identity.ts";
 import { ignoreSignal } from "../../lib/sys/process.ts";
+import { runCommand } from "./commands.ts";
 import { ownsInstance } from "./instance.ts";
 import { runProgram } from "./programs.ts";
-import { runCommand } from "./commands.ts";
 
 const unicode = (text: string): string => decodeUtf8(text) ?? text;
 
@@ -50,8 +51,12 @@ const PATHS: ReadonlyArray<ParameterName> = [
   "html_directory",
 ];
 
-function readOptions(invocation: Invocation, name: string): { directory: string | undefined; words: ReadonlyArray<string> } {
-  if (process.geteuid?.() !== process.getuid?.()) fatal("the postfix command must not run as a set-uid process");
+function readOptions(
+  invocation: Invocation,
+  name: string,
+): { directory: string | undefined; words: ReadonlyArray<string> } {
+  if (process.geteuid?.() !== process.getuid?.())
+    fatal("the postfix command must not run as a set-uid process");
   const parsed = parseOptions(invocation.args, "c:Dv");
   let verbose = 0;
   for (const { option, value } of parsed.options) {
@@ -83,7 +88,9 @@ function adviseLevel(): void {
   if (!isBelowLevel(configuration(), NEWEST_LEVEL)) return;
   info("Postfix is using backwards-compatible default settings");
   info("See https://www.postfix.org/COMPATIBILITY_README.html for details");
-  info(`To disable backwards compatibility use "postconf compatibility_level=${NEWEST_LEVEL}" and "postfix reload"`);
+  info(
+    `To disable backwards compatibility use "postconf compatibility_level=${NEWEST_LEVEL}" and "postfix reload"`,
+  );
 }
 
 /** Settings that scripts run by us find in their environment. */
@@ -121,6 +128,7 @@ function enterDirectories(): void {
 /** Several instances: the wrapper runs us once for each. */
 function runWrapper(words: ReadonlyArray<string>): never {
   const [wrapper, ...args] = splitAny(configuration().get("multi_instance_wrapper"), " \t\r\n");
-  if (wrapper === undefined) return fatal("multi-instance support is requested, but multi_instance_wrapper is empty");
+  if (wrapper === undefined)
+    return fatal("multi-instance support is requested, but multi_instance_wrapper is empty");
   return process.exit(runProgram(wrapper, [...args, ...words]));
 }

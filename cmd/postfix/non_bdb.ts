@@ -41,13 +41,19 @@ function postconf(args: ReadonlyArray<string>): void {
 function requireOtherTypes(): void {
   for (const name of ["default_database_type", "default_cache_db_type"] as const) {
     const type = configuration().get(name);
-    if (type === "hash" || type === "btree") fatal(`parameter ${name} specifies a Berkeley DB type: '${type}'`);
+    if (type === "hash" || type === "btree")
+      fatal(`parameter ${name} specifies a Berkeley DB type: '${type}'`);
   }
 }
 
 /** Tables that programs without root's rights open: they could not ask for a new index. */
 function reindexEarly(): void {
-  for (const name of ["authorized_flush_users", "authorized_mailq_users", "authorized_submit_users", "local_login_sender_maps"] as const)
+  for (const name of [
+    "authorized_flush_users",
+    "authorized_mailq_users",
+    "authorized_submit_users",
+    "local_login_sender_maps",
+  ] as const)
     for (const table of splitBraced(configuration().get(name))) {
       if (!/^(?:hash|btree):/.test(table)) continue;
       info(`Proactively reindexing ${table}`);

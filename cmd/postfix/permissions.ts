@@ -1,11 +1,23 @@
 /** Owners, groups and modes of what is installed. */
-import { chmodSync, chownSync, closeSync, existsSync, fstatSync, lchownSync, lstatSync, mkdirSync, openSync, readdirSync, readSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+} from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { lookupGroup, lookupUser } from "../../lib/sys/identity.ts";
-import { isOwn } from "./instance.ts";
 import type { InstalledObject } from "./installed_objects.ts";
+import { isOwn } from "./instance.ts";
 
 /** Whose permissions are set: nobody's but those of new directories, those flagged for upgrades, all. */
 export type PermissionScope = "none" | "upgrade" | "all";
@@ -71,7 +83,8 @@ function changeOwner(path: string, uid: number, gid: number | undefined, recursi
   const change = recursive ? lchownSync : chownSync;
   change(pathOf(path), uid, gid ?? stat.gid);
   if (!recursive || !stat.isDirectory()) return;
-  for (const name of readdirSync(pathOf(path), { encoding: "latin1" })) changeOwner(`${path}/${name}`, uid, gid, true);
+  for (const name of readdirSync(pathOf(path), { encoding: "latin1" }))
+    changeOwner(`${path}/${name}`, uid, gid, true);
 }
 
 function changeDirectoryModes(path: string, mode: number): void {
@@ -97,7 +110,9 @@ function isRuntime(path: string): boolean {
 }
 
 function refuseSetId(path: string, mode: number): number {
-  const hint = configuration().get("maildrop_world_writable") ? "" : "; install its set-gid starter, or set maildrop_world_writable = yes";
+  const hint = configuration().get("maildrop_world_writable")
+    ? ""
+    : "; install its set-gid starter, or set maildrop_world_writable = yes";
   process.stderr.write(`post-install: warning: ${path} must not be set-gid itself${hint}\n`);
   return mode & ~0o6000;
 }

@@ -1,9 +1,9 @@
 /** What Postfix's post-install does: missing directories, permissions, and entries that an older configuration lacks. */
 import { configuration } from "../../lib/config/configuration.ts";
-import { isParameterName } from "../../lib/config/parameters.ts";
 import { splitNameValue } from "../../lib/config/main_cf.ts";
-import { isSecondary } from "./instance.ts";
+import { isParameterName } from "../../lib/config/parameters.ts";
 import { installedObjects } from "./installed_objects.ts";
+import { isSecondary } from "./instance.ts";
 import { applyPermissions, type PermissionScope } from "./permissions.ts";
 import { commandPath, runProgram } from "./programs.ts";
 import { upgradeConfiguration } from "./upgrade.ts";
@@ -61,7 +61,10 @@ export function runPostInstall(args: ReadonlyArray<string>): number {
   const { objects, strict } = installedObjects(settings);
   const bases = ["config_directory", "queue_directory", "data_directory"];
   const concerned = secondary ? objects.filter(({ base }) => bases.includes(base)) : objects;
-  if (!applyPermissions(concerned, { createMissing: work.createMissing, scope: work.scope, strict, secondary })) return 1;
+  if (
+    !applyPermissions(concerned, { createMissing: work.createMissing, scope: work.scope, strict, secondary })
+  )
+    return 1;
   if (work.upgrade) upgradeConfiguration(configuration().directory);
   return 0;
 }
@@ -98,7 +101,8 @@ function addWord(word: string, work: Work): boolean {
 function saveSettings(settings: ReadonlyMap<string, string>): boolean {
   const known = [...settings].filter(([name]) => PATH_PARAMETERS.has(name) || ACCOUNT_PARAMETERS.has(name));
   const changed = known.filter(
-    ([name, value]) => name !== "config_directory" && isParameterName(name) && String(configuration().get(name)) !== value,
+    ([name, value]) =>
+      name !== "config_directory" && isParameterName(name) && String(configuration().get(name)) !== value,
   );
   if (changed.length === 0) return true;
   const version = configuration().get("mail_version");

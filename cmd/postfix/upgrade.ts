@@ -19,7 +19,11 @@ interface Repair {
 
 type Step = Missing | Repair;
 
-const missing = (present: RegExp, announced: string, entry: string): Missing => ({ present, announced, entry });
+const missing = (present: RegExp, announced: string, entry: string): Missing => ({
+  present,
+  announced,
+  entry,
+});
 const repair = (wrong: RegExp, right: string, announced: string): Repair => ({ wrong, right, announced });
 
 /** In this order, which is that of the announcements. */
@@ -47,7 +51,11 @@ const STEPS: ReadonlyArray<Step> = [
   missing(/^#*tlsproxy.*tlsproxy/m, "tlsproxy unix-domain service", "#tlsproxy unix - - n - 0 tlsproxy"),
 ];
 
-const POSTLOG = missing(/^postlog/m, "postlog unix-domain datagram service", "postlog unix-dgram n - n - 1 postlogd");
+const POSTLOG = missing(
+  /^postlog/m,
+  "postlog unix-domain datagram service",
+  "postlog unix-dgram n - n - 1 postlogd",
+);
 
 const COLUMNS = [0, 10, 16, 24, 32, 40, 48, 56];
 

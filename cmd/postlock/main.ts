@@ -26,7 +26,7 @@ async function run(invocation: Invocation): Promise<void> {
   const [folder, ...words] = parsed.operands;
   if (folder === undefined || words.length === 0) return fatal(usage);
   configureCommand(definition, invocation, "update");
-  const locked = await openMailbox(
+  const locked = await openMailbox<never>(
     {
       path: folder,
       locks: parseLockMethods("mailbox_delivery_lock", style ?? parameter("mailbox_delivery_lock")),
@@ -38,9 +38,9 @@ async function run(invocation: Invocation): Promise<void> {
     },
     (step) => step(),
   );
-  if (!locked.ok) return fatal(`open file ${folder}: ${locked.dsn.reason}`);
+  if (locked.kind !== "open") return fatal(`open file ${folder}: ${locked.kind === "failed" ? locked.dsn.reason : "it is locked"}`);
   const status = await runLocked(words);
-  closeMailbox(locked.mailbox, (step) => step());
+  closeMailbox(locked.mailbox);
   process.exit(status);
 }
 

@@ -54,6 +54,6 @@ export function assignRecipients(
     touched.add(peer.job);
   }
   for (const job of touched) reviveJob(job);
-  for (const job of message.jobs.values())
+  for (const job of message.jobs)
     if (job.hasEntries && !job.isBlocker) job.transport.candidateCache = undefined;
 }

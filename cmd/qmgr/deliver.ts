@@ -1,14 +1,9 @@
-/** Connections to delivery agents: opened ahead, given an entry when the agent has greeted, closed with its reply (queue.md 23, 26.4). */
-import { receive } from "../../lib/ipc/attributes.ts";
-import {
-  DeliveryGreeting,
-  type DeliveryReply,
-  DeliveryReply as ReplyMessage,
-} from "../../lib/ipc/protocols/delivery.ts";
-import { fatal, warning } from "../../lib/log/log.ts";
+/** Work for delivery agents: connections opened ahead, an entry for each agent that greets, consequences of its reply (queue.md 23, 26.4). */
+import type { DeliveryReply } from "../../lib/ipc/protocols/delivery.ts";
+import { fatal } from "../../lib/log/log.ts";
 import { isStatus } from "../../lib/smtp/dsn.ts";
-import type { Channel } from "../../lib/sys/channel.ts";
-import { errorText } from "../../lib/sys/errno.ts";
+import { toBytes } from "../../lib/sys/bytes.ts";
+import { Agent } from "./agent.ts";
 import { deferQueue, throttleTransport } from "./defer.ts";
 import type { Entry } from "./entry.ts";
 import type { Manager } from "./manager.ts";
@@ -17,127 +12,132 @@ import { encodeRequest } from "./request.ts";
 import { finishEntry, selectEntry, unselectEntry } from "./scheduler.ts";
 import { type SiteStatus, selectTransport, type Transport } from "./transport.ts";
 
-export interface Deliverer {
-  readonly manager: Manager;
-  /** Connects to `private/NAME`; throws when that fails. */
-  readonly connect: (transport: string) => Promise<Channel>;
-}
-
 const UNAVAILABLE: SiteStatus = { status: "4.3.0", reason: "mail transport unavailable" };
 
-/** Opens connections for all transports that have work for them. */
-export function connectAgents(deliverer: Deliverer): void {
-  for (;;) {
-    const transport = selectTransport(deliverer.manager.transports);
-    if (transport === undefined) return;
-    transport.pendingConnections++;
-    if (transport.settings.transportRateDelay > 0) transport.rateLocked = true;
-    void runAgent(deliverer, transport);
-  }
-}
+export class Deliverer {
+  readonly manager: Manager;
+  readonly #connect: (agent: Agent) => void;
+  /** Agents that owe us something. */
+  readonly #agents = new Map<Agent, Entry | undefined>();
 
-async function runAgent(deliverer: Deliverer, transport: Transport): Promise<void> {
-  const { manager } = deliverer;
-  const channel = await greetedAgent(deliverer, transport);
-  transport.pendingConnections--;
-  const delay = transport.settings.transportRateDelay;
-  if (delay > 0) await new Promise<void>((resolve) => void manager.timers.after(delay, resolve));
-  if (channel === undefined) {
-    transport.rateLocked = false;
-    throttleTransport(manager, transport, UNAVAILABLE);
+  /** `connect` makes the connection and tells the agent object what happens to it. */
+  constructor(manager: Manager, connect: (agent: Agent) => void) {
+    this.manager = manager;
+    this.#connect = connect;
+  }
+
+  /** Opens connections for all transports that have work for them. */
+  connectAgents(): void {
+    for (;;) {
+      const transport = selectTransport(this.manager.transports);
+      if (transport === undefined) return;
+      transport.pendingConnections++;
+      if (transport.settings.transportRateDelay > 0) transport.rateLocked = true;
+      this.#open(transport);
+    }
+  }
+
+  #open(transport: Transport): void {
+    let entry: Entry | undefined;
+    const agent = new Agent(transport.name, this.manager.clock.now(), {
+      ready: () =>
+        this.#afterDelay(transport, () => {
+          entry = this.#handOver(transport, agent);
+        }),
+      unusable: () =>
+        this.#afterDelay(transport, () => {
+          this.#agents.delete(agent);
+          this.#unavailable(transport);
+        }),
+      replied: (reply) => {
+        this.#agents.delete(agent);
+        if (entry !== undefined) this.#finish(transport, entry, reply);
+      },
+    });
+    this.#agents.set(agent, undefined);
+    this.#connect(agent);
+  }
+
+  /** The connection no longer counts as pending; transport_rate_delay passes before it is used. */
+  #afterDelay(transport: Transport, proceed: () => void): void {
+    transport.pendingConnections--;
+    const delay = transport.settings.transportRateDelay;
+    if (delay > 0) this.manager.timers.after(delay, proceed);
+    else proceed();
+  }
+
+  #handOver(transport: Transport, agent: Agent): Entry | undefined {
+    const { manager } = this;
+    const entry = selectEntry(manager, transport);
+    if (entry === undefined) {
+      transport.rateLocked = false;
+      this.#agents.delete(agent);
+      agent.close();
+      return undefined;
+    }
+    const now = manager.clock.now();
+    useConnectionCache(entry.queue, now);
+    if (!agent.request(toBytes(encodeRequest(entry)), now)) {
+      this.#agents.delete(agent);
+      unselectEntry(entry);
+      this.#unavailable(transport);
+      return undefined;
+    }
+    this.#agents.set(agent, entry);
+    // The next connection need not wait for this delivery.
     manager.wake();
-    return;
+    return entry;
   }
-  const entry = selectEntry(manager, transport);
-  if (entry === undefined) {
-    transport.rateLocked = false;
-    channel.destroy();
-    return;
-  }
-  useConnectionCache(entry.queue, manager.clock.now());
-  // The next connection need not wait for this delivery.
-  manager.wake();
-  await deliver(manager, transport, entry, channel);
-  manager.wake();
-}
 
-/** A connection on which the agent has greeted; undefined when its service is of no use. */
-async function greetedAgent(deliverer: Deliverer, transport: Transport): Promise<Channel | undefined> {
-  const { manager } = deliverer;
-  const { name } = transport;
-  const watchdog = manager.timers.after(manager.settings.daemonTimeout, () =>
-    fatal(`timeout connecting to transport: ${name}`),
-  );
-  try {
-    const channel = await deliverer.connect(name);
-    const greeting = await receive(channel, DeliveryGreeting);
-    if (greeting.kind === "value") return channel;
-    warning(`${channel.name}: malformed response`);
-    channel.destroy();
-  } catch (error) {
-    if (error instanceof TypeError || error instanceof RangeError) throw error;
-    warning(`connect to transport private/${name}: ${errorText(error)}`);
-  } finally {
-    watchdog.cancel();
+  #unavailable(transport: Transport): void {
+    transport.rateLocked = false;
+    throttleTransport(this.manager, transport, UNAVAILABLE);
+    this.manager.wake();
   }
-  return undefined;
+
+  #finish(transport: Transport, entry: Entry, reply: DeliveryReply | undefined): void {
+    transport.rateLocked = false;
+    if (reply === undefined) entry.message.hasProblems = true;
+    else processReply(this.manager, transport, entry, reply);
+    finishEntry(this.manager, entry);
+    this.manager.wake();
+  }
+
+  /** An agent that is silent for daemon_timeout hangs: the restart of the queue manager frees what waits for it. */
+  checkAgents(): void {
+    const limit = this.manager.clock.now() - this.manager.settings.daemonTimeout;
+    for (const [agent, entry] of this.#agents) {
+      if (agent.since > limit) continue;
+      if (entry === undefined) fatal(`timeout connecting to transport: ${agent.transport}`);
+      fatal(`${entry.message.id}: timeout receiving delivery status from transport: ${agent.transport}`);
+    }
+  }
 }
 
 /** Agents may keep their connections to a destination that gets mail after mail (queue.md 23.3). */
 function useConnectionCache(queue: Queue, now: number): void {
-  const busySite = queue.lastDone + 1 >= now;
+  const recent = queue.lastDone + 1 >= now;
   if (!queue.storeConnections) {
-    if (busySite) {
+    if (recent) {
       queue.loadConnections = true;
       queue.storeConnections = true;
     }
-  } else if (queue.busy.length === 1 && !busySite) queue.storeConnections = false;
-}
-
-async function deliver(
-  manager: Manager,
-  transport: Transport,
-  entry: Entry,
-  channel: Channel,
-): Promise<void> {
-  try {
-    channel.write(encodeRequest(entry));
-    await channel.flush();
-  } catch (error) {
-    if (error instanceof TypeError || error instanceof RangeError) throw error;
-    channel.destroy();
-    unselectEntry(entry);
-    transport.rateLocked = false;
-    throttleTransport(manager, transport, UNAVAILABLE);
-    return;
-  }
-  const watchdog = manager.timers.after(manager.settings.daemonTimeout, () =>
-    fatal(`${entry.message.id}: timeout receiving delivery status from transport: ${transport.name}`),
-  );
-  const answer = await receive(channel, ReplyMessage);
-  watchdog.cancel();
-  channel.destroy();
-  transport.rateLocked = false;
-  if (answer.kind === "value") processReply(manager, transport, entry, answer.value);
-  else {
-    warning(`${channel.name}: malformed response`);
-    entry.message.hasProblems = true;
-  }
-  finishEntry(manager, entry);
+  } else if (queue.busy.length === 1 && !recent) queue.storeConnections = false;
 }
 
 function processReply(manager: Manager, transport: Transport, entry: Entry, reply: DeliveryReply): void {
   const { message, queue } = entry;
-  let reason = "";
   if (reply.status !== 0) {
     message.hasProblems = true;
     if (reply.dsnStatus !== "") {
-      reason = `delivery temporarily suspended: ${reply.reason === "" ? "unknown error" : reply.reason}`;
+      const reason = `delivery temporarily suspended: ${reply.reason === "" ? "unknown error" : reply.reason}`;
       const cause = { status: isStatus(reply.dsnStatus) ? reply.dsnStatus : "4.0.0", reason };
       queue.throttle(cause);
       if (queue.dead !== undefined) deferQueue(manager, queue, cause);
+      transport.unthrottle();
+      return;
     }
   }
   transport.unthrottle();
-  if (reason === "" && reply.reason === "") queue.unthrottle();
+  if (reply.reason === "") queue.unthrottle();
 }

@@ -89,7 +89,7 @@ function applySize(context: ReadContext, value: string): boolean {
   const result = decodeSize(value);
   switch (result.kind) {
     case "invalid":
-      warning(`${message.id}: ${result.why}`);
+      warning(`${message.id}: ${result.why}: ${value.slice(0, 200)}`);
       return false;
     case "ancient":
       return applyAncientSize(context);

@@ -138,7 +138,7 @@ function assignResolved(
   assignRecipients(manager, message, sortRecipients(bound));
   message.assigning = false;
   // Jobs that waited for these recipients, and got none, must be looked at again.
-  for (const job of message.jobs.values())
+  for (const job of message.jobs)
     if (job.isBlocker) {
       job.blockerTag = 0;
       job.transport.currentJob = job.transport.jobs.first;

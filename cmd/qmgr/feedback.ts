@@ -64,7 +64,7 @@ export function applySuccess(queue: Queue): void {
     }
     if (limit > 0 && queue.window > limit) queue.window = limit;
   }
-  if (debugs(queue)) info(describe(queue));
+  logFeedback(queue, "unthrottle");
 }
 
 /** Failure on a ready destination; true when the destination is to be declared dead. */
@@ -86,13 +86,28 @@ export function applyFailure(queue: Queue): boolean {
   return dies;
 }
 
-export function logFeedback(queue: Queue): void {
-  if (debugs(queue)) info(describe(queue));
+/** destination_concurrency_feedback_debug: the state of a destination after a change. */
+export function logFeedback(queue: Queue, change: "throttle" | "unthrottle"): void {
+  if (!debugs(queue)) return;
+  const { settings } = queue.transport;
+  info(
+    `qmgr_queue_${change}: queue ${queue.name}: limit ${settings.concurrencyLimit} window ${queue.window}` +
+      ` success ${formatG(queue.success)} failure ${formatG(queue.failure)} fail_cohorts ${formatG(queue.failCohorts)}`,
+  );
 }
 
-const describe = (queue: Queue): string =>
-  `qmgr_queue_[un]throttle: queue ${queue.name}: limit ${queue.transport.settings.concurrencyLimit} window ${queue.window}` +
-  ` success ${formatG(queue.success)} failure ${formatG(queue.failure)} fail_cohorts ${formatG(queue.failCohorts)}`;
+/** The same setting: what a transport's feedback comes to at the initial window. */
+export function logFeedbackSetting(
+  transport: string,
+  parameter: string,
+  feedback: Feedback,
+  initial: number,
+): void {
+  const kind = feedback.perConcurrency ? 1 : 0;
+  info(
+    `${transport}: ${parameter} feedback type ${kind} value at ${initial}: ${formatG(feedbackAt(feedback, initial))}`,
+  );
+}
 
 /** printf's %g: six significant digits, no trailing zeros. */
 export function formatG(value: number): string {

@@ -150,6 +150,6 @@ function corrupt(finisher: Finisher, message: Message): void {
 }
 
 function drop({ manager }: Finisher, message: Message): void {
-  for (const job of [...message.jobs.values()]) freeJob(job);
+  for (const job of message.jobs) freeJob(job);
   forget(manager, message);
 }

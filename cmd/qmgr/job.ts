@@ -6,11 +6,14 @@ import type { Peer } from "./peer.ts";
 import type { Queue } from "./queue.ts";
 import type { Transport } from "./transport.ts";
 
+const NO_JOBS: ReadonlyArray<Job> = [];
+
 export class Job {
   readonly message: Message;
   readonly transport: Transport;
   readonly peers = new List<Peer>();
-  readonly peerOf = new Map<Queue, Peer>();
+  /** Index of the peers, when there are many. */
+  peerOf: Map<Queue, Peer> | undefined;
   readEntries = 0;
   selectedEntries = 0;
   slotsUsed = 0;
@@ -21,7 +24,8 @@ export class Job {
   /** 0 in the list, more on a stack of preempting jobs, -1 while on no list. */
   stackLevel = -1;
   stackParent: Job | undefined;
-  readonly stackChildren = new Set<Job>();
+  /** Jobs that preempted it. Most have none, and most of the thousands of jobs in memory should cost little. */
+  stackChildren: ReadonlyArray<Job> = NO_JOBS;
   blockerTag = 0;
   jobLink: Link<Job> | undefined;
   timeLink: Link<Job> | undefined;
@@ -43,10 +47,10 @@ export class Job {
   }
 
   static findOrCreate(message: Message, transport: Transport): Job {
-    let job = message.jobs.get(transport);
+    let job = message.jobs.find((known) => known.transport === transport);
     if (job === undefined) {
       job = new Job(message, transport);
-      message.jobs.set(transport, job);
+      message.jobs.push(job);
     }
     if (job.stackLevel < 0) linkJob(job);
     return job;
@@ -123,7 +127,7 @@ export function moveSlots(job: Job): void {
 
 /** Slots of a message whose file has been read to the end. */
 export function moveSlotsOfMessage(message: Message): void {
-  for (const job of message.jobs.values()) moveSlots(job);
+  for (const job of message.jobs) moveSlots(job);
 }
 
 /** Takes a preempting job off its stack: its parent is charged for the slots that were really used. */
@@ -133,13 +137,12 @@ export function popJob(job: Job): void {
   if (parent !== undefined) {
     if (job.stackLevel === parent.stackLevel + 1)
       parent.slotsAvailable -= job.slotsUsed * job.transport.settings.slotCost;
-    parent.stackChildren.delete(job);
+    parent.stackChildren = parent.stackChildren.filter((child) => child !== job);
   }
-  for (const child of job.stackChildren) {
-    child.stackParent = parent;
-    parent?.stackChildren.add(child);
-  }
-  job.stackChildren.clear();
+  for (const child of job.stackChildren) child.stackParent = parent;
+  if (parent !== undefined && job.stackChildren.length > 0)
+    parent.stackChildren = [...parent.stackChildren, ...job.stackChildren];
+  job.stackChildren = NO_JOBS;
   job.stackParent = undefined;
   job.stackLevel = 0;
   job.transport.candidateCache = undefined;
@@ -161,7 +164,7 @@ export function retireJob(job: Job): void {
   const cache = transport.candidateCache;
   if (cache?.current === job || cache?.candidate === job) transport.candidateCache = undefined;
   for (const child of job.stackChildren) child.stackParent = undefined;
-  job.stackChildren.clear();
+  job.stackChildren = NO_JOBS;
   job.stackLevel = -1;
 }
 
@@ -169,7 +172,7 @@ export function retireJob(job: Job): void {
 export function freeJob(job: Job): void {
   if (job.stackLevel >= 0) retireJob(job);
   else moveSlots(job);
-  job.message.jobs.delete(job.transport);
+  job.message.jobs = job.message.jobs.filter((other) => other !== job);
 }
 
 /** A job got recipients: what was concluded from its emptiness no longer holds. */

@@ -1,6 +1,6 @@
 /** The main loop: agents for what is ready, then messages for what room there is, fairly from both queues (queue.md 18). */
 import type { QueueId } from "../../lib/queue/queue_id.ts";
-import { connectAgents, type Deliverer } from "./deliver.ts";
+import type { Deliverer } from "./deliver.ts";
 import type { Manager } from "./manager.ts";
 import type { Scan } from "./scan.ts";
 
@@ -62,13 +62,13 @@ export class MainLoop {
     let fedIncoming = 0;
     let found = true;
     for (let messages = 0; messages < TURN_MESSAGES && found; messages++) {
-      connectAgents(this.#loop.deliverer);
+      this.#loop.deliverer.connectAgents();
       const step = this.#feedOne();
       found = step.found;
       if (step.fed && this.#last === this.#loop.incoming) fedIncoming++;
       if (this.#loop.milliseconds() >= end) break;
     }
-    connectAgents(this.#loop.deliverer);
+    this.#loop.deliverer.connectAgents();
     this.#controlFlow(fedIncoming);
     if (found) this.wake();
   }

@@ -5,12 +5,13 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { addFlowTokens, flowTokens, removeFlowTokens } from "../../lib/daemon/flow_control.ts";
 import type { Main } from "../../lib/daemon/program.ts";
 import { triggerServer } from "../../lib/daemon/trigger.ts";
-import { connectService } from "../../lib/ipc/client.ts";
 import { flushBounces, flushBouncesVerp, flushTrace, warnDelay } from "../../lib/ipc/clients/bounce.ts";
 import { resolveAddress, resolveForVerification, rewriteAddress } from "../../lib/ipc/clients/rewrite.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { tryLock } from "../../lib/sys/files.ts";
+import { connectAgent } from "./agent.ts";
 import { SlewedClock, systemTimers } from "./clock.ts";
+import { Deliverer } from "./deliver.ts";
 import { deferDirectly, discardNotice } from "./directly.ts";
 import { Disk } from "./disk.ts";
 import { type Feeder, feedMessage, refillMessage } from "./feed.ts";
@@ -22,6 +23,8 @@ import { CachingResolver } from "./resolve.ts";
 import { Scan } from "./scan.ts";
 import { readSettings, readTransportSettings } from "./settings.ts";
 import { applyTriggers } from "./triggers.ts";
+
+const AGENT_CHECK_MILLISECONDS = 60_000;
 
 interface QueueManager {
   readonly manager: Manager;
@@ -58,9 +61,9 @@ function startQueueManager(): QueueManager {
   };
   const incoming = new Scan("incoming", disk);
   const deferred = new Scan("deferred", disk);
+  const deliverer = new Deliverer(manager, connectAgent);
   const loop = new MainLoop({
-    // A delivery may take as long as it takes: watchdogs, not time limits, look after the agents.
-    deliverer: { manager, connect: (transport) => connectService("private", transport, 0) },
+    deliverer,
     incoming,
     deferred,
     flow: { tokens: flowTokens, add: addFlowTokens, remove: removeFlowTokens },
@@ -77,6 +80,7 @@ function startQueueManager(): QueueManager {
     systemTimers.after(settings.queueRunDelay, scanDeferred);
   };
   scanDeferred();
+  setInterval(() => deliverer.checkAgents(), AGENT_CHECK_MILLISECONDS);
   return { manager, incoming, deferred };
 }
 

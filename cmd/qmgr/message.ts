@@ -3,7 +3,6 @@ import { DELIVERY_PROBE_MASK } from "../../lib/ipc/protocols/delivery.ts";
 import type { QueueId } from "../../lib/queue/queue_id.ts";
 import { NEVER, type TimeStamp } from "./clock.ts";
 import type { Job } from "./job.ts";
-import type { Transport } from "./transport.ts";
 
 /** What the scan or the mode of the file asks for. */
 export interface QueueFlags {
@@ -74,7 +73,8 @@ export class Message {
   recipientCount = 0;
   recipientLimit: number;
   hasProblems = false;
-  readonly jobs = new Map<Transport, Job>();
+  /** One for each transport: few. */
+  jobs: Job[] = [];
 
   constructor(
     id: QueueId,

@@ -4,6 +4,16 @@ import type { Job } from "./job.ts";
 import { type Link, List } from "./list.ts";
 import type { Queue } from "./queue.ts";
 
+/** A job with more destinations than this has an index of them; the many with one or two do without. */
+const SEARCH_LIMIT = 8;
+
+function findPeer(job: Job, queue: Queue): Peer | undefined {
+  if (job.peerOf !== undefined) return job.peerOf.get(queue);
+  for (let link = job.peers.tail; link !== undefined; link = link.previous)
+    if (link.value.queue === queue) return link.value;
+  return undefined;
+}
+
 export class Peer {
   readonly job: Job;
   readonly queue: Queue;
@@ -19,18 +29,20 @@ export class Peer {
   }
 
   static findOrCreate(job: Job, queue: Queue): Peer {
-    const known = job.peerOf.get(queue);
+    const known = findPeer(job, queue);
     if (known !== undefined) return known;
     const peer = new Peer(job, queue);
     peer.link = job.peers.append(peer);
-    job.peerOf.set(queue, peer);
+    if (job.peerOf !== undefined) job.peerOf.set(queue, peer);
+    else if (job.peers.length > SEARCH_LIMIT)
+      job.peerOf = new Map(Array.from(job.peers, (each) => [each.queue, each]));
     return peer;
   }
 
   discard(): void {
     if (this.link === undefined) return;
     this.job.peers.remove(this.link);
-    this.job.peerOf.delete(this.queue);
+    this.job.peerOf?.delete(this.queue);
     this.link = undefined;
   }
 }

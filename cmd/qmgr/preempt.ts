@@ -21,7 +21,7 @@ function findCandidate(current: Job, now: number): Job | undefined {
   if (affordable > 0) {
     for (let link = current.jobLink?.next; link !== undefined; link = link.next) {
       const job = link.value;
-      if (job.stackChildren.size > 0 || job.isBlocker) continue;
+      if (job.stackChildren.length > 0 || job.isBlocker) continue;
       const total = job.maximumEntries;
       const needed = total - job.selectedEntries;
       const delay = now - job.message.queuedTime + 1;
@@ -54,7 +54,7 @@ export function preempt(current: Job, now: number): Job {
   transport.jobs.remove(candidate.jobLink);
   candidate.jobLink = transport.jobs.insertBefore(current.jobLink, candidate);
   candidate.stackParent = current;
-  current.stackChildren.add(candidate);
+  current.stackChildren = [...current.stackChildren, candidate];
   candidate.stackLevel = current.stackLevel + 1;
   transport.currentJob = candidate;
   transport.candidateCache = undefined;

@@ -80,7 +80,7 @@ export class Queue {
     this.success = 0;
     this.failure = 0;
     this.recount();
-    logFeedback(this);
+    logFeedback(this, "unthrottle");
   }
 
   /** The destination as a whole was in trouble: the window shrinks, or the destination is dead for a while. */
@@ -99,7 +99,7 @@ export class Queue {
       this.storeConnections = false;
     }
     this.recount();
-    logFeedback(this);
+    logFeedback(this, "throttle");
   }
 
   /** destination_rate_delay: nothing is delivered here for that long. */

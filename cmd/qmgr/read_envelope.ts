@@ -38,12 +38,12 @@ export function readEnvelope(
   message.refillTime = manager.clock.now();
   const recipients: Recipient[] = [];
   const context: ReadContext = { manager, message, reader };
-  if (!readRecords(context, recipients, limit)) return undefined;
-  if (!refill && !finishEnvelope(manager, message)) return undefined;
+  const readable = readRecords(context, recipients, limit);
   if (message.recipientUnread < 0 || (message.recipientOffset === 0 && message.recipientUnread !== 0)) {
     warning(`${message.id}: rcpt count mismatch (${message.recipientUnread})`);
     message.recipientUnread = 0;
   }
+  if (!readable || (!refill && !finishEnvelope(manager, message))) return undefined;
   return recipients;
 }
 
@@ -61,9 +61,9 @@ function readRecords(context: ReadContext, recipients: Recipient[], limit: numbe
       type = reader.read();
       if (type === Rec.POINTER) {
         if (reader.follow()) continue;
-        type = REC_ERROR;
-      } else
-        allowed = RecordSets.ENVELOPE.has(type) || RecordSets.EXTRACT.has(type) || type === Rec.EXTRACTED;
+        return false;
+      }
+      allowed = RecordSets.ENVELOPE.has(type) || RecordSets.EXTRACT.has(type) || type === Rec.EXTRACTED;
     }
     if (type === REC_EOF || type === REC_ERROR) {
       warning(`${message.id}: message rejected: missing end record`);

@@ -127,7 +127,7 @@ export function finishEntry(manager: Manager, entry: Entry): void {
   manager.recipientCount -= count;
 
   const allRead = message.recipientOffset === 0;
-  for (const other of message.jobs.values())
+  for (const other of message.jobs)
     if (other !== job && (allRead || other.stackLevel < 0) && unusedSlots(other) > 0) moveSlots(other);
   if (allRead) moveSlots(job);
 

@@ -3,7 +3,8 @@ import { configuration, parameter } from "../../lib/config/configuration.ts";
 import type { TransportSuffix } from "../../lib/config/derived.ts";
 import { warning } from "../../lib/log/log.ts";
 import { splitAny } from "../../lib/sys/bytes.ts";
-import { type Feedback, parseFeedback } from "./feedback.ts";
+import { type Feedback, logFeedbackSetting, parseFeedback } from "./feedback.ts";
+import { RETRY_TRANSPORT } from "./manager.ts";
 
 export interface Settings {
   readonly activeLimit: number;
@@ -104,8 +105,15 @@ export function readSettings(): Settings {
 export function readTransportSettings(transport: string): TransportSettings {
   const table = configuration();
   const number = (suffix: TransportSuffix): number => Number(table.transportParameter(transport, suffix));
-  const feedback = (suffix: TransportSuffix): Feedback =>
-    parseFeedback(`${transport}${suffix}`, String(table.transportParameter(transport, suffix)));
+  const debug = parameter("destination_concurrency_feedback_debug");
+  const feedback = (suffix: TransportSuffix): Feedback => {
+    const own = `${transport}${suffix}`;
+    const name = table.lookup(own) === undefined ? `default${suffix}` : own;
+    const value = parseFeedback(name, String(table.transportParameter(transport, suffix)));
+    if (debug && transport !== RETRY_TRANSPORT && transport !== "error")
+      logFeedbackSetting(transport, name, value, parameter("initial_destination_concurrency"));
+    return value;
+  };
   const destinationRateDelay = number("_destination_rate_delay");
   const concurrencyLimit = destinationRateDelay > 0 ? 1 : number("_destination_concurrency_limit");
   const initial = number("_initial_destination_concurrency");
@@ -116,7 +124,7 @@ export function readTransportSettings(transport: string): TransportSettings {
     positiveFeedback: feedback("_destination_concurrency_positive_feedback"),
     negativeFeedback: feedback("_destination_concurrency_negative_feedback"),
     failedCohortLimit: number("_destination_concurrency_failed_cohort_limit"),
-    feedbackDebug: parameter("destination_concurrency_feedback_debug"),
+    feedbackDebug: debug,
     destinationRateDelay,
     transportRateDelay: number("_transport_rate_delay"),
     slotCost: number("_delivery_slot_cost"),

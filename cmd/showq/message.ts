@@ -44,8 +44,9 @@ export function showMessage(
   const lines = messageLines(fd, path, queue, id, status, buffer);
   let waiting = false;
   try {
-    for (const line of lines) {
-      channel.write(line);
+    // no for-of: leaving it would end the generator
+    for (let line = lines.next(); line.done !== true; line = lines.next()) {
+      channel.write(line.value);
       if (channel.unsent > FLUSH_AT) {
         waiting = true;
         return finish(channel, lines, fd);

@@ -30,6 +30,8 @@ export class Delivery {
   lastReason: Dsn | undefined;
   /** `tls=` of the log line, undefined before anything is known. */
   tls: string | undefined;
+  /** Its second item, for a message that demands REQUIRETLS. */
+  requireTls = "";
   /** When the connection was ready for mail. */
   connected: Moment = NO_MOMENT;
   /** Connections may be looked for in the cache, or kept in it. */
@@ -86,7 +88,7 @@ export class Delivery {
       this.lastReason = status;
       return;
     }
-    await this.finish(status, session, among);
+    await this.finish(status, session ?? "none", among);
     if (kind === "site" && this.#disposition === "retry" && !this.#transactionDone)
       this.#siteTrouble ??= status;
   }
@@ -100,17 +102,18 @@ export class Delivery {
   /** Recipients are bounced or deferred, whatever servers there may be. */
   async finish(
     status: Dsn,
-    session: SmtpSession | undefined,
+    /** Of the log line: a session, or a name. */
+    where: SmtpSession | string,
     among: ReadonlyArray<Recipient> = this.remaining,
   ): Promise<void> {
     const recipients = [...among];
     this.#forget(recipients);
-    for (const recipient of recipients) this.#note(await failed(this.#attempt(recipient, session), status));
+    for (const recipient of recipients) this.#note(await failed(this.#attempt(recipient, where), status));
   }
 
   /** Recipients are bounced or deferred because of the destination, with relay=none. */
   async finishSite(status: Dsn): Promise<void> {
-    await this.finish(status, undefined);
+    await this.finish(status, "none");
     if (this.#disposition === "retry" && !this.#transactionDone) this.#siteTrouble ??= status;
   }
 
@@ -120,7 +123,7 @@ export class Delivery {
     const attempt = this.#attempt(recipient, session);
     // The next system will report success itself (RFC 3461 6.1).
     const handedOn = session.features.keywords.has("DSN") && (recipient.notifyFlags & NOTIFY.success) !== 0;
-    const notifyFlags = recipient.notifyFlags & ~NOTIFY.success || (handedOn ? NOTIFY.never : 0);
+    const notifyFlags = recipient.notifyFlags & ~NOTIFY.success;
     this.#note(
       await sent(handedOn ? { ...attempt, recipient: { ...recipient, notifyFlags } } : attempt, status),
     );
@@ -140,20 +143,20 @@ export class Delivery {
     if (disposition === "retry") this.#disposition = "retry";
   }
 
-  #attempt(recipient: Recipient, session: SmtpSession | undefined): Attempt {
+  #attempt(recipient: Recipient, where: SmtpSession | string): Attempt {
     const { request, agent } = this;
     const stats: MessageStats = {
       ...request.stats,
       connectionSetupDone: this.connected,
       deliverDone: moment(),
-      reuseCount: session?.reuseCount ?? 0,
+      reuseCount: typeof where === "string" ? 0 : where.reuseCount,
     };
     return {
       message: request,
       recipient,
-      relay: session === undefined ? "none" : nameAddressPort(session.peer),
+      relay: typeof where === "string" ? where : nameAddressPort(where.peer),
       stats,
-      ...(this.tls === undefined || !agent.settings.logTls ? {} : { tls: this.tls }),
+      ...(this.tls === undefined || !agent.settings.logTls ? {} : { tls: this.tls + this.requireTls }),
       filter: agent.tables.statusFilter,
       markDone: (done) => markRecipientDone(request, done),
     };

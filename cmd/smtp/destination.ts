@@ -1,5 +1,5 @@
 /** Next-hop destinations: `host`, `host:service`, `[host]`, `[host]:service`, `[ipv6:address]:service` (transport(5), relayhost). */
-import { isAddress } from "../../lib/address/hostname.ts";
+import { isAddress, isValidUtf8Hostname } from "../../lib/address/hostname.ts";
 import { tcpPort } from "../../lib/dns/services.ts";
 import { ClientAbort } from "../../lib/log/log.ts";
 import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
@@ -44,6 +44,8 @@ export function splitHostPort(text: string, defaultService: string): HostPort {
   if (host === "") return bad("missing host name");
   const service = rest === "" ? defaultService : rest.slice(1);
   if (service === "") return bad("missing service name");
+  if (!isAddress(host) && !isValidUtf8Hostname(host))
+    return bad("valid hostname or network address required");
   return { kind: "ok", host, service, literal };
 }
 

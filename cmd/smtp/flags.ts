@@ -14,13 +14,13 @@ export async function refuseByFlags(delivery: Delivery): Promise<boolean> {
   for (const letter of [...(flags.deliveredTo ? ["D"] : []), ...(flags.originalTo ? ["O"] : [])])
     if (request.recipients.length > 1) {
       warning(`flag \`${letter}' requires ${agent.service}_destination_recipient_limit = 1`);
-      await delivery.finish(dsn("4.3.5", "mail system configuration error"), undefined);
+      await delivery.finish(dsn("4.3.5", "mail system configuration error"), agent.service);
       return true;
     }
   const [recipient] = request.recipients;
   if (!flags.deliveredTo || recipient === undefined) return false;
   const mapped = internalToExternal(await mapGeneric(recipient.recipient, agent.tables));
   if (!deliveredAddresses(request, settings.utf8).has(foldCase(mapped, settings.utf8))) return false;
-  await delivery.finish(dsn("5.4.6", `mail forwarding loop for ${recipient.recipient}`), undefined);
+  await delivery.finish(dsn("5.4.6", `mail forwarding loop for ${recipient.recipient}`), agent.service);
   return true;
 }

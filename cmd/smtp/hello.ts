@@ -162,6 +162,7 @@ function learn(context: HelloContext, offered: Features, pix: PixWorkarounds): H
   )
     info(`Host offered STARTTLS: [${session.peer.host}]`);
   if (delivery.tls !== undefined) delivery.tls = settings.tlsLevel === "may" ? "may:none" : "none";
+  if (delivery.requireTls !== "") delivery.requireTls = "/requiretls:none";
   return { kind: "ready", pix };
 }
 

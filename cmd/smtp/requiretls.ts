@@ -40,24 +40,42 @@ export async function requireTlsPolicy(value: string, domain: string): Promise<R
   return "enforce";
 }
 
-/** Why a message that demands REQUIRETLS cannot go to this host; undefined when the policy lets it pass. */
-export async function requireTlsProblem(
+/** Where a message that demands REQUIRETLS stands with a host. */
+export type RequireTlsStatus =
+  /** The policy does not care. */
+  | { readonly kind: "off" }
+  /** It goes on without. */
+  | { readonly kind: "optional" }
+  /** It must not go there. `what` is for the log: what is lacking. */
+  | {
+      readonly kind: "refused";
+      readonly status: Dsn;
+      readonly what: "nocertmatch" | "noencryption" | "none";
+    };
+
+export async function requireTlsStatus(
   settings: Settings,
   domain: string,
   host: string,
-): Promise<Dsn | undefined> {
+): Promise<RequireTlsStatus> {
   const policy = await requireTlsPolicy(settings.get("requiretls_policy"), domain);
   const attempted = `The last attempted server was ${host}`;
+  const lacking = (lack: string): string =>
+    `Sender requested REQUIRETLS, but my configured TLS security level '${settings.tlsLevel}' disables ${lack}. ${attempted}`;
   switch (policy) {
-    case "opportunistic":
     case "disable":
-      return undefined;
+      return { kind: "off" };
+    case "opportunistic":
+      return { kind: "optional" };
     case "error":
-      return dsn("4.7.10", `REQUIRETLS policy configuration error. ${attempted}`);
-    default: {
-      const lacks = settings.tlsLevel === "none" ? "encryption" : "certificate matching";
-      const reason = `Sender requested REQUIRETLS, but my configured TLS security level '${settings.tlsLevel}' disables ${lacks}. ${attempted}`;
-      return dsn("5.7.10", reason);
-    }
+      return {
+        kind: "refused",
+        status: dsn("4.7.10", `REQUIRETLS policy configuration error. ${attempted}`),
+        what: "none",
+      };
+    case "enforce":
+      return { kind: "refused", status: dsn("5.7.10", lacking("certificate matching")), what: "nocertmatch" };
+    case "opportunistic+starttls":
+      return { kind: "refused", status: dsn("5.7.10", lacking("encryption")), what: "noencryption" };
   }
 }

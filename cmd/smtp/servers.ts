@@ -12,7 +12,7 @@ import {
 } from "../../lib/dns/host_lookup.ts";
 import { resolver } from "../../lib/dns/resolver.ts";
 import { orderServices, shuffle } from "../../lib/dns/servers.ts";
-import { type DnsFailure, isNegative } from "../../lib/dns/types.ts";
+import { type DnsFailure, failureText, isNegative } from "../../lib/dns/types.ts";
 import { info, warning } from "../../lib/log/log.ts";
 import type { Destination } from "./destination.ts";
 import type { Settings } from "./settings.ts";
@@ -53,7 +53,7 @@ const failure = (status: string, reason: string, loop = false): ServerList => ({
   loop,
 });
 
-/** DSN code of a failed lookup; `softBefore`: an earlier lookup for this destination failed for the time being. */
+/** DSN code of a failed lookup; `softBefore`: the lookup for another server of this destination failed for the time being. */
 function lookupStatus(result: DnsFailure, softBefore: boolean): string {
   switch (result.status) {
     case "not-found":
@@ -86,7 +86,7 @@ async function hostAddresses(host: string, context: LookupContext, softBefore: b
   const numeric = familyOf(host);
   if (numeric !== undefined) {
     if (!settings.families.includes(numeric))
-      return { kind: "failure", status: dsn("5.4.4", `${host}: host not found`) };
+      return { kind: "failure", status: dsn("5.4.4", failureText("invalid-name", host, "")) };
     return { kind: "found", addresses: [{ family: numeric, address: host }], canonicalName: host };
   }
   let failed: Dsn | undefined;
@@ -164,23 +164,19 @@ function balance(list: Server[], settings: Pick<Settings, "get" | "addressLimit"
   return list.filter((server) => (server.family === "ipv6" ? left6-- > 0 : left4-- > 0));
 }
 
-/** Looks up the servers of a destination. `softBefore`: an earlier destination failed for the time being. */
-export async function findServers(
-  destination: Destination,
-  context: LookupContext,
-  softBefore: boolean,
-): Promise<ServerList> {
+/** Looks up the servers of a destination. */
+export async function findServers(destination: Destination, context: LookupContext): Promise<ServerList> {
   const { settings } = context;
   const host = toAsciiDomain(destination.host) ?? destination.host;
   const detectLoops = settings.mode === "smtp" && destination.port === 25;
   const useDns = settings.dnsSupport !== "disabled";
   if (useDns && !destination.literal && settings.useSrvLookup.includes(destination.service)) {
-    const services = await serviceServers(destination, host, context, softBefore);
+    const services = await serviceServers(destination, host, context);
     if (services !== undefined) return services;
   }
   if (settings.mode === "lmtp" || destination.literal || !useDns)
-    return hostServers(destination, host, context, softBefore, detectLoops);
-  return mxServers(destination, host, context, softBefore, detectLoops);
+    return hostServers(destination, host, context, detectLoops);
+  return mxServers(destination, host, context, detectLoops);
 }
 
 const isOwn = (server: Server, context: LookupContext): boolean => {
@@ -192,10 +188,9 @@ async function hostServers(
   destination: Destination,
   host: string,
   context: LookupContext,
-  softBefore: boolean,
   detectLoops: boolean,
 ): Promise<ServerList> {
-  const found = await hostAddresses(host, context, softBefore);
+  const found = await hostAddresses(host, context, false);
   if (found.kind === "failure") return { ...found, loop: false };
   const servers = toServers(found, host, destination.port, 0, context);
   if (detectLoops && servers.some((server) => isOwn(server, context)))
@@ -207,7 +202,6 @@ async function mxServers(
   destination: Destination,
   host: string,
   context: LookupContext,
-  softBefore: boolean,
   detectLoops: boolean,
 ): Promise<ServerList> {
   const { settings, tables } = context;
@@ -220,13 +214,13 @@ async function mxServers(
   if (result.status !== "found") {
     const ignorable = result.status === "retry" || result.status === "fail" || result.status === "malformed";
     if (isNegative(result.status) || (ignorable && parameter("ignore_mx_lookup_error")))
-      return hostServers(destination, host, context, softBefore, detectLoops);
-    return failure(lookupStatus(result, softBefore), result.reason);
+      return hostServers(destination, host, context, detectLoops);
+    return failure(lookupStatus(result, false), result.reason);
   }
   const exchangers = result.records.flatMap((record) => (record.type === "MX" ? [record] : []));
   exchangers.sort((a, b) => a.preference - b.preference);
   const servers: Server[] = [];
-  let soft = softBefore;
+  let soft = false;
   let last: Dsn | undefined;
   for (const exchanger of exchangers) {
     if (servers.length >= ADDRESS_TOTAL) break;
@@ -269,7 +263,6 @@ async function serviceServers(
   destination: Destination,
   host: string,
   context: LookupContext,
-  softBefore: boolean,
 ): Promise<ServerList | undefined> {
   const { settings, tables } = context;
   const query = `_${destination.service}._tcp.${host}`;
@@ -284,13 +277,13 @@ async function serviceServers(
       info(`skipping SRV lookup for ${query}: ${result.reason}`);
       return undefined;
     }
-    return failure(lookupStatus(result, softBefore), result.reason);
+    return failure(lookupStatus(result, false), result.reason);
   }
   const records = orderServices(result.records.flatMap((record) => (record.type === "SRV" ? [record] : [])));
   const servers: Server[] = [];
   let last: Dsn | undefined;
   for (const [index, record] of records.entries()) {
-    const found = await hostAddresses(record.host, context, softBefore);
+    const found = await hostAddresses(record.host, context, false);
     if (found.kind === "failure") last = found.status;
     else servers.push(...toServers(found, record.host, record.port, index, context));
     if (servers.length >= ADDRESS_TOTAL) break;

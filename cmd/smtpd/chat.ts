@@ -1,8 +1,8 @@
 /** Replies to the client: filters, footers, soft_bounce, the transcript for the postmaster, the penalty for errors (smtpd.md 12). */
 import { info, warning } from "../../lib/log/log.ts";
 import { appendFooter, isFinalReply, isRejectReply, renderReply, replyLines } from "../../lib/smtp/reply.ts";
-import type { Channel } from "../../lib/sys/channel.ts";
 import { printable } from "../../lib/sys/bytes.ts";
+import type { Channel } from "../../lib/sys/channel.ts";
 import type { Policy } from "./policy.ts";
 
 /** Replies are sent at least this often while a group of pipelined commands is worked on, in milliseconds. */
@@ -50,7 +50,8 @@ export class Chat {
     const rejected = text.charCodeAt(0) === 0x34 || text.charCodeAt(0) === 0x35;
     const final = rejected ? await this.dressed(text) : text;
     const rendered = renderReply(final, settings.softBounce);
-    if (this.recording) for (const line of replyLines(rendered.slice(0, -2))) this.history.push(`Out: ${line}`);
+    if (this.recording)
+      for (const line of replyLines(rendered.slice(0, -2))) this.history.push(`Out: ${line}`);
     this.channel.write(rendered);
     if (isFinalReply(rendered)) this.hangup = true;
     if (penalty || performance.now() - this.lastRead > FLUSH_INTERVAL) await this.flush();

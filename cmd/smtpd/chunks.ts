@@ -22,7 +22,10 @@ export type ChunkTransfer = GoodTransfer | FailedTransfer;
 export function beginTransfer(session: Session, stream: MessageStream): GoodTransfer {
   const { settings } = session;
   const content = new Content(stream, settings.messageSizeLimit, false);
-  const splitter = new ChunkSplitter(content, { lineLimit: settings.lineLimit, detectBareLf: session.detectBareLf });
+  const splitter = new ChunkSplitter(content, {
+    lineLimit: settings.lineLimit,
+    detectBareLf: session.detectBareLf,
+  });
   return { state: "receiving", stream, content, splitter };
 }
 

@@ -1,6 +1,5 @@
 /** The verbs, in the order of the disconnect statistics (smtpd.md 2). */
-import type { Token } from "../../lib/smtp/command.ts";
-import type { Session } from "./session.ts";
+import type { Verb, VerbHandler } from "./verb.ts";
 import { auth } from "./verbs/auth.ts";
 import { bdat } from "./verbs/bdat.ts";
 import { data } from "./verbs/data.ts";
@@ -13,28 +12,6 @@ import { startTls } from "./verbs/starttls.ts";
 import { vrfy } from "./verbs/vrfy.ts";
 import { xclient } from "./verbs/xclient.ts";
 import { xforward } from "./verbs/xforward.ts";
-
-export interface Command {
-  /** Upper case. */
-  readonly verb: string;
-  readonly tokens: readonly Token[];
-  /** The line as it came. */
-  readonly line: string;
-}
-
-/** Answers a command; false when it counts as an error. */
-export type VerbHandler = (session: Session, command: Command) => Promise<boolean>;
-
-export interface Verb {
-  readonly name: string;
-  readonly run: VerbHandler;
-  /** Counts for smtpd_junk_command_limit. */
-  readonly junk: boolean;
-  /** Allowed while TLS is required and not active. */
-  readonly beforeTls: boolean;
-  /** Must be the last of a pipelined group. RFC 2920 section 3.1. */
-  readonly last: boolean;
-}
 
 type Flags = Partial<Record<"junk" | "beforeTls" | "last", true>>;
 

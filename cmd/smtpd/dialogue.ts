@@ -1,15 +1,21 @@
 /** The life of a session: greeting, command loop, end (smtpd.md 1 and 2). */
-import { clientConnected, clientDisconnected, improperPipelining, sessionAborted } from "../../lib/log/events/smtpd.ts";
+import {
+  clientConnected,
+  clientDisconnected,
+  improperPipelining,
+  sessionAborted,
+} from "../../lib/log/events/smtpd.ts";
 import { ClientAbort, info, log, logClientAbort, warning } from "../../lib/log/log.ts";
 import { isHeader } from "../../lib/message/header.ts";
-import { isFinalReply } from "../../lib/smtp/reply.ts";
 import { tokenize } from "../../lib/smtp/command.ts";
+import { isFinalReply } from "../../lib/smtp/reply.ts";
+import { isValidUtf8, lowerAscii, printable, upperAscii } from "../../lib/sys/bytes.ts";
 import { ChannelTimeout } from "../../lib/sys/channel.ts";
 import { SysError } from "../../lib/sys/errno.ts";
-import { isValidUtf8, lowerAscii, printable, upperAscii } from "../../lib/sys/bytes.ts";
 import { VERBS } from "./commands.ts";
 import { limitsConfigured, Rates, tooManyConnections } from "./rates.ts";
-import { type Session, SessionEnd } from "./session.ts";
+import type { Session } from "./session.ts";
+import { SessionEnd } from "./session_end.ts";
 import { sendTranscript } from "./transcript.ts";
 
 /** Serves one client from greeting to end. Failures of the client and of its connection end here. */
@@ -31,7 +37,8 @@ export async function converse(session: Session): Promise<void> {
 function endingOf(error: unknown, session: Session): SessionEnd {
   if (error instanceof SessionEnd) return error;
   if (error instanceof ChannelTimeout) return new SessionEnd("timeout");
-  if (error instanceof SysError && error.subject === session.channel.name) return new SessionEnd("lost connection");
+  if (error instanceof SysError && error.subject === session.channel.name)
+    return new SessionEnd("lost connection");
   if (session.channel.closed && error === session.channel.failure) return new SessionEnd("lost connection");
   if (error instanceof ClientAbort) {
     logClientAbort(error);
@@ -43,11 +50,13 @@ function endingOf(error: unknown, session: Session): SessionEnd {
 /** Everything up to the banner; false when the session is over already. After XCLIENT the dialogue begins here again. */
 async function greet(session: Session): Promise<boolean> {
   const { settings, connection, services } = session;
-  const watched = !connection.standAlone && !connection.screened;
+  const watched = !connection.piped && !connection.screened;
   if (watched && session.channel.buffered === 0) await services.sleep(0);
   if (watched && (await pipelined(session))) return false;
   if (await limited(session)) {
-    await session.reply(`421 4.7.0 ${settings.myhostname} Error: too many connections from ${session.client.address}`);
+    await session.reply(
+      `421 4.7.0 ${settings.myhostname} Error: too many connections from ${session.client.address}`,
+    );
     return false;
   }
   await session.chooseDiscards();
@@ -67,15 +76,20 @@ async function greet(session: Session): Promise<boolean> {
 
 /** Registers the client with anvil(8), where limits apply to it. */
 async function limited(session: Session): Promise<boolean> {
-  if (session.standAlone || session.mayXclient || session.mayXforward || !limitsConfigured(session)) return false;
+  if (session.standAlone || session.mayXclient || session.mayXforward || !limitsConfigured(session))
+    return false;
   const { client, policy } = session;
   if (await policy.eventExceptions.matchesOrFatal(client.name, client.address)) return false;
   session.rates ??= new Rates(session.services.rates());
   return tooManyConnections(session);
 }
 
-type Line = { readonly kind: "line"; readonly text: string; readonly bareLf: boolean } | { readonly kind: "long"; readonly text: string };
+type Line =
+  | { readonly kind: "line"; readonly text: string; readonly bareLf: boolean }
+  | { readonly kind: "long"; readonly text: string };
 
+/** Pipelined commands of one client that are worked on without a pause. */
+const TURN_COMMANDS = 50;
 const LF = 0x0a;
 const CR = 0x0d;
 
@@ -85,6 +99,7 @@ async function readLine(session: Session): Promise<Line> {
   const limit = settings.lineLimit;
   if (settings.perRequestDeadline) channel.setDeadline(settings.timeout);
   let searched = 0;
+  let waited = false;
   for (;;) {
     if (session.inputDisabled) {
       await session.chat.flush();
@@ -103,13 +118,23 @@ async function readLine(session: Session): Promise<Line> {
       const text = view.toString("latin1", 0, nul >= 0 && nul < end ? nul : end);
       channel.consume(lf + 1);
       session.chat.noteRead();
+      if (waited) session.unbroken = 0;
+      else if (++session.unbroken >= TURN_COMMANDS) await takeTurn(session);
       return { kind: "line", text, bareLf };
     }
     if (view.length >= limit) return skipLine(session);
     searched = view.length;
+    waited = true;
     await session.chat.flush();
     if (!(await channel.more())) throw new SessionEnd("lost connection");
   }
+}
+
+/** Lets other sessions work before the next of many pipelined commands, and the client read its replies. */
+async function takeTurn(session: Session): Promise<void> {
+  session.unbroken = 0;
+  await session.chat.flush();
+  await session.services.sleep(0);
 }
 
 /** Drops an over-long line up to its end; no more than another line_length_limit bytes are read for that. */
@@ -274,7 +299,7 @@ async function filtered(session: Session, typed: string): Promise<string> {
 /** Input behind a command that must be the last of its group, or before the greeting: RFC 2920 section 3.1. True ends the session. */
 async function pipelined(session: Session): Promise<boolean> {
   const { channel, settings } = session;
-  if (channel.buffered === 0 || session.sawPipelining) return false;
+  if (channel.buffered === 0 || session.sawPipelining || session.connection.piped) return false;
   session.sawPipelining = true;
   const data = channel.peek().toString("latin1", 0, 100);
   log(improperPipelining({ where: session.where, client: session.nameAddress, data: escaped(data) }));
@@ -296,7 +321,10 @@ const ESCAPES = new Map([
 ]);
 /** Text with C escapes for what does not print. */
 const escaped = (text: string): string =>
-  text.replace(/[^ -[\]-~]/g, (char) => ESCAPES.get(char) ?? `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`);
+  text.replace(
+    /[^ -[\]-~]/g,
+    (char) => ESCAPES.get(char) ?? `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`,
+  );
 
 function logAbort(session: Session, reason: string): void {
   let where = session.where;
@@ -350,7 +378,8 @@ async function lastReply(session: Session, text: string): Promise<void> {
     await session.chat.reply(text);
     await session.chat.flush();
   } catch (error) {
-    if (!(error instanceof ChannelTimeout || error instanceof SysError || error === session.channel.failure)) throw error;
+    if (!(error instanceof ChannelTimeout || error instanceof SysError || error === session.channel.failure))
+      throw error;
   }
 }
 

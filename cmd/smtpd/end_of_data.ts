@@ -72,7 +72,8 @@ function refusalText(session: Session, { status, reason }: QueueOutcome): string
       .join("\r\n");
   }
   const clean = printable(reason, settings.utf8, " ");
-  if ((status & bit("DEFER")) !== 0) return reason === "" ? "451 4.7.1 Error: service unavailable" : `451 ${clean}`;
+  if ((status & bit("DEFER")) !== 0)
+    return reason === "" ? "451 4.7.1 Error: service unavailable" : `451 ${clean}`;
   if ((status & bit("BAD")) !== 0) {
     session.noteError("software");
     return `451 4.3.0 Error: internal error ${status}`;

@@ -16,7 +16,12 @@ import { AnvilPool, AnvilSession } from "./anvil_client.ts";
 import { CleanupStream, PostdropStream } from "./message_stream.ts";
 import type { ProbeResult, SessionServices } from "./services.ts";
 
-const OUTCOMES: ReadonlyArray<ProbeResult["outcome"]> = ["deliverable", "deferred", "undeliverable", "in progress"];
+const OUTCOMES: ReadonlyArray<ProbeResult["outcome"]> = [
+  "deliverable",
+  "deferred",
+  "undeliverable",
+  "in progress",
+];
 
 /** `submits`: messages go through postdrop(1), as those of a user. */
 export function mailSystem(submits: boolean): SessionServices {
@@ -45,7 +50,15 @@ export function mailSystem(submits: boolean): SessionServices {
         }
       : async () => CleanupStream.open(await connectWaiting("public", cleanup, timeLimit)),
     async flushSite(site) {
-      const reply = await requestOnce("public", flush, FlushGreeting, FlushSendSite, { site }, FlushStatus, timeLimit);
+      const reply = await requestOnce(
+        "public",
+        flush,
+        FlushGreeting,
+        FlushSendSite,
+        { site },
+        FlushStatus,
+        timeLimit,
+      );
       return reply?.status;
     },
     async sendNotice({ sender, recipient, lines }) {

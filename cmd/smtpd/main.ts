@@ -5,8 +5,8 @@
  * A session's story is in dialogue.ts; verbs/ has one file per command, access/ the restrictions.
  */
 import { configuration, parameter } from "../../lib/config/configuration.ts";
-import { type Client as Accepted, singleServer } from "../../lib/daemon/single.ts";
 import type { Service } from "../../lib/daemon/service.ts";
+import { type Client as Accepted, singleServer } from "../../lib/daemon/single.ts";
 import { lookupHostName } from "../../lib/dns/client_name.ts";
 import { ClientAbort } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
@@ -50,12 +50,17 @@ const isPrivileged = (): boolean => {
   return uid === 0 || uid === lookupUser(parameter("mail_owner"))?.uid;
 };
 
-async function serve(accepted: Accepted, service: Service, { policy, services, standAlone }: Server): Promise<void> {
+async function serve(
+  accepted: Accepted,
+  service: Service,
+  { policy, services, standAlone }: Server,
+): Promise<void> {
   const client = await identify(accepted, policy);
   const session = new Session(accepted.channel, policy, services, {
     client,
     service: service.name,
     standAlone,
+    piped: service.standAlone,
     screened: service.transport === "pass",
   });
   await converse(session);
@@ -77,6 +82,12 @@ async function identify({ peer, attributes }: Accepted, policy: Policy): Promise
   // A client of a family that is switched off must not be taken for one of ours by its name.
   const enabled = plain.includes(":") ? protocols.ipv6 : protocols.ipv4;
   if (!policy.settings.peernameLookup || !enabled)
-    return { ...where, name: UNKNOWN, nameStatus: "permanent", reverseName: UNKNOWN, reverseStatus: "permanent" };
+    return {
+      ...where,
+      name: UNKNOWN,
+      nameStatus: "permanent",
+      reverseName: UNKNOWN,
+      reverseStatus: "permanent",
+    };
   return { ...where, ...(await lookupHostName(plain)) };
 }

@@ -12,8 +12,13 @@ import type { Session } from "./session.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** Opens the queue file, unless it is open, and writes the envelope up to the recipients. */
-export async function openMessage(session: Session, transaction: Transaction, firstRecipient?: string): Promise<void> {
-  if (transaction.firstRecipient === undefined && firstRecipient !== undefined) transaction.firstRecipient = firstRecipient;
+export async function openMessage(
+  session: Session,
+  transaction: Transaction,
+  firstRecipient?: string,
+): Promise<void> {
+  if (transaction.firstRecipient === undefined && firstRecipient !== undefined)
+    transaction.firstRecipient = firstRecipient;
   if (transaction.stream !== undefined) return;
   const stream = await session.services.openMessage();
   if (stream === undefined) throw new ClientAbort("unable to open a message in the mail queue");
@@ -28,7 +33,10 @@ export async function openMessage(session: Session, transaction: Transaction, fi
       saslMethod: session.login === undefined ? undefined : "XCLIENT",
       saslUsername: session.login,
       originalId: forwarded?.ident,
-      originalClient: forwarded?.name === undefined && forwarded?.address === undefined ? undefined : session.original.origin,
+      originalClient:
+        forwarded?.name === undefined && forwarded?.address === undefined
+          ? undefined
+          : session.original.origin,
     }),
   );
 }
@@ -87,7 +95,12 @@ function writeSubmission(stream: MessageStream, transaction: Transaction): void 
   if (parameters.encoding !== undefined) stream.putAttribute("encoding", parameters.encoding);
 }
 
-export function addRecipient(transaction: Transaction, recipient: string, notify: number | undefined, orcpt: string): void {
+export function addRecipient(
+  transaction: Transaction,
+  recipient: string,
+  notify: number | undefined,
+  orcpt: string,
+): void {
   const { stream } = transaction;
   if (stream === undefined) throw new ClientAbort("no message for a recipient");
   if (notify !== undefined) stream.putAttribute("notify_flags", notify);
@@ -97,7 +110,8 @@ export function addRecipient(transaction: Transaction, recipient: string, notify
 }
 
 const accessFlags = (transaction: Transaction): number =>
-  (transaction.actions.hold ? CLEANUP_FLAG.hold : 0) | (transaction.actions.discard ? CLEANUP_FLAG.discard : 0);
+  (transaction.actions.hold ? CLEANUP_FLAG.hold : 0) |
+  (transaction.actions.discard ? CLEANUP_FLAG.discard : 0);
 
 /** Ends the envelope and writes the headers that are ours. */
 export function beginContent(session: Session, transaction: Transaction, stream: MessageStream): void {
@@ -116,7 +130,8 @@ export function beginContent(session: Session, transaction: Transaction, stream:
     queueId: stream.id,
     recipient: transaction.recipientCount === 1 ? transaction.firstRecipient : undefined,
     date: mailDate(transaction.arrival.seconds),
-    authenticatedAs: settings.authenticatedHeader && session.login !== undefined ? commentText(session.login) : undefined,
+    authenticatedAs:
+      settings.authenticatedHeader && session.login !== undefined ? commentText(session.login) : undefined,
     hideClient: settings.hideClientSession,
   });
   for (const line of lines) stream.put(Rec.NORMAL, line);

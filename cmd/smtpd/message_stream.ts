@@ -4,6 +4,7 @@ import type { PostdropClient } from "../../lib/ipc/clients/postdrop.ts";
 import { CleanupFlags, CleanupGreeting, CleanupStatus } from "../../lib/ipc/protocols/cleanup.ts";
 import { RecordBuffer } from "../../lib/queue/record_writer.ts";
 import { Rec } from "../../lib/queue/records.ts";
+import { toBytes } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 
 export interface QueueOutcome {
@@ -53,7 +54,7 @@ export class CleanupStream implements MessageStream {
   }
 
   sendFlags(flags: number): void {
-    this.channel.write(encode(CleanupFlags, { flags }));
+    this.records.append(toBytes(encode(CleanupFlags, { flags })));
   }
   put(type: number, data: string | Uint8Array = ""): void {
     this.records.put(type, data);

@@ -8,22 +8,10 @@ import { TableList } from "../../lib/tables/list.ts";
 import { MatchList, parentMode } from "../../lib/tables/match.ts";
 import { openTable } from "../../lib/tables/open.ts";
 import { type Table, TableFlag } from "../../lib/tables/table.ts";
-import { type RewriteClients, parseRewriteClients } from "./rewrite_clients.ts";
-import { readSettings, type Settings } from "./settings.ts";
 import { checkRelayControl } from "./access/start_up.ts";
-
-/** The lists of access control, by their place in the dialogue. */
-export const RESTRICTION_LISTS = [
-  "smtpd_client_restrictions",
-  "smtpd_helo_restrictions",
-  "smtpd_sender_restrictions",
-  "smtpd_relay_restrictions",
-  "smtpd_recipient_restrictions",
-  "smtpd_data_restrictions",
-  "smtpd_end_of_data_restrictions",
-  "smtpd_etrn_restrictions",
-] as const;
-export type RestrictionList = (typeof RESTRICTION_LISTS)[number];
+import { RESTRICTION_LISTS, type RestrictionList } from "./restriction_lists.ts";
+import { parseRewriteClients, type RewriteClients } from "./rewrite_clients.ts";
+import { readSettings, type Settings } from "./settings.ts";
 
 const ACCESS_FLAGS = TableFlag.lock | TableFlag.fold_fix | TableFlag.utf8_request;
 const PLAIN_FLAGS = TableFlag.lock;
@@ -81,7 +69,12 @@ export async function openPolicy(): Promise<Policy> {
   const maps = (name: Parameters<typeof parameter>[0], flags = ACCESS_FLAGS): Promise<TableList> =>
     TableList.open(name, String(parameter(name)), flags);
   const clients = (name: Parameters<typeof parameter>[0], feature?: string): Promise<MatchList> =>
-    MatchList.open(name, String(parameter(name)), "namadr", feature === undefined ? {} : { parentFeature: feature });
+    MatchList.open(
+      name,
+      String(parameter(name)),
+      "namadr",
+      feature === undefined ? {} : { parentFeature: feature },
+    );
   const strings = (name: Parameters<typeof parameter>[0]): Promise<MatchList> =>
     MatchList.open(name, String(parameter(name)), "string");
   const allowed = new Set(unescapeFilter(settings.expansionFilter));
@@ -106,8 +99,14 @@ export async function openPolicy(): Promise<Policy> {
     mynetworks: await clients("mynetworks", "mynetworks"),
     mydestination: await strings("mydestination"),
     forbiddenCommands: await strings("smtpd_forbidden_commands"),
-    bareLfExclusions: await clients("smtpd_forbid_bare_newline_exclusions", "smtpd_forbid_bare_newline_exclusions"),
-    eventExceptions: await clients("smtpd_client_event_limit_exceptions", "smtpd_client_event_limit_exceptions"),
+    bareLfExclusions: await clients(
+      "smtpd_forbid_bare_newline_exclusions",
+      "smtpd_forbid_bare_newline_exclusions",
+    ),
+    eventExceptions: await clients(
+      "smtpd_client_event_limit_exceptions",
+      "smtpd_client_event_limit_exceptions",
+    ),
     verpClients: await clients("smtpd_authorized_verp_clients"),
     xclientHosts: await clients("smtpd_authorized_xclient_hosts"),
     xforwardHosts: await clients("smtpd_authorized_xforward_hosts"),
@@ -150,9 +149,12 @@ async function openAccessTables(list: readonly string[], tables: Map<string, Tab
 
 /** C escapes of smtpd_expansion_filter. */
 function unescapeFilter(text: string): string {
-  return text.replace(/\\(?:([abfnrtv])|([0-7]{1,3})|(.))/g, (_all, letter?: string, octal?: string, other?: string) => {
-    if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8) & 0xff);
-    if (letter !== undefined) return "\x07\b\f\n\r\t\v".charAt("abfnrtv".indexOf(letter));
-    return other ?? "";
-  });
+  return text.replace(
+    /\\(?:([abfnrtv])|([0-7]{1,3})|(.))/g,
+    (_all, letter?: string, octal?: string, other?: string) => {
+      if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8) & 0xff);
+      if (letter !== undefined) return "\x07\b\f\n\r\t\v".charAt("abfnrtv".indexOf(letter));
+      return other ?? "";
+    },
+  );
 }

@@ -1,6 +1,7 @@
 /** Limits per client, counted by anvil(8) (smtpd.md 17). */
-import { warning } from "../../lib/log/log.ts";
+
 import { formatInet, maskInet, parseInet } from "../../lib/config/inet.ts";
+import { warning } from "../../lib/log/log.ts";
 import type { RateClient } from "./services.ts";
 import type { Session } from "./session.ts";
 
@@ -56,7 +57,9 @@ export async function rateExceeded(session: Session, event: keyof typeof LIMITS)
   if (limit === 0 || session.rates === undefined) return false;
   const rate = await session.rates.count(event);
   if (rate === undefined || rate <= limit) return false;
-  warning(`${text} limit exceeded: ${rate} from ${session.nameAddress} for service ${session.connection.service}`);
+  warning(
+    `${text} limit exceeded: ${rate} from ${session.nameAddress} for service ${session.connection.service}`,
+  );
   return true;
 }
 

@@ -1,9 +1,13 @@
 /** Reading content and discarding it, with the time limits of smtpd_timeout and smtpd_min_data_rate. */
 import type { Session } from "./session.ts";
-import { SessionEnd } from "./session.ts";
+import { SessionEnd } from "./session_end.ts";
 
 /** Hands chunks to `take` until it says how much of a chunk was the last that belongs to it (-1: all, and more is to come). */
-export async function readChunks(session: Session, take: (chunk: Buffer) => number, after: () => Promise<void>): Promise<void> {
+export async function readChunks(
+  session: Session,
+  take: (chunk: Buffer) => number,
+  after: () => Promise<void>,
+): Promise<void> {
   const { channel, settings } = session;
   let deadline = settings.perRequestDeadline ? performance.now() + settings.timeout * 1000 : 0;
   for (;;) {
@@ -17,7 +21,10 @@ export async function readChunks(session: Session, take: (chunk: Buffer) => numb
     const done = take(chunk);
     channel.consume(done < 0 ? size : done);
     if (deadline > 0)
-      deadline = Math.min(deadline + (size * 1000) / settings.minDataRate, performance.now() + settings.timeout * 1000);
+      deadline = Math.min(
+        deadline + (size * 1000) / settings.minDataRate,
+        performance.now() + settings.timeout * 1000,
+      );
     await after();
     if (done >= 0) break;
   }

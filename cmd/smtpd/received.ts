@@ -30,6 +30,8 @@ export function receivedLines(f: ReceivedFields): string[] {
     if (f.authenticatedAs !== undefined) lines.push(`\t(Authenticated sender: ${f.authenticatedAs})`);
     lines.push(`\tby ${f.hostname} (${f.mailName}) with ${f.protocol}${id}${end}`);
   }
-  lines.push(f.recipient === undefined ? `\t${f.date}` : `\tfor <${internalToExternal(f.recipient)}>; ${f.date}`);
+  lines.push(
+    f.recipient === undefined ? `\t${f.date}` : `\tfor <${internalToExternal(f.recipient)}>; ${f.date}`,
+  );
   return lines;
 }

@@ -41,7 +41,11 @@ export interface SessionServices {
   /** Asks flush(8) to send what waits for a site: its status, undefined without an answer. */
   flushSite(site: string): Promise<number | undefined>;
   /** Submits a notice of the system itself. */
-  sendNotice(notice: { readonly sender: string; readonly recipient: string; readonly lines: readonly string[] }): Promise<void>;
+  sendNotice(notice: {
+    readonly sender: string;
+    readonly recipient: string;
+    readonly lines: readonly string[];
+  }): Promise<void>;
   freeSpace(): FreeSpace;
   now(): ArrivalTime;
   sleep(seconds: number): Promise<void>;
@@ -52,7 +56,10 @@ export interface Connection {
   readonly client: Client;
   /** master.cf name of the service, for anvil and its log lines. */
   readonly service: string;
+  /** Run by an ordinary user: no access control, mail goes through postdrop(1). */
   readonly standAlone: boolean;
+  /** Commands come from standard input: a script has them all ready. */
+  readonly piped: boolean;
   /** Handed over by postscreen(8), which has tested the client already. */
   readonly screened: boolean;
 }

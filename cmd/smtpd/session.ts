@@ -1,37 +1,22 @@
 /** One SMTP session: what is known of the client, the state of its dialogue, and what every verb needs. */
 import { internalToExternal } from "../../lib/address/quote.ts";
+import { RESOLVE_FLAG } from "../../lib/ipc/protocols/rewrite.ts";
 import { accessDecision } from "../../lib/log/events/smtpd.ts";
 import { log, warning } from "../../lib/log/log.ts";
 import { localTime } from "../../lib/message/date.ts";
-import { RESOLVE_FLAG } from "../../lib/ipc/protocols/rewrite.ts";
 import { parsePath } from "../../lib/smtp/path.ts";
-import type { Channel } from "../../lib/sys/channel.ts";
 import { isAscii, printable } from "../../lib/sys/bytes.ts";
+import type { Channel } from "../../lib/sys/channel.ts";
 import { AccessControl } from "./access/control.ts";
 import { Chat } from "./chat.ts";
-import type { Rates } from "./rates.ts";
-import { type Client, nameAddress, rfcAddress, UNKNOWN } from "./client.ts";
 import type { ChunkTransfer } from "./chunks.ts";
-import { keywordSet } from "./settings.ts";
+import { type Client, nameAddress, rfcAddress, UNKNOWN } from "./client.ts";
 import type { Policy } from "./policy.ts";
+import type { Rates } from "./rates.ts";
 import type { Connection, SessionServices } from "./services.ts";
+import { ERROR_CLASS, type ErrorClass, SessionEnd } from "./session_end.ts";
+import { keywordSet } from "./settings.ts";
 import type { Transaction } from "./transaction.ts";
-
-/** Bits of notify_classes. */
-export const ERROR_CLASS = { policy: 1, protocol: 2, bounce: 4, software: 8, resource: 16, data: 128 } as const;
-export type ErrorClass = keyof typeof ERROR_CLASS;
-
-/** Ends the session; how is told by `reason`. */
-export class SessionEnd extends Error {
-  constructor(
-    readonly reason: "lost connection" | "timeout" | "data" | "quiet",
-    /** For `data`: what to send. */
-    readonly reply = "",
-  ) {
-    super(reason);
-    this.name = "SessionEnd";
-  }
-}
 
 /** What XFORWARD said about the original client; dropped after one transaction. */
 export interface ForwardedClient {
@@ -74,6 +59,9 @@ export class Session {
   inputDisabled = false;
   /** XCLIENT changed who the client is: the dialogue begins anew. */
   restart = false;
+
+  /** Commands since the last pause. */
+  unbroken = 0;
 
   errorCount = 0;
   junkCount = 0;
@@ -151,7 +139,8 @@ export class Session {
     if (!discardEhloMaps.empty) {
       const result = await discardEhloMaps.lookup(this.client.address);
       if (result.kind === "found") words = keywordSet(result.value);
-      else if (result.kind === "error") throw new SessionEnd("data", `421 4.3.0 ${settings.myhostname} Server local data error`);
+      else if (result.kind === "error")
+        throw new SessionEnd("data", `421 4.3.0 ${settings.myhostname} Server local data error`);
     }
     this.discarded = words;
     this.logDiscarded = words.size > 0 && !words.has("SILENT-DISCARD") && !words.has("ENHANCEDSTATUSCODES");
@@ -216,13 +205,20 @@ export class Session {
     const strict = options.strict ?? this.settings.strictEnvelopes;
     const address = parsePath(token, { strict, allowEmpty: options.allowEmpty });
     if (address !== undefined && (await this.resolvable(address, options))) return address;
-    warning(`Illegal address syntax from ${this.nameAddress} in ${verb} command: ${printable(token, this.settings.utf8)}`);
+    warning(
+      `Illegal address syntax from ${this.nameAddress} in ${verb} command: ${printable(token, this.settings.utf8)}`,
+    );
     return undefined;
   }
 
   private async resolvable(address: string, options: { utf8: boolean; sender: string }): Promise<boolean> {
     if (address === "") return true;
-    if (!options.utf8 && !isAscii(address) && !isAscii(address.slice(address.lastIndexOf("@") + 1)) && address.includes("@"))
+    if (
+      !options.utf8 &&
+      !isAscii(address) &&
+      !isAscii(address.slice(address.lastIndexOf("@") + 1)) &&
+      address.includes("@")
+    )
       return false;
     if (this.standAlone) return true;
     const resolved = await this.services.resolve(options.sender, address);
@@ -257,7 +253,14 @@ export class Session {
   }
 
   /** The queue's connection identity of the original client, as XFORWARD gave it or else our own. */
-  get original(): { name: string; address: string; port: string; helo: string | undefined; protocol: string; origin: string } {
+  get original(): {
+    name: string;
+    address: string;
+    port: string;
+    helo: string | undefined;
+    protocol: string;
+    origin: string;
+  } {
     const forwarded = this.forwarded;
     if (forwarded === undefined)
       return {

@@ -1,6 +1,7 @@
 /** The transcript of a session with errors, mailed to the postmaster (notify_classes; smtpd.md 19). */
 import { configuration } from "../../lib/config/configuration.ts";
-import { ERROR_CLASS, type Session } from "./session.ts";
+import type { Session } from "./session.ts";
+import { ERROR_CLASS } from "./session_end.ts";
 
 const WIDTH = 78;
 const CONTINUATION = "     ";
@@ -16,11 +17,14 @@ export async function sendTranscript(session: Session, reason?: string): Promise
   for (const [name, bit] of Object.entries(ERROR_CLASS)) if (settings.notifyClasses.has(name)) wanted |= bit;
   if (session.standAlone || (classes & wanted) === 0 || history.length === 0) return;
   const current = configuration();
-  const recipient = current.get((classes & ERROR_CLASS.bounce) !== 0 ? "bounce_notice_recipient" : "error_notice_recipient");
+  const recipient = current.get(
+    (classes & ERROR_CLASS.bounce) !== 0 ? "bounce_notice_recipient" : "error_notice_recipient",
+  );
   const origin = current.get("myorigin");
   const obsolete = current.get("header_from_format") === "obsolete";
   const noticed = current.get("error_notice_recipient");
-  const header = (name: string, address: string): string => (obsolete ? `${address} (${name})` : `${name} <${address}>`);
+  const header = (name: string, address: string): string =>
+    obsolete ? `${address} (${name})` : `${name} <${address}>`;
   const lines = [
     `From: ${header("Mail Delivery System", `MAILER-DAEMON@${origin}`)}`,
     `To: ${header("Postmaster", noticed)}`,

@@ -2,6 +2,8 @@
  * trivial-rewrite(8): completes and normalizes addresses (rewrite), and finds out how an address is delivered (resolve, verify).
  * Clients keep their connections. Tables are opened outside the jail; when one changes, the process ends and master starts another.
  */
+
+import { configuration } from "../../lib/config/configuration.ts";
 import { multiServer } from "../../lib/daemon/multi.ts";
 import type { Main } from "../../lib/daemon/program.ts";
 import { decode, receive, send } from "../../lib/ipc/attributes.ts";
@@ -15,7 +17,6 @@ import {
 } from "../../lib/ipc/protocols/rewrite.ts";
 import { warning } from "../../lib/log/log.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
-import { configuration } from "../../lib/config/configuration.ts";
 import { resolveAddress } from "./resolve.ts";
 import { rewriteAddress } from "./rewrite.ts";
 import { openSettings, type Settings } from "./settings.ts";
@@ -85,10 +86,17 @@ async function serveRewrite(channel: Channel, settings: Settings): Promise<boole
   return true;
 }
 
-async function serveResolve(channel: Channel, settings: Settings, route: Settings["route"]): Promise<boolean> {
+async function serveResolve(
+  channel: Channel,
+  settings: Settings,
+  route: Settings["route"],
+): Promise<boolean> {
   const received = await receive(channel, ResolveRequest);
   if (received.kind !== "value") return false;
   const { sender, address } = received.value;
-  send(channel, ResolveReply, { serverFlags: 0, ...(await resolveAddress(sender, address, route, settings.resolve)) });
+  send(channel, ResolveReply, {
+    serverFlags: 0,
+    ...(await resolveAddress(sender, address, route, settings.resolve)),
+  });
   return true;
 }

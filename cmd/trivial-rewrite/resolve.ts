@@ -1,12 +1,17 @@
 /** The resolve request: an address to the transport, next hop and recipient that deliver it (ADDRESS_CLASS_README, transport(5)). */
-import { isAddress, isValidAddressLiteral, isValidHostname, isValidUtf8Hostname } from "../../lib/address/hostname.ts";
+import {
+  isAddress,
+  isValidAddressLiteral,
+  isValidHostname,
+  isValidUtf8Hostname,
+} from "../../lib/address/hostname.ts";
 import { type AddressTables, type LookupRules, lookupAddress } from "../../lib/address/lookup.ts";
 import { splitAddress, stripExtension } from "../../lib/address/split.ts";
 import { RESOLVE_FLAG, type ResolveReply } from "../../lib/ipc/protocols/rewrite.ts";
 import { warning } from "../../lib/log/log.ts";
 import { equalFold, isAscii, isValidUtf8, printable } from "../../lib/sys/bytes.ts";
 import type { MatchResult } from "../../lib/tables/match.ts";
-import { stripLocalDomains, type StripOptions } from "./strip_local.ts";
+import { type StripOptions, stripLocalDomains } from "./strip_local.ts";
 import type { TransportMap } from "./transport_map.ts";
 
 export interface DomainList {
@@ -103,7 +108,8 @@ async function resolve(
   if (isRouted(draft.recipient, domain)) draft.flags |= RESOLVE_FLAG.routed;
 
   await classify(sender, domain, local, route, settings, draft);
-  if ((draft.flags & RESOLVE_FLAG.virtualAlias) === 0) await applyTransportMaps(domain, route, settings, draft);
+  if ((draft.flags & RESOLVE_FLAG.virtualAlias) === 0)
+    await applyTransportMaps(domain, route, settings, draft);
   await applyRelocated(settings, draft);
   if (!settings.allowMinUser && draft.recipient.startsWith("-")) draft.flags |= RESOLVE_FLAG.error;
 }
@@ -113,7 +119,8 @@ const domainOf = (address: string): string => splitAddress(address).domain ?? ""
 /** The domain, in brackets when it is a bare address and that is allowed; undefined when it is invalid. */
 function checkDomain(recipient: string, settings: ResolveSettings): string | undefined {
   const domain = domainOf(recipient);
-  if (domain.startsWith("[")) return isValidAddressLiteral(domain) && validText(recipient, settings) ? domain : undefined;
+  if (domain.startsWith("["))
+    return isValidAddressLiteral(domain) && validText(recipient, settings) ? domain : undefined;
   if (!validText(recipient, settings)) return undefined;
   if (settings.smtputf8 ? isValidUtf8Hostname(domain) : isValidHostname(domain)) return domain;
   if (!settings.resolveNumericDomain || !isAddress(domain)) return undefined;
@@ -150,9 +157,16 @@ async function classify(
   if (await listed(settings.virtualAliasDomains, domain, "virtual_alias_domains")) {
     draft.flags |= RESOLVE_FLAG.virtualAlias;
     draft.transport = "error";
-    draft.nexthop = settings.showTableName ? "5.1.1 User unknown in virtual alias table" : "5.1.1 User unknown";
+    draft.nexthop = settings.showTableName
+      ? "5.1.1 User unknown in virtual alias table"
+      : "5.1.1 User unknown";
     if (settings.helpfulWarnings) {
-      await warnBoth(domain, "virtual_alias_domains", settings.virtualMailboxDomains, "virtual_mailbox_domains");
+      await warnBoth(
+        domain,
+        "virtual_alias_domains",
+        settings.virtualMailboxDomains,
+        "virtual_mailbox_domains",
+      );
       await warnBoth(domain, "virtual_alias_domains", settings.relayDomains, "relay_domains");
     }
     return;
@@ -166,12 +180,24 @@ async function classify(
   }
   if (await listed(settings.relayDomains, domain, "relay_domains")) {
     draft.flags |= RESOLVE_FLAG.relay;
-    setTransport(draft, route.relayTransport, await relayNexthop(sender, domain, route, settings), `${prefix}relay_transport`, settings);
+    setTransport(
+      draft,
+      route.relayTransport,
+      await relayNexthop(sender, domain, route, settings),
+      `${prefix}relay_transport`,
+      settings,
+    );
     return;
   }
   draft.flags |= RESOLVE_FLAG.default;
   const title = `${prefix}sender_dependent_default_transport_maps`;
-  const chosen = await bySender(sender, route.senderDependentDefaultTransport, title, settings.emptyDefaultTransportKey, settings);
+  const chosen = await bySender(
+    sender,
+    route.senderDependentDefaultTransport,
+    title,
+    settings.emptyDefaultTransportKey,
+    settings,
+  );
   setTransport(
     draft,
     chosen ?? route.defaultTransport,
@@ -195,9 +221,20 @@ async function warnBoth(domain: string, name: string, other: DomainList, otherNa
   if (result.kind === "match") warning(`do not list domain ${domain} in BOTH ${name} and ${otherName}`);
 }
 
-async function relayNexthop(sender: string, domain: string, route: RouteSettings, settings: ResolveSettings): Promise<string> {
+async function relayNexthop(
+  sender: string,
+  domain: string,
+  route: RouteSettings,
+  settings: ResolveSettings,
+): Promise<string> {
   const title = `${route.prefix}sender_dependent_relayhost_maps`;
-  const chosen = await bySender(sender, route.senderDependentRelayhost, title, settings.emptyRelayhostKey, settings);
+  const chosen = await bySender(
+    sender,
+    route.senderDependentRelayhost,
+    title,
+    settings.emptyRelayhostKey,
+    settings,
+  );
   return chosen ?? (route.relayhost !== "" ? route.relayhost : domain);
 }
 
@@ -225,7 +262,13 @@ async function bySender(
 }
 
 /** Splits `transport:nexthop`; a next hop of its own replaces the one given. */
-function setTransport(draft: Draft, value: string, nexthop: string, name: string, settings: ResolveSettings): void {
+function setTransport(
+  draft: Draft,
+  value: string,
+  nexthop: string,
+  name: string,
+  settings: ResolveSettings,
+): void {
   const colon = value.indexOf(":");
   draft.transport = colon < 0 ? value : value.slice(0, colon);
   draft.nexthop = colon >= 0 && colon < value.length - 1 ? value.slice(colon + 1) : nexthop;
@@ -234,7 +277,12 @@ function setTransport(draft: Draft, value: string, nexthop: string, name: string
   throw new LookupFailure();
 }
 
-async function applyTransportMaps(domain: string, route: RouteSettings, settings: ResolveSettings, draft: Draft): Promise<void> {
+async function applyTransportMaps(
+  domain: string,
+  route: RouteSettings,
+  settings: ResolveSettings,
+  draft: Draft,
+): Promise<void> {
   const { transportMaps } = route;
   if (transportMaps.empty) return;
   const { recipient } = draft;
@@ -271,8 +319,9 @@ async function applyRelocated(settings: ResolveSettings, draft: Draft): Promise<
   if (settings.relocatedPrefix) draft.nexthop = `5.1.6 User has moved to ${result.value}`;
   else if (STATUS_TEXT.test(result.value)) draft.nexthop = result.value;
   else {
-    warning(`relocated_maps result must contain RFC 3463 status and text: '${printable(result.value.slice(0, 100))}'`);
+    warning(
+      `relocated_maps result must contain RFC 3463 status and text: '${printable(result.value.slice(0, 100))}'`,
+    );
     draft.nexthop = "5.2.0 Mailbox is unavailable";
   }
 }
-

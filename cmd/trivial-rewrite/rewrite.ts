@@ -1,6 +1,8 @@
 /** The rewrite request: incomplete and old-style addresses become user@domain (trivial-rewrite(8), "Rewriting"). */
+
+import { internalToExternal } from "../../lib/address/quote.ts";
 import { isOperator, operator, quoted, type Token, tokenize } from "../../lib/address/tokenizer.ts";
-import { unparseExternal } from "../../lib/address/unparser.ts";
+import { unparseExternal, unparseInternal } from "../../lib/address/unparser.ts";
 
 /** What one rewriting context appends. */
 export interface RewriteContext {
@@ -20,8 +22,16 @@ export interface RewriteOptions {
 }
 
 /** Rewrites one address, external form in and out. */
-export const rewriteAddress = (external: string, context: RewriteContext, options: RewriteOptions): string =>
-  unparseExternal(rewriteTokens(tokenize(external), context, options));
+export function rewriteAddress(external: string, context: RewriteContext, options: RewriteOptions): string {
+  const tokens = tokenize(external);
+  const rewritten = rewriteTokens(tokens, context, options);
+  // Postfix puts no blanks into what it makes of `!path`
+  const address = stripRoute(tokens);
+  const tight = options.swapBangpath && isOperator(address[0], "!") && lastIndexOf(address, "@") < 0;
+  return tight
+    ? internalToExternal(rewritten.map((token) => unparseInternal([token])).join(""))
+    : unparseExternal(rewritten);
+}
 
 const lastIndexOf = (tokens: ReadonlyArray<Token>, text: string): number =>
   tokens.findLastIndex((token) => isOperator(token, text));

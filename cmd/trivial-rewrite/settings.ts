@@ -27,8 +27,16 @@ export interface Settings {
 
 export async function openSettings(): Promise<Settings> {
   const locals = await LocalDomains.open();
-  const virtualAliasDomains = await MatchList.open("virtual_alias_domains", parameter("virtual_alias_domains"), "string");
-  const virtualMailboxDomains = await MatchList.open("virtual_mailbox_domains", parameter("virtual_mailbox_domains"), "string");
+  const virtualAliasDomains = await MatchList.open(
+    "virtual_alias_domains",
+    parameter("virtual_alias_domains"),
+    "string",
+  );
+  const virtualMailboxDomains = await MatchList.open(
+    "virtual_mailbox_domains",
+    parameter("virtual_mailbox_domains"),
+    "string",
+  );
   const relayDomains = await MatchList.open("relay_domains", parameter("relay_domains"), "domain", {
     parentFeature: "relay_domains",
   });

@@ -17,7 +17,7 @@ export interface StripOptions {
 }
 
 export type Stripped =
-  | { readonly kind: "local" | "remote"; /** Internal form. */ readonly recipient: string }
+  | { readonly kind: "local" | "remote" /** Internal form. */; readonly recipient: string }
   | { readonly kind: "error" };
 
 export async function stripLocalDomains(address: string, options: StripOptions): Promise<Stripped> {
@@ -82,7 +82,8 @@ function dequote(tokens: ReadonlyArray<Token>, options: StripOptions): Token[] |
   const at = text.lastIndexOf("@");
   if (at >= 0) return tokenize(internalToExternal(text));
   const percent = options.rewrite.percentHack ? text.lastIndexOf("%") : -1;
-  if (percent >= 0) return tokenize(internalToExternal(`${text.slice(0, percent)}@${text.slice(percent + 1)}`));
+  if (percent >= 0)
+    return tokenize(internalToExternal(`${text.slice(0, percent)}@${text.slice(percent + 1)}`));
   if (options.rewrite.swapBangpath && text.includes("!")) return tokenize(text);
   return undefined;
 }

@@ -20,7 +20,11 @@ export class TransportMap {
   }
 
   /** Looks up an internal-form recipient, the same without its extension, and its domain. */
-  async lookup(recipient: string, withoutExtension: string | undefined, domain: string): Promise<AddressLookupResult> {
+  async lookup(
+    recipient: string,
+    withoutExtension: string | undefined,
+    domain: string,
+  ): Promise<AddressLookupResult> {
     for (const [index, address] of [recipient, withoutExtension].entries()) {
       if (address === undefined) continue;
       const external = internalToExternal(address);

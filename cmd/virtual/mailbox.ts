@@ -122,7 +122,6 @@ async function maildir(delivery: Delivery, directory: string, identity: Identity
 async function mbox(delivery: Delivery, path: string, identity: Identity): Promise<Disposition> {
   const { attempt, request, settings, address } = delivery;
   if (isTraceOnly(request.flags)) return sent(attempt, dsn("2.0.0", "delivers to mailbox"));
-  const act = <T>(step: () => T): T => asUser(identity, step);
   const outcome = await deliverMbox({
     source: copySource(delivery),
     options: MBOX,
@@ -135,8 +134,8 @@ async function mbox(delivery: Delivery, path: string, identity: Identity): Promi
       delay: parameter("deliver_lock_delay"),
       staleTime: parameter("stale_lock_time"),
     },
-    openAs: act,
-    writeAs: act,
+    spool: identity,
+    recipient: identity,
     inspect: ({ stat }): Dsn | undefined => {
       if (!stat.isFile()) {
         warning(`recipient ${address}: destination ${path} is not a regular file`);

@@ -5,7 +5,7 @@ import type { Disposition } from "../../lib/delivery/disposition.ts";
 import { type DeliveryRequest, type DeliveryResult, markRecipientDone, serveDelivery } from "../../lib/delivery/request.ts";
 import { marksDone } from "../../lib/delivery/status.ts";
 import { deliverVirtual } from "./mailbox.ts";
-import { changedTable, openSettings, type VirtualSettings } from "./settings.ts";
+import { currentSettings, openSettings, type VirtualSettings } from "./settings.ts";
 
 let settings: VirtualSettings | undefined;
 
@@ -16,10 +16,11 @@ export const main = singleServer({
   async preJail() {
     settings = await openSettings();
   },
-  changedTable: () => (settings === undefined ? undefined : changedTable(settings)),
   async serve({ channel }, service) {
-    const current = settings;
-    if (current !== undefined) await serveDelivery(channel, (request) => deliver(request, service.name, current));
+    if (settings === undefined) return;
+    const current = await currentSettings(settings);
+    settings = current;
+    await serveDelivery(channel, (request) => deliver(request, service.name, current));
   },
 });
 

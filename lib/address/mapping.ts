@@ -1,10 +1,10 @@
 /** What a table's value means for the address that was looked up: a list of addresses (tables.md 13.2). */
 import { warning } from "../log/log.ts";
 import { type AddressTables, type KeyForms, type LookupRules, lookupAddress } from "./lookup.ts";
-import { addressNodes, parseAddresses } from "./parser.ts";
-import { externalToInternal, internalToExternal } from "./quote.ts";
+import { addressNodes, parseAddresses, singleAddress } from "./parser.ts";
+import { internalToExternal } from "./quote.ts";
 import { insertExtension, splitAddress } from "./split.ts";
-import { addressExternal } from "./unparser.ts";
+import { addressAsWritten, addressInternal } from "./unparser.ts";
 
 /** Rewrites an external-form address in the local context (trivial-rewrite). */
 export type RewriteLocal = (external: string) => Promise<string>;
@@ -34,7 +34,13 @@ export async function mapAddress(
   const hit = await lookupAddress(tables, address, rules, forms);
   if (hit.kind === "absent") return { kind: "absent" };
   if (hit.kind === "error") return { kind: "error" };
-  const addresses = await expandResult(hit.value, address, propagate ? hit.extension : "", hit.extension, rules);
+  const addresses = await expandResult(
+    hit.value,
+    address,
+    propagate ? hit.extension : "",
+    hit.extension,
+    rules,
+  );
   if (addresses.length === 0) {
     warning(`${title} lookup of ${internalToExternal(address)} returns non-address result "${hit.value}"`);
     return { kind: "error" };
@@ -58,7 +64,7 @@ async function expandResult(
   if (text === "" || text === "<>") text = '""';
   const results: string[] = [];
   for (const node of addressNodes(parseAddresses(text, rules.tokenLimit))) {
-    const internal = externalToInternal(await rules.rewrite(addressExternal(node)));
+    const internal = addressInternal(singleAddress(await rules.rewrite(addressAsWritten(node))));
     results.push(extension === "" ? internal : insertExtension(internal, extension));
   }
   return results;

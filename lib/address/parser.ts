@@ -1,5 +1,5 @@
 /** From a flat token list to a list of addresses, right to left, losing nothing (missing commas are repaired). */
-import { type Operator, operator, type Token, tokenize } from "./tokenizer.ts";
+import { atom, isOperator, type Operator, operator, type Token, tokenize } from "./tokenizer.ts";
 
 export interface AddressNode {
   readonly kind: "address";
@@ -11,6 +11,7 @@ export type Item = Token | AddressNode;
 /** The colon between a group's name and its members, printed with a blank. */
 export const GROUP_COLON: Operator = { kind: "operator", text: ": " };
 const COMMA = operator(",");
+const COLON = operator(":");
 
 /** Parses external-form text, at most `limit` tokens of it. */
 export const parseAddresses = (text: string, limit?: number): Item[] => parseTokens(tokenize(text, limit));
@@ -60,13 +61,17 @@ export function parseTokens(tokens: ReadonlyArray<Token>): Item[] {
         done.push(token);
         at = route(tokens, at - 1, done);
         wordOk = true;
+        // a colon before the phrase that begins no group belongs to nothing
+        if (!inGroup && isOperator(tokens[at - 1], ":")) {
+          done.push(COLON);
+          at--;
+        }
         return;
       case ":":
         if (inGroup) {
           group(false);
           done.push(GROUP_COLON);
           at = loose(tokens, at - 1, ",", done);
-          inGroup = false;
           wordOk = true;
           return;
         }
@@ -108,6 +113,12 @@ function loose(tokens: ReadonlyArray<Token>, at: number, until: string, done: It
     done.push(token);
   }
   return index + 1;
+}
+
+/** One address given in external form, whatever it holds. */
+export function singleAddress(external: string): AddressNode {
+  const tokens = tokenize(external);
+  return { kind: "address", tokens: tokens.length === 0 ? [atom("")] : tokens };
 }
 
 /** The address nodes of a parsed list, in order. */

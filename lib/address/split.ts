@@ -51,7 +51,11 @@ export function splitExtension(local: string, rules: ExtensionRules): SplitLocal
   }
   if (at <= 0) return undefined;
   const folded = lowerAscii(local);
-  if (folded === "postmaster" || folded === "mailer-daemon" || folded === lowerAscii(rules.doubleBounceSender))
+  if (
+    folded === "postmaster" ||
+    folded === "mailer-daemon" ||
+    folded === lowerAscii(rules.doubleBounceSender)
+  )
     return undefined;
   if (rules.ownerRequestSpecial && delimiters.includes("-")) {
     if (folded.startsWith("owner-")) return undefined;

@@ -28,8 +28,10 @@ export function operator(text: string): Operator {
   return OPERATOR_TOKENS.get(text) ?? { kind: "operator", text };
 }
 
-export const isOperator = (token: { readonly kind: string; readonly text?: string } | undefined, text: string): boolean =>
-  token !== undefined && token.kind === "operator" && token.text === text;
+export const isOperator = (
+  token: { readonly kind: string; readonly text?: string } | undefined,
+  text: string,
+): boolean => token !== undefined && token.kind === "operator" && token.text === text;
 
 export const atom = (text: string): Word => ({ kind: "atom", text });
 export const quoted = (text: string): Word => ({ kind: "quoted", text });
@@ -97,7 +99,14 @@ function word(text: string, start: number, tokens: Token[]): number {
   return at;
 }
 
-function delimited(text: string, start: number, end: string, run: RegExp, kind: "literal" | "quoted", tokens: Token[]): number {
+function delimited(
+  text: string,
+  start: number,
+  end: string,
+  run: RegExp,
+  kind: "literal" | "quoted",
+  tokens: Token[],
+): number {
   const parts: string[] = [];
   let at = start;
   while (at < text.length) {

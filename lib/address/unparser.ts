@@ -23,13 +23,19 @@ export function unparseInternal(tokens: ReadonlyArray<Token>): string {
 }
 
 /** The external form of one address given as flat tokens. */
-export const unparseExternal = (tokens: ReadonlyArray<Token>): string => internalToExternal(unparseInternal(tokens));
+export const unparseExternal = (tokens: ReadonlyArray<Token>): string =>
+  internalToExternal(unparseInternal(tokens));
 
 export const addressInternal = (node: AddressNode): string => unparseInternal(node.tokens);
-export const addressExternal = (node: AddressNode): string => unparseExternal(node.tokens);
+export const addressExternal = (node: AddressNode): string => internalToExternal(addressInternal(node));
 
-/** The tokens of an address each in its own external form, not quoted as a whole: what stood in the header, blanks aside. */
-export const addressAsWritten = (node: AddressNode): string => unparseList(node.tokens, "list");
+/** The tokens of an address each in its own external form, not quoted as a whole: nearly what stood in the header. */
+export const addressAsWritten = ({ tokens }: AddressNode): string =>
+  tokens
+    .map((token, index) =>
+      token.text === "," && token.kind === "operator" && index < tokens.length - 1 ? ", " : itemText(token),
+    )
+    .join("");
 
 /** One item of a list, in external form, without what follows it. */
 export function itemText(item: Item): string {

@@ -1,6 +1,13 @@
 /** The accounts that main.cf names must exist, be unprivileged, and be different ones. */
 import { existsSync, readFileSync } from "node:fs";
-import { type Group, lookupGroup, lookupGroupById, lookupUser, lookupUserById, type User } from "../sys/identity.ts";
+import {
+  type Group,
+  lookupGroup,
+  lookupGroupById,
+  lookupUser,
+  lookupUserById,
+  type User,
+} from "../sys/identity.ts";
 import { readDecimal } from "../sys/numbers.ts";
 import { type Configuration, ConfigurationError } from "./settings.ts";
 
@@ -57,14 +64,19 @@ export function isOwnInstance(configuration: Configuration, accounts: Accounts =
 }
 
 /** Throws ConfigurationError over the first fault. `file` names main.cf in the texts. */
-export function checkAccounts(configuration: Configuration, file: string, accounts: Accounts = systemAccounts): void {
+export function checkAccounts(
+  configuration: Configuration,
+  file: string,
+  accounts: Accounts = systemAccounts,
+): void {
   const own = isOwnInstance(configuration, accounts);
   const fail = (text: string): never => {
     throw new ConfigurationError(`${file}: ${text}`);
   };
   const user = (parameter: "default_privs" | "mail_owner"): Account => {
     const name = configuration.get(parameter);
-    const account = accounts.userByName(name) ?? fail(`parameter ${parameter}: unknown user name value: ${name}`);
+    const account =
+      accounts.userByName(name) ?? fail(`parameter ${parameter}: unknown user name value: ${name}`);
     if (account.uid === 0) fail(`parameter ${parameter}: user ${name} has privileged user ID`);
     if (account.gid === 0 && !own) fail(`parameter ${parameter}: user ${name} has privileged group ID`);
     return { ...account, name };
@@ -76,19 +88,31 @@ export function checkAccounts(configuration: Configuration, file: string, accoun
     fail(`parameter mail_owner: user ${owner.name} has the same user ID ${owner.uid} as user ${first.name}`);
   if (own) return;
   const group = submissionGroup(configuration, accounts, fail);
-  if (privs.name === owner.name) fail(`parameters default_privs and mail_owner specify the same user ${owner.name}`);
+  if (privs.name === owner.name)
+    fail(`parameters default_privs and mail_owner specify the same user ${owner.name}`);
   if (privs.uid === owner.uid)
-    fail(`parameters default_privs and mail_owner: users ${privs.name} and ${owner.name} have the same user ID: ${owner.uid}`);
+    fail(
+      `parameters default_privs and mail_owner: users ${privs.name} and ${owner.name} have the same user ID: ${owner.uid}`,
+    );
   if (privs.gid === owner.gid)
-    fail(`parameters default_privs and mail_owner: users ${privs.name} and ${owner.name} have the same group ID: ${owner.gid}`);
-  for (const [parameter, account] of [["default_privs", privs], ["mail_owner", owner]] as const)
+    fail(
+      `parameters default_privs and mail_owner: users ${privs.name} and ${owner.name} have the same group ID: ${owner.gid}`,
+    );
+  for (const [parameter, account] of [
+    ["default_privs", privs],
+    ["mail_owner", owner],
+  ] as const)
     if (account.gid === group.gid)
       fail(
         `parameters ${parameter} and setgid_group: user ${account.name} and group ${group.name} have the same group ID: ${group.gid}`,
       );
 }
 
-function submissionGroup(configuration: Configuration, accounts: Accounts, fail: (text: string) => never): Group {
+function submissionGroup(
+  configuration: Configuration,
+  accounts: Accounts,
+  fail: (text: string) => never,
+): Group {
   const name = configuration.get("setgid_group");
   const group = accounts.groupByName(name) ?? fail(`parameter setgid_group: unknown group name: ${name}`);
   if (group.gid === 0) fail(`parameter setgid_group: group ${name} has privileged group ID`);

@@ -21,7 +21,10 @@ export const LEGACY_DEFAULTS = {
   smtpd_tls_fingerprint_digest: { below: "3.6", unset: ["smtpd_tls_fingerprint_digest"] },
   smtp_tls_fingerprint_digest: { below: "3.6", unset: ["smtp_tls_fingerprint_digest"] },
   lmtp_tls_fingerprint_digest: { below: "3.6", unset: ["lmtp_tls_fingerprint_digest"] },
-  smtpd_relay_before_recipient_restrictions: { below: "3.6", unset: ["smtpd_relay_before_recipient_restrictions"] },
+  smtpd_relay_before_recipient_restrictions: {
+    below: "3.6",
+    unset: ["smtpd_relay_before_recipient_restrictions"],
+  },
   respectful_logging: { below: "3.6", unset: ["respectful_logging"] },
   smtp_tls_security_level: { below: "3.11", unset: ["smtp_tls_security_level"] },
   tlsproxy_client_security_level: { below: "3.11", unset: ["tlsproxy_client_security_level"] },

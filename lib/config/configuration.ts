@@ -58,7 +58,10 @@ export function configuration(): Configuration {
 export const parameter = <N extends ParameterName>(name: N): ParameterValue<N> => configuration().get(name);
 
 /** A configuration from the text of a main.cf, for tests; its errors are thrown. */
-export function configurationFromText(text: string, names: { processName?: string; serviceName?: string } = {}): Configuration {
+export function configurationFromText(
+  text: string,
+  names: { processName?: string; serviceName?: string } = {},
+): Configuration {
   const parsed = parseMainCf(text, "main.cf");
   if (!parsed.ok) throw new ConfigurationError(parsed.error);
   return new Configuration({

@@ -9,7 +9,8 @@ interface DerivedRow {
   readonly max: number;
 }
 
-const int = <B extends ParameterName>(base: B, min = 0, max = 0) => ({ kind: "int", base, min, max }) as const;
+const int = <B extends ParameterName>(base: B, min = 0, max = 0) =>
+  ({ kind: "int", base, min, max }) as const;
 const str = <B extends ParameterName>(base: B) => ({ kind: "str", base, min: 1, max: 0 }) as const;
 const time = <B extends ParameterName>(base: B, min = 0) => ({ kind: "time", base, min, max: 0 }) as const;
 
@@ -46,4 +47,6 @@ export const DERIVED_PARAMETERS = { ...TRANSPORT_PARAMETERS, ...SERVICE_PARAMETE
 export type TransportSuffix = keyof typeof TRANSPORT_PARAMETERS;
 export type ServiceSuffix = keyof typeof SERVICE_PARAMETERS;
 export type DerivedSuffix = keyof typeof DERIVED_PARAMETERS;
-export type DerivedValue<S extends DerivedSuffix> = (typeof DERIVED_PARAMETERS)[S]["kind"] extends "str" ? string : number;
+export type DerivedValue<S extends DerivedSuffix> = (typeof DERIVED_PARAMETERS)[S]["kind"] extends "str"
+  ? string
+  : number;

@@ -38,7 +38,8 @@ export function listedDirectories(path: string): string[] {
   }
   return logicalLines(text, path).lines.flatMap((line) => {
     const pair = splitNameValue(line.text);
-    const lists = pair.ok && (pair.name === "alternate_config_directories" || pair.name === "multi_instance_directories");
+    const lists =
+      pair.ok && (pair.name === "alternate_config_directories" || pair.name === "multi_instance_directories");
     return lists ? splitAny(pair.value, ", \t\r\n") : [];
   });
 }

@@ -1,7 +1,9 @@
 /** `${domain_to_ascii{...}}` and `${domain_to_utf8{...}}` (RFC 5891). */
 import { decodeUtf8, encodeUtf8, isAscii } from "../sys/bytes.ts";
 
-export type DomainConversion = { readonly ok: true; readonly value: string } | { readonly ok: false; readonly problem: string };
+export type DomainConversion =
+  | { readonly ok: true; readonly value: string }
+  | { readonly ok: false; readonly problem: string };
 
 const url = (): typeof import("node:url") => process.getBuiltinModule("node:url");
 
@@ -38,11 +40,26 @@ function labelFaults(domain: string, converted: string): string[] {
     if (found) faults.push(`UIDNA_ERROR_${name}`);
   };
   // A trailing dot is the root and no empty label.
-  say("EMPTY_LABEL", labels.some((label, index) => label === "" && (index < labels.length - 1 || index === 0)));
-  say("LABEL_TOO_LONG", converted.split(".").some((label) => isAscii(label) && label.length > 63));
-  say("LEADING_HYPHEN", labels.some((label) => label.startsWith("-")));
-  say("TRAILING_HYPHEN", labels.some((label) => label.endsWith("-")));
-  say("HYPHEN_3_4", labels.some((label) => label.slice(2, 4) === "--" && !label.toLowerCase().startsWith("xn--")));
+  say(
+    "EMPTY_LABEL",
+    labels.some((label, index) => label === "" && (index < labels.length - 1 || index === 0)),
+  );
+  say(
+    "LABEL_TOO_LONG",
+    converted.split(".").some((label) => isAscii(label) && label.length > 63),
+  );
+  say(
+    "LEADING_HYPHEN",
+    labels.some((label) => label.startsWith("-")),
+  );
+  say(
+    "TRAILING_HYPHEN",
+    labels.some((label) => label.endsWith("-")),
+  );
+  say(
+    "HYPHEN_3_4",
+    labels.some((label) => label.slice(2, 4) === "--" && !label.toLowerCase().startsWith("xn--")),
+  );
   if (faults.length === 0 && converted === "") say("DISALLOWED", true);
   return faults;
 }

@@ -53,7 +53,11 @@ export function cleanEnvironment(
 }
 
 /** The environment with only the list's `name=value` elements applied. */
-export function updateEnvironment(parameter: "import_environment", list: string, current: Environment): Map<string, string> {
+export function updateEnvironment(
+  parameter: "import_environment",
+  list: string,
+  current: Environment,
+): Map<string, string> {
   const updated = new Map(current);
   for (const { name, value } of parseEnvironmentList(parameter, list, "update_env"))
     if (value !== undefined) updated.set(name, value);
@@ -62,7 +66,8 @@ export function updateEnvironment(parameter: "import_environment", list: string,
 
 /** Makes this the environment of the process. */
 export function installEnvironment(environment: Environment): void {
-  for (const name of Object.keys(process.env)) if (!environment.has(encodeUtf8(name))) delete process.env[name];
+  for (const name of Object.keys(process.env))
+    if (!environment.has(encodeUtf8(name))) delete process.env[name];
   for (const [name, value] of environment) process.env[decodeUtf8(name) ?? name] = decodeUtf8(value) ?? value;
 }
 

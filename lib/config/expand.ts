@@ -15,7 +15,11 @@ export interface ExpandOptions {
 }
 
 export type Expansion =
-  | { readonly ok: true; readonly value: string; /** Some name in use had no value. */ readonly undefinedName: boolean }
+  | {
+      readonly ok: true;
+      readonly value: string /** Some name in use had no value. */;
+      readonly undefinedName: boolean;
+    }
   | {
       readonly ok: false;
       /** Warnings that say what is wrong. */
@@ -43,7 +47,8 @@ export function expandMacros(text: string, options: ExpandOptions): Expansion {
   try {
     return { ok: true, value: expandText(text, state, 0), undefinedName: state.undefinedName };
   } catch (error) {
-    if (error instanceof ExpansionProblem) return error.fatal === undefined
+    if (error instanceof ExpansionProblem)
+      return error.fatal === undefined
         ? { ok: false, problems: error.problems }
         : { ok: false, problems: error.problems, fatal: error.fatal };
     throw error;
@@ -60,7 +65,8 @@ function expandText(text: string, state: ExpandState, level: number): string {
   const { nodes, problem } = parseMacros(text);
   let value = "";
   for (const node of nodes) {
-    if (level >= MAX_NESTING) throw new ExpansionProblem([`unreasonable macro call nesting: "${nodeName(node)}"`]);
+    if (level >= MAX_NESTING)
+      throw new ExpansionProblem([`unreasonable macro call nesting: "${nodeName(node)}"`]);
     value += expandNode(node, state, level + 1);
   }
   if (problem !== undefined) throw new ExpansionProblem([problem]);
@@ -95,7 +101,10 @@ function expandNode(node: MacroNode, state: ExpandState, level: number): string 
     case "relation":
       return holds(node.relation, state) ? "true" : "";
     case "conditional": {
-      const test = typeof node.test === "string" ? (state.options.lookup(node.test) ?? "") !== "" : holds(node.test, state);
+      const test =
+        typeof node.test === "string"
+          ? (state.options.lookup(node.test) ?? "") !== ""
+          : holds(node.test, state);
       const result = test ? node.whenTrue : node.whenFalse;
       return result === undefined ? "" : expandText(result, state, level);
     }
@@ -108,7 +117,8 @@ function expandName(name: string, state: ExpandState, level: number): string {
     state.undefinedName = true;
     return "";
   }
-  if (state.options.recursive && state.options.isFinal?.(name) !== true) return expandText(found, state, level);
+  if (state.options.recursive && state.options.isFinal?.(name) !== true)
+    return expandText(found, state, level);
   return state.options.filter === undefined ? found : filtered(found, state.options.filter);
 }
 

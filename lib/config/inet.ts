@@ -10,7 +10,8 @@ const OCTET = /^(?:0|[1-9][0-9]{0,2})$/;
 
 function parseV4(text: string): Uint8Array | undefined {
   const octets = text.split(".");
-  if (octets.length !== 4 || !octets.every((octet) => OCTET.test(octet) && Number(octet) <= 255)) return undefined;
+  if (octets.length !== 4 || !octets.every((octet) => OCTET.test(octet) && Number(octet) <= 255))
+    return undefined;
   return Uint8Array.from(octets, Number);
 }
 
@@ -47,7 +48,10 @@ function parseGroups(half: string, last: boolean): number[] | undefined {
 
 export function formatInet(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join(".");
-  const groups = Array.from({ length: 8 }, (_, index) => ((bytes[2 * index] ?? 0) << 8) | (bytes[2 * index + 1] ?? 0));
+  const groups = Array.from(
+    { length: 8 },
+    (_, index) => ((bytes[2 * index] ?? 0) << 8) | (bytes[2 * index + 1] ?? 0),
+  );
   const { start, length } = longestZeroRun(groups);
   const embedsV4 = start === 0 && (length === 6 || (length === 5 && groups[5] === 0xffff));
   const hex = (part: ReadonlyArray<number>): string => part.map((group) => group.toString(16)).join(":");
@@ -83,7 +87,8 @@ export function maskInet(address: Uint8Array, length: number): Uint8Array {
 }
 
 /** IPv4 before IPv6, then by value. */
-export const compareInet = (a: Uint8Array, b: Uint8Array): number => a.length - b.length || Buffer.compare(a, b);
+export const compareInet = (a: Uint8Array, b: Uint8Array): number =>
+  a.length - b.length || Buffer.compare(a, b);
 
 export const isLoopback = (address: Uint8Array): boolean =>
   address.length === 4 ? address[0] === 127 : formatInet(address) === "::1";

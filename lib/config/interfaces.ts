@@ -2,7 +2,15 @@
 import { existsSync, readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { lowerAscii, splitAny } from "../sys/bytes.ts";
-import { compareInet, formatInet, isLoopback, isUnspecified, maskInet, maskLength, parseInet } from "./inet.ts";
+import {
+  compareInet,
+  formatInet,
+  isLoopback,
+  isUnspecified,
+  maskInet,
+  maskLength,
+  parseInet,
+} from "./inet.ts";
 import { parseNames } from "./lists.ts";
 
 export interface OwnAddress {
@@ -62,7 +70,9 @@ export function ownAddresses(value: string, protocols: Protocols): OwnAddress[] 
   return resolveList("inet_interfaces", value, protocols).map((bytes) => {
     const own = machine.find((candidate) => compareInet(candidate.bytes, bytes) === 0);
     if (own === undefined)
-      throw new InterfaceProblem(`parameter inet_interfaces: no local interface found for ${formatInet(bytes)}`);
+      throw new InterfaceProblem(
+        `parameter inet_interfaces: no local interface found for ${formatInet(bytes)}`,
+      );
     return own;
   });
 }
@@ -78,8 +88,11 @@ export const proxyAddresses = (value: string, protocols: Protocols): OwnAddress[
 function resolveList(parameter: string, value: string, protocols: Protocols): Uint8Array[] {
   const found: Uint8Array[] = [];
   for (const name of splitAny(value, " \t,")) {
-    const addresses = resolveHost(name).filter((bytes) => (bytes.length === 4 ? protocols.ipv4 : protocols.ipv6));
-    if (addresses.length === 0) throw new InterfaceProblem(`config variable ${parameter}: host not found: ${name}`);
+    const addresses = resolveHost(name).filter((bytes) =>
+      bytes.length === 4 ? protocols.ipv4 : protocols.ipv6,
+    );
+    if (addresses.length === 0)
+      throw new InterfaceProblem(`config variable ${parameter}: host not found: ${name}`);
     found.push(...addresses);
   }
   found.sort(compareInet);
@@ -103,7 +116,9 @@ function hostsFile(name: string): Uint8Array[] {
   const found: Uint8Array[] = [];
   for (const line of readFileSync("/etc/hosts", "latin1").split("\n")) {
     const [address = "", ...names] = splitAny(line.replace(/#.*/, ""), " \t\r");
-    const bytes = names.some((candidate) => lowerAscii(candidate) === wanted) ? parseInet(address) : undefined;
+    const bytes = names.some((candidate) => lowerAscii(candidate) === wanted)
+      ? parseInet(address)
+      : undefined;
     if (bytes !== undefined) found.push(bytes);
   }
   return found;
@@ -112,7 +127,11 @@ function hostsFile(name: string): Uint8Array[] {
 function askResolver(name: string): Uint8Array[] {
   if (name.startsWith("-") || !existsSync("/usr/bin/getent")) return [];
   const { spawnSync } = process.getBuiltinModule("node:child_process");
-  const answer = spawnSync("/usr/bin/getent", ["ahosts", name], { env: {}, encoding: "latin1", timeout: 60_000 });
+  const answer = spawnSync("/usr/bin/getent", ["ahosts", name], {
+    env: {},
+    encoding: "latin1",
+    timeout: 60_000,
+  });
   const found: Uint8Array[] = [];
   for (const line of (answer.stdout ?? "").split("\n")) {
     const bytes = line.includes("STREAM") ? parseInet(splitAny(line, " \t")[0] ?? "") : undefined;

@@ -40,7 +40,11 @@ export function logicalLines(text: string, path: string): LogicalLines {
   let last = 0;
   const finish = (): void => {
     if (parts.length === 0) return;
-    const whole: LogicalLine = { text: parts.length === 1 ? (parts[0] ?? "") : parts.join(""), line: first, lastLine: last };
+    const whole: LogicalLine = {
+      text: parts.length === 1 ? (parts[0] ?? "") : parts.join(""),
+      line: first,
+      lastLine: last,
+    };
     parts = [];
     if (isSpaceCode(whole.text.charCodeAt(0))) {
       const shown = whole.text.length > 30 ? `${whole.text.slice(0, 30)}...` : whole.text;

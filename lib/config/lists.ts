@@ -7,7 +7,8 @@ export const LIST_SEPARATORS = ", \t\r\n";
 export const BLANKS = " \t\r\n";
 
 /** Elements of a plain list; there are no empty ones. */
-export const splitList = (text: string, separators: string = LIST_SEPARATORS): string[] => splitAny(text, separators);
+export const splitList = (text: string, separators: string = LIST_SEPARATORS): string[] =>
+  splitAny(text, separators);
 
 /** Elements of a list in which separators inside `{}` do not count. Unbalanced braces stay in the element, for `unwrapBraces` to report. */
 export function splitBraced(text: string, separators: string = LIST_SEPARATORS): string[] {
@@ -30,7 +31,9 @@ export function splitBraced(text: string, separators: string = LIST_SEPARATORS):
   return elements;
 }
 
-export type Unwrapped = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly problem: string };
+export type Unwrapped =
+  | { readonly ok: true; readonly text: string }
+  | { readonly ok: false; readonly problem: string };
 
 /** The text inside `{ ... }`, trimmed. */
 export function unwrapBraces(text: string): Unwrapped {
@@ -40,7 +43,8 @@ export function unwrapBraces(text: string): Unwrapped {
     const character = text.charAt(index);
     if (character === "{") depth++;
     else if (character === "}" && --depth === 0) {
-      if (trimSpace(text.slice(index + 1)) !== "") return { ok: false, problem: `syntax error after '}' in "${text}"` };
+      if (trimSpace(text.slice(index + 1)) !== "")
+        return { ok: false, problem: `syntax error after '}' in "${text}"` };
       return { ok: true, text: trimSpace(text.slice(1, index)) };
     }
   }
@@ -61,7 +65,8 @@ export function parseNames<T extends string>(
   const names = new Set<T>();
   for (const word of splitAny(value, separators)) {
     const name = known.find((candidate) => candidate === word);
-    if (name === undefined) return { ok: false, problem: `unknown ${parameter} value "${word}" in "${value}"` };
+    if (name === undefined)
+      return { ok: false, problem: `unknown ${parameter} value "${word}" in "${value}"` };
     names.add(name);
   }
   return { ok: true, names };

@@ -42,7 +42,8 @@ export const NAMED_FUNCTIONS: ReadonlySet<string> = new Set(["domain_to_ascii", 
 class MacroProblem extends Error {}
 
 /** `WHAT at: "...BEFORE>>>REST"`, the rest cut to 20 bytes. */
-const at = (what: string, before: string, rest: string): string => `${what}: "...${before}>>>${rest.slice(0, 20)}"`;
+const at = (what: string, before: string, rest: string): string =>
+  `${what}: "...${before}>>>${rest.slice(0, 20)}"`;
 
 export function parseMacros(text: string): ParsedMacros {
   const nodes: MacroNode[] = [];
@@ -144,7 +145,8 @@ function parseFunction(inner: string, start: number, name: string, brace: number
     throw new MacroProblem(`unknown function "${name}" at"...>>>${inner.slice(start, start + 20)}"`);
   const { content, end } = braced(inner, brace);
   const rest = skipBlanks(inner, end);
-  if (rest < inner.length) throw new MacroProblem(at("unexpected input at", `${content}}`, inner.slice(rest)));
+  if (rest < inner.length)
+    throw new MacroProblem(at("unexpected input at", `${content}}`, inner.slice(rest)));
   return { kind: "function", name, argument: trimBlanks(content) };
 }
 
@@ -170,7 +172,9 @@ function parseRelation(inner: string, brace: number): MacroNode {
     throw new MacroProblem(at("bad operator suffix at", operator, suffix));
   const operand = skipBlanks(inner, suffixEnd);
   if (inner.charAt(operand) !== "{")
-    throw new MacroProblem(at('"{expression}" expected at', `{${left.content}} ${operator}${suffix}`, inner.slice(suffixEnd)));
+    throw new MacroProblem(
+      at('"{expression}" expected at', `{${left.content}} ${operator}${suffix}`, inner.slice(suffixEnd)),
+    );
   const right = braced(inner, operand);
   const relation: Relation = { left: left.content, operator, level: suffix !== "", right: right.content };
   const after = skipBlanks(inner, right.end);
@@ -201,7 +205,8 @@ function parseBranches(inner: string, mark: number): Branches {
   const { content, end } = braced(inner, brace);
   const after = skipBlanks(inner, end);
   if (after === inner.length) return { whenTrue: content, whenFalse: undefined };
-  if (inner.charAt(after) !== ":") throw new MacroProblem(at('":" expected at', `${content}}`, inner.slice(after)));
+  if (inner.charAt(after) !== ":")
+    throw new MacroProblem(at('":" expected at', `${content}}`, inner.slice(after)));
   return { whenTrue: content, whenFalse: parseElse(inner, after) };
 }
 
@@ -210,6 +215,7 @@ function parseElse(inner: string, colon: number): string {
   if (inner.charAt(brace) !== "{") return inner.slice(colon + 1);
   const { content, end } = braced(inner, brace);
   const after = skipBlanks(inner, end);
-  if (after < inner.length) throw new MacroProblem(at("unexpected input at", `${content}}`, inner.slice(after)));
+  if (after < inner.length)
+    throw new MacroProblem(at("unexpected input at", `${content}}`, inner.slice(after)));
   return content;
 }

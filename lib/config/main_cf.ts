@@ -12,7 +12,8 @@ export type NameValue =
 /** Splits `name = value`. */
 export function splitNameValue(text: string): NameValue {
   const start = skipSpace(text, 0);
-  if (start === text.length || text.charAt(start) === "=") return { ok: false, problem: "missing attribute name" };
+  if (start === text.length || text.charAt(start) === "=")
+    return { ok: false, problem: "missing attribute name" };
   let end = start;
   while (end < text.length && text.charAt(end) !== "=" && !isSpaceCode(text.charCodeAt(end))) end++;
   const equals = skipSpace(text, end);
@@ -31,13 +32,18 @@ export type MainCf =
   | { readonly ok: false; readonly error: string; readonly warnings: ReadonlyArray<string> };
 
 /** The table of a main.cf text. `initial` entries are replaced without a warning where the value is the same. */
-export function parseMainCf(text: string, path: string, initial: ReadonlyMap<string, string> = new Map()): MainCf {
+export function parseMainCf(
+  text: string,
+  path: string,
+  initial: ReadonlyMap<string, string> = new Map(),
+): MainCf {
   const { lines, warnings: lineWarnings } = logicalLines(text, path);
   const entries = new Map(initial);
   const warnings = [...lineWarnings];
   for (const { text: line, line: number } of lines) {
     const pair = splitNameValue(line);
-    if (!pair.ok) return { ok: false, error: `${path}, line ${number}: ${pair.problem}: "${line}"`, warnings };
+    if (!pair.ok)
+      return { ok: false, error: `${path}, line ${number}: ${pair.problem}: "${line}"`, warnings };
     const earlier = entries.get(pair.name);
     if (earlier !== undefined && earlier !== pair.value)
       warnings.push(`${path}, line ${number}: overriding earlier entry: ${pair.name}=${earlier}`);

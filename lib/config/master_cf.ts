@@ -48,8 +48,16 @@ export interface MasterNotice {
 }
 
 export type MasterCf =
-  | { readonly ok: true; readonly services: ReadonlyArray<MasterService>; readonly notices: ReadonlyArray<MasterNotice> }
-  | { readonly ok: false; /** Text of the fatal line. */ readonly error: string; readonly notices: ReadonlyArray<MasterNotice> };
+  | {
+      readonly ok: true;
+      readonly services: ReadonlyArray<MasterService>;
+      readonly notices: ReadonlyArray<MasterNotice>;
+    }
+  | {
+      readonly ok: false /** Text of the fatal line. */;
+      readonly error: string;
+      readonly notices: ReadonlyArray<MasterNotice>;
+    };
 
 /** Reads a master.cf text. `path` names the file in messages. */
 export function parseMasterCf(text: string, path: string, configuration: Configuration): MasterCf {
@@ -209,10 +217,18 @@ class EntryReader {
     return this.#oldChroot;
   }
 
-  #place(name: string, type: ServiceType, isPrivate: boolean): Pick<MasterService, "canonicalName" | "endpoint" | "localOnly"> {
+  #place(
+    name: string,
+    type: ServiceType,
+    isPrivate: boolean,
+  ): Pick<MasterService, "canonicalName" | "endpoint" | "localOnly"> {
     if (type === "inet") {
       this.#knownPorts ??= parseKnownPorts(this.#configuration.get("known_tcp_ports")).ports;
-      const { canonicalName, listeners, localOnly } = inetEndpoint(name, this.#configuration, this.#knownPorts);
+      const { canonicalName, listeners, localOnly } = inetEndpoint(
+        name,
+        this.#configuration,
+        this.#knownPorts,
+      );
       return { canonicalName, localOnly, endpoint: { kind: "inet", listeners } };
     }
     const path = `${isPrivate ? "private" : "public"}/${name}`;
@@ -240,14 +256,16 @@ export interface ChildOptions {
 }
 
 /** Whether a service can get under stress from outside, so that its processes are told (`-o stress=`). */
-export const isStressAware = (service: MasterService): boolean => !service.localOnly && service.processLimit > 1;
+export const isStressAware = (service: MasterService): boolean =>
+  !service.localOnly && service.processLimit > 1;
 
 /** argv of a process of the service, argv[0] included. */
 export function childArguments(service: MasterService, options: ChildOptions): string[] {
   const argv = [service.command];
   if (service.processLimit === 1) argv.push("-l");
   if (service.processLimit === 0) argv.push("-z");
-  if (service.command.slice(service.command.lastIndexOf("/") + 1) !== service.name) argv.push("-n", service.name);
+  if (service.command.slice(service.command.lastIndexOf("/") + 1) !== service.name)
+    argv.push("-n", service.name);
   argv.push("-t", service.type);
   if (options.debug) argv.push("-d");
   if (options.verbose) argv.push("-v");

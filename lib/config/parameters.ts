@@ -2,7 +2,7 @@
 /**
  * Every main.cf parameter, declared once: kind, default (unexpanded), minimum, maximum (0: not checked; a length for text, seconds
  * for times), unit of a bare time, programs that read it (empty: an old name that lives on in another's default), purpose.
- * `(computed)` defaults are those of lib/config/computed.ts.
+ * `(computed)` defaults are made by lib/config/settings.ts.
  */
 
 /** str, raw: text, raw unexpanded; int, nint: 32 bits, long: 64 bits; nbool, nint: the default is an expression. */

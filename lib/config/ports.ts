@@ -40,8 +40,10 @@ function addElement(element: string, ports: Map<string, number>): string | undef
   return undefined;
 }
 
-const hasSpace = (text: string): boolean => [...text].some((character) => isSpaceCode(character.charCodeAt(0)));
-const isNumber = (text: string): boolean => [...text].every((character) => isDigitCode(character.charCodeAt(0)));
+const hasSpace = (text: string): boolean =>
+  [...text].some((character) => isSpaceCode(character.charCodeAt(0)));
+const isNumber = (text: string): boolean =>
+  [...text].every((character) => isDigitCode(character.charCodeAt(0)));
 
 /** The port of a number or a service name; undefined when there is none. */
 export function tcpPort(service: string, knownTcpPorts: string): number | undefined {

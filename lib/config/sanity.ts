@@ -41,7 +41,16 @@ const TEXTS: ReadonlyArray<string> =
     " ",
   );
 
-const KIND_ORDER: ReadonlyArray<ParameterKind> = ["str", "int", "long", "bool", "time", "raw", "nint", "nbool"];
+const KIND_ORDER: ReadonlyArray<ParameterKind> = [
+  "str",
+  "int",
+  "long",
+  "bool",
+  "time",
+  "raw",
+  "nint",
+  "nbool",
+];
 
 const SYSLOG_FACILITIES: ReadonlySet<string> = new Set(
   "auth authpriv cron daemon ftp kern lpr mail news security syslog user uucp local0 local1 local2 local3 local4 local5 local6 local7".split(
@@ -92,11 +101,13 @@ const rank = (list: ReadonlyArray<string>, item: string): number => {
 };
 
 const compareOrder = (a: ParameterName, b: ParameterName): number =>
-  rank(TEXTS, a) - rank(TEXTS, b) || rank(KIND_ORDER, parameterRow(a)[0]) - rank(KIND_ORDER, parameterRow(b)[0]);
+  rank(TEXTS, a) - rank(TEXTS, b) ||
+  rank(KIND_ORDER, parameterRow(a)[0]) - rank(KIND_ORDER, parameterRow(b)[0]);
 
 /** Names of interfaces are resolved at the start; the list of all interfaces, which cannot be bad, when somebody asks for it. */
 function checkInterfaces(configuration: Configuration): void {
-  if (configuration.isSet("mynetworks") || configuration.isSet("mynetworks_style")) configuration.get("mynetworks");
+  if (configuration.isSet("mynetworks") || configuration.isSet("mynetworks_style"))
+    configuration.get("mynetworks");
   const value = configuration.get("inet_interfaces");
   if (value !== "all" && value !== "loopback-only") configuration.ownAddresses();
 }
@@ -108,7 +119,9 @@ function checkCombinations(configuration: Configuration, file: string): void {
   const relayhost = configuration.get("relayhost");
   const hostname = configuration.get("myhostname");
   if (equalFold(hostname, relayhost))
-    throw new ConfigurationError(`myhostname and relayhost parameter settings must not be identical: ${hostname}`);
+    throw new ConfigurationError(
+      `myhostname and relayhost parameter settings must not be identical: ${hostname}`,
+    );
   const origin = configuration.get("myorigin");
   if (splitList(origin).length > 1 || splitList(origin)[0] !== origin)
     throw new ConfigurationError(`myorigin parameter setting must not contain multiple values: ${origin}`);
@@ -119,7 +132,8 @@ function checkCombinations(configuration: Configuration, file: string): void {
         `${file}: parameters default_verp_delimiters and verp_delimiter_filter: bad ${which} VERP delimiter character`,
       );
   const level = configuration.get("non_bdb_migration_level");
-  if (!MIGRATION_LEVELS.has(level)) throw new ConfigurationError(`invalid non-Berkeley-DB migration level: '${level}'`);
+  if (!MIGRATION_LEVELS.has(level))
+    throw new ConfigurationError(`invalid non-Berkeley-DB migration level: '${level}'`);
   const permissions = configuration.get("maillog_file_permissions");
   if (!PERMISSIONS.test(permissions))
     warning(`ignoring bad permissions: maillog_file_permissions = ${permissions}`);

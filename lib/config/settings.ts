@@ -1,9 +1,23 @@
 /** Settings and defaults as typed values, evaluated when they are first asked for. */
 import { fatal, warning } from "../log/log.ts";
-import { DERIVED_PARAMETERS, type DerivedSuffix, type DerivedValue, type ServiceSuffix, type TransportSuffix } from "./derived.ts";
+import {
+  DERIVED_PARAMETERS,
+  type DerivedSuffix,
+  type DerivedValue,
+  type ServiceSuffix,
+  type TransportSuffix,
+} from "./derived.ts";
 import { type Expansion, expandMacros } from "./expand.ts";
 import { domainOf, ownHostname } from "./hostname.ts";
-import { defaultNetworks, InterfaceProblem, type OwnAddress, ownAddresses, type Protocols, parseProtocols, proxyAddresses } from "./interfaces.ts";
+import {
+  defaultNetworks,
+  InterfaceProblem,
+  type OwnAddress,
+  ownAddresses,
+  type Protocols,
+  parseProtocols,
+  proxyAddresses,
+} from "./interfaces.ts";
 import { isParameterName, type ParameterName, type ParameterValue, parameterRow } from "./parameters.ts";
 import { readValue, type TypedValue, type ValueRules } from "./values.ts";
 
@@ -120,7 +134,9 @@ export class Configuration {
 
   /** Addresses at which a proxy or translator takes connections for us. */
   proxyAddresses(): ReadonlyArray<OwnAddress> {
-    this.#proxyAddresses ??= this.#guard(() => proxyAddresses(this.get("proxy_interfaces"), this.protocols()));
+    this.#proxyAddresses ??= this.#guard(() =>
+      proxyAddresses(this.get("proxy_interfaces"), this.protocols()),
+    );
     return this.#proxyAddresses;
   }
 
@@ -133,7 +149,8 @@ export class Configuration {
     try {
       return evaluate();
     } catch (error) {
-      if (error instanceof ConfigurationError || error instanceof InterfaceProblem) return this.#die(error.message);
+      if (error instanceof ConfigurationError || error instanceof InterfaceProblem)
+        return this.#die(error.message);
       throw error;
     }
   }
@@ -156,7 +173,8 @@ export class Configuration {
     const known = this.#values.get(name);
     if (known !== undefined) return known as DerivedValue<S>;
     const value = this.#guard(() => {
-      const raw = this.#entries.get(name) ?? (isParameterName(name) ? this.#defaultText(name) : String(this.get(base)));
+      const raw =
+        this.#entries.get(name) ?? (isParameterName(name) ? this.#defaultText(name) : String(this.get(base)));
       return this.#typed(name, this.#expand(raw), { kind, min, max, unit: "s" });
     });
     this.#values.set(name, value);
@@ -190,7 +208,8 @@ export class Configuration {
   #expand(text: string): string {
     if (!text.includes("$")) return text;
     const expansion: Expansion = expandMacros(text, {
-      lookup: (name) => this.#entries.get(name) ?? (isParameterName(name) ? this.#defaultText(name) : undefined),
+      lookup: (name) =>
+        this.#entries.get(name) ?? (isParameterName(name) ? this.#defaultText(name) : undefined),
       recursive: true,
     });
     if (expansion.ok) return expansion.value;

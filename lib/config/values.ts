@@ -15,7 +15,7 @@ export interface ValueRules {
 export type TypedValue = string | number | boolean;
 export type ValueResult =
   | { readonly ok: true; readonly value: TypedValue }
-  | { readonly ok: false; /** Text of the fatal line. */ readonly problem: string };
+  | { readonly ok: false /** Text of the fatal line. */; readonly problem: string };
 
 const good = (value: TypedValue): ValueResult => ({ ok: true, value });
 const bad = (problem: string): ValueResult => ({ ok: false, problem });

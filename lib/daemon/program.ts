@@ -1,5 +1,6 @@
 /** What a program is: a main function that is given its name, arguments and environment as byte strings. */
 import { basename } from "node:path";
+import { ConfigurationError } from "../config/settings.ts";
 import { fatal } from "../log/log.ts";
 import { encodeUtf8 } from "../sys/bytes.ts";
 import { SysError } from "../sys/errno.ts";
@@ -37,7 +38,7 @@ export async function launch(main: Main): Promise<void> {
 
 /** A failed system call is fatal as it is; anything else is a broken invariant and shows where. */
 function dieOf(error: unknown): never {
-  if (error instanceof SysError) return fatal(error.message);
+  if (error instanceof SysError || error instanceof ConfigurationError) return fatal(error.message);
   if (error instanceof Error && "code" in error && typeof error.code === "string") return fatal(error.message);
   const where = error instanceof Error ? (error.stack ?? error.message).split("\n", 4).join(" | ") : String(error);
   return fatal(`internal error: ${where}`);

@@ -11,6 +11,7 @@ import { errorText } from "../sys/errno.ts";
 import { readDecimal, readOctal } from "../sys/numbers.ts";
 import { forbidDumps, forbidNewPrivileges, ignoreSignal, isTerminal, setResourceLimit } from "../sys/process.ts";
 import { setUmask } from "../sys/files.ts";
+import { allowSurrogates } from "../tables/policy.ts";
 import { parseOptions } from "./options.ts";
 import type { Invocation } from "./program.ts";
 import { StatusChannel } from "./status.ts";
@@ -98,6 +99,7 @@ export async function startService(
   const standardError = given.has("V") ? { standardError: invocation.processName } : {};
   installConfiguration(loadConfiguration({ overrides, processName: invocation.processName, serviceName: name }));
   setupLogging({ program: invocation.processName, ...standardError }, configuration());
+  allowSurrogates(!parameter("daemon_table_open_error_is_fatal"));
   const standAlone = given.has("S");
   if (!standAlone && !given.has("d") && isTerminal(0)) {
     setupLogging({ program: invocation.processName, standardError: invocation.processName }, configuration());

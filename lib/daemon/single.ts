@@ -63,10 +63,14 @@ async function serveClient(definition: SingleDefinition, client: Client, service
     await client.channel.close();
   } catch (error) {
     if (error instanceof ClientAbort) logClientAbort(error);
-    else if (error instanceof ChannelTimeout || (error instanceof SysError && error.call === "socket"))
+    else if (error instanceof ChannelTimeout || isPeerGone(error, client.channel))
       verbose(() => `${client.channel.name}: ${errorText(error)}`);
     else throw error;
   } finally {
     client.channel.destroy();
   }
 }
+
+/** The client went away: no news, and no reason for others to suffer. */
+const isPeerGone = (error: unknown, channel: Channel): boolean =>
+  error instanceof SysError && (error.call === "socket" || error.subject === channel.name);

@@ -194,7 +194,7 @@ async function probed(attempt: Attempt, status: Dsn, result: number, word: "deli
 
 /** An address in the form of info_log_address_format. */
 export const loggedAddress = (address: string): string =>
-  parameter("info_log_address_format") === "internal" ? address : internalToExternal(address);
+  address === "" || parameter("info_log_address_format") === "internal" ? address : internalToExternal(address);
 
 /** Logs the delivery status line. */
 export function logStatus(attempt: Attempt, status: Dsn, word: string): void {

@@ -46,71 +46,125 @@ export interface OpenMailbox {
   readonly dotlock: string | undefined;
 }
 
-export type MailboxOpenResult = { readonly ok: true; readonly mailbox: OpenMailbox } | { readonly ok: false; readonly dsn: Dsn };
+/** What stands in the way of an open, locked mailbox: a lock that somebody holds, or a failure for good. */
+export type OpenStep =
+  | { readonly kind: "open"; readonly mailbox: OpenMailbox }
+  | { readonly kind: "held"; readonly lock: "dotlock" | "flock" | "fcntl" }
+  | { readonly kind: "failed"; readonly dsn: Dsn };
 
-type Step<T> = { readonly kind: "done"; readonly value: T } | { readonly kind: "held" } | { readonly kind: "failed"; readonly code: string; readonly reason: string };
+/** Opening a mailbox step by step: `advance()` goes on where a lock was held, synchronously and with the rights in force. */
+export class MailboxOpening {
+  readonly #options: MailboxOpenOptions;
+  #dotlock: string | undefined;
+  /** The dot lock was taken, or given up on, or is not wanted. */
+  #dotlockDone = false;
+  #fd = -1;
+  #stat: Stats | undefined;
+  #flocked = false;
 
-/** Opens and locks; `act` runs each synchronous step with the rights that the mailbox needs. */
-export async function openMailbox(options: MailboxOpenOptions, act: <T>(step: () => T) => T): Promise<MailboxOpenResult> {
-  let dotlock: string | undefined;
-  if (options.locks.dotlock && act(() => wantsDotlock(options.path))) {
-    const lock = await retrying(options, () => act(() => makeDotlock(options.path, options.staleTime)));
-    if (lock.kind === "done") dotlock = lock.value;
-    else {
-      const held = lock.kind === "held";
-      const reason = `unable to create lock file ${options.path}.lock: ${held ? "File exists" : lock.reason}`;
-      if (held) return refused("4.2.0", reason);
-      if (!options.dotlockOptional) return refused(mailboxStatus(lock.code, options.defaultStatus), reason);
-      warning(reason);
+  constructor(options: MailboxOpenOptions) {
+    this.#options = options;
+  }
+
+  advance(): OpenStep {
+    const { path, locks } = this.#options;
+    if (!this.#dotlockDone) {
+      const lock = locks.dotlock && wantsDotlock(path) ? this.#takeDotlock() : undefined;
+      if (lock !== undefined) return lock;
+      this.#dotlockDone = true;
     }
+    if (this.#stat === undefined) {
+      const failed = this.#open();
+      if (failed !== undefined) return failed;
+    }
+    const { stat } = this;
+    if (!stat.isFile()) return this.#opened(stat);
+    if (locks.flock && !this.#flocked) {
+      const lock = this.#lock("flock", () => tryLock(this.#fd, "exclusive"));
+      if (lock !== undefined) return lock;
+      this.#flocked = true;
+    }
+    if (locks.fcntl) {
+      const lock = this.#lock("fcntl", () => recordLock(this.#fd, "exclusive"));
+      if (lock !== undefined) return lock;
+    }
+    const now = fstatSync(this.#fd);
+    if (now.nlink === 1) return this.#opened(now);
+    warning(`${path}: file status changed unexpectedly`);
+    return this.#fail(dsn("4.2.0", "target file status changed unexpectedly"));
   }
-  const opened = await openLocked(options, act);
-  if (!opened.ok) {
-    if (dotlock !== undefined) releaseDotlock(dotlock, act);
-    return opened;
-  }
-  return { ok: true, mailbox: { ...opened.mailbox, dotlock } };
-}
 
-const refused = (status: string, reason: string): { readonly ok: false; readonly dsn: Dsn } => ({ ok: false, dsn: dsn(status, reason) });
-
-async function openLocked(options: MailboxOpenOptions, act: <T>(step: () => T) => T): Promise<MailboxOpenResult> {
-  const { path, locks } = options;
-  const flags = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NONBLOCK;
-  const file = act(() => safeOpen(path, flags, 0o600, options.owner));
-  if (!file.ok) return refused(mailboxStatus(file.code, options.defaultStatus), file.reason);
-  const { fd } = file;
-  const fail = (status: string, reason: string): MailboxOpenResult => {
-    closeSync(fd);
-    return refused(status, reason);
-  };
-  if (!file.stat.isFile()) return { ok: true, mailbox: { fd, path, stat: file.stat, dotlock: undefined } };
-  for (const lock of [locks.flock && (() => tryLock(fd, "exclusive")), locks.fcntl && (() => recordLock(fd, "exclusive"))]) {
-    if (lock === false) continue;
-    const result = await retrying(options, () => lockStep(lock));
-    if (result.kind === "done") continue;
-    const held = result.kind === "held";
-    const text = held ? "Resource temporarily unavailable" : result.reason;
-    return fail(
-      held ? "4.2.0" : mailboxStatus(result.code, options.defaultStatus),
-      `unable to lock for exclusive access: ${text}`,
+  /** The failure that a lock which stays held amounts to. With the rights in force. */
+  giveUp(lock: "dotlock" | "flock" | "fcntl"): OpenStep {
+    return this.#fail(
+      dsn(
+        "4.2.0",
+        lock === "dotlock"
+          ? `unable to create lock file ${this.#options.path}.lock: File exists`
+          : "unable to lock for exclusive access: Resource temporarily unavailable",
+      ),
     );
   }
-  const stat = fstatSync(fd);
-  if (stat.nlink !== 1) {
-    warning(`${path}: file status changed unexpectedly`);
-    return fail("4.2.0", "target file status changed unexpectedly");
+
+  get stat(): Stats {
+    if (this.#stat === undefined) throw new Error("the mailbox is not open");
+    return this.#stat;
   }
-  return { ok: true, mailbox: { fd, path, stat, dotlock: undefined } };
+
+  #opened(stat: Stats): OpenStep {
+    return { kind: "open", mailbox: { fd: this.#fd, path: this.#options.path, stat, dotlock: this.#dotlock } };
+  }
+
+  #fail(failure: Dsn): OpenStep {
+    if (this.#fd >= 0) check(`close ${this.#options.path}`, () => closeSync(this.#fd));
+    if (this.#dotlock !== undefined) releaseDotlock(this.#dotlock);
+    return { kind: "failed", dsn: failure };
+  }
+
+  #takeDotlock(): OpenStep | undefined {
+    const { path, staleTime, dotlockOptional, defaultStatus } = this.#options;
+    const lock = makeDotlock(path, staleTime);
+    switch (lock.kind) {
+      case "done":
+        this.#dotlock = lock.value;
+        return undefined;
+      case "held":
+        return { kind: "held", lock: "dotlock" };
+      case "failed": {
+        const reason = `unable to create lock file ${path}.lock: ${lock.reason}`;
+        if (!dotlockOptional) return this.#fail(dsn(mailboxStatus(lock.code, defaultStatus), reason));
+        warning(reason);
+        return undefined;
+      }
+    }
+  }
+
+  #open(): OpenStep | undefined {
+    const { path, owner, defaultStatus } = this.#options;
+    const flags = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NONBLOCK;
+    const file = safeOpen(path, flags, 0o600, owner);
+    if (!file.ok) return this.#fail(dsn(mailboxStatus(file.code, defaultStatus), file.reason));
+    this.#fd = file.fd;
+    this.#stat = file.stat;
+    return undefined;
+  }
+
+  #lock(kind: "flock" | "fcntl", take: () => boolean): OpenStep | undefined {
+    try {
+      return take() ? undefined : { kind: "held", lock: kind };
+    } catch (error) {
+      const { code, reason } = failed(error);
+      return this.#fail(
+        dsn(mailboxStatus(code, this.#options.defaultStatus), `unable to lock for exclusive access: ${reason}`),
+      );
+    }
+  }
 }
 
-function lockStep(lock: () => boolean): Step<true> {
-  try {
-    return lock() ? { kind: "done", value: true } : { kind: "held" };
-  } catch (error) {
-    return failed(error);
-  }
-}
+type Step<T> =
+  | { readonly kind: "done"; readonly value: T }
+  | { readonly kind: "held" }
+  | { readonly kind: "failed"; readonly code: string; readonly reason: string };
 
 function failed(error: unknown): { readonly kind: "failed"; readonly code: string; readonly reason: string } {
   const code = errorCode(error);
@@ -123,24 +177,40 @@ const FIRST_LOOK = 4;
 const LAST_LOOK = 250;
 
 /**
- * Tries as often, and in all for as long, as deliver_lock_attempts and deliver_lock_delay say; within each delay it looks
- * again at short intervals, since most holders are done in milliseconds.
+ * Opens and locks; `act` runs each synchronous step. A held lock is tried as often, and in all for as long, as
+ * deliver_lock_attempts and deliver_lock_delay say; within each delay it is looked at again at short intervals, since most
+ * holders are done in milliseconds.
  */
-async function retrying<T>(options: MailboxOpenOptions, step: () => Step<T>): Promise<Step<T>> {
+export async function openMailbox<T>(
+  options: MailboxOpenOptions,
+  act: (step: () => OpenStep) => OpenStep | { readonly kind: "finished"; readonly value: T },
+): Promise<OpenStep | { readonly kind: "finished"; readonly value: T }> {
+  const opening = new MailboxOpening(options);
+  const advance = () => act(() => opening.advance());
+  let result = advance();
+  let held: string | undefined;
+  let attempts = 0;
   let look = FIRST_LOOK;
-  for (let attempt = 1; ; attempt++) {
-    let result = step();
-    if (result.kind !== "held" || attempt >= options.attempts) return result;
+  while (result.kind === "held") {
+    if (held !== result.lock) {
+      held = result.lock;
+      attempts = 1;
+      look = FIRST_LOOK;
+    } else attempts++;
+    if (attempts >= options.attempts) {
+      const { lock } = result;
+      return act(() => opening.giveUp(lock));
+    }
     let rest = options.delay * 1000 * (1 + Math.random() / 2);
-    while (rest > 0) {
+    while (rest > 0 && result.kind === "held" && result.lock === held) {
       const pause = Math.min(rest, look * (0.75 + Math.random() / 2));
       await new Promise((resolve) => setTimeout(resolve, pause));
       rest -= pause;
       look = Math.min(LAST_LOOK, look * 2);
-      if (rest > 0) result = step();
-      if (result.kind !== "held") return result;
+      result = advance();
     }
   }
+  return result;
 }
 
 function wantsDotlock(path: string): boolean {
@@ -170,13 +240,13 @@ function makeDotlock(path: string, staleTime: number): Step<string> {
   }
 }
 
-const releaseDotlock = (lock: string, act: <T>(step: () => T) => T): void => {
-  act(() => check(`remove ${lock}`, () => unlinkSync(pathOf(lock))));
+const releaseDotlock = (lock: string): void => {
+  check(`remove ${lock}`, () => unlinkSync(pathOf(lock)));
 };
 
-/** Closes the file, which drops its locks, and removes the dot lock. */
-export function closeMailbox(mailbox: OpenMailbox, act: <T>(step: () => T) => T): void {
-  if (mailbox.dotlock !== undefined) releaseDotlock(mailbox.dotlock, act);
+/** Closes the file, which drops its locks, and removes the dot lock; with the rights that made it. */
+export function closeMailbox(mailbox: OpenMailbox): void {
+  if (mailbox.dotlock !== undefined) releaseDotlock(mailbox.dotlock);
   check(`close ${mailbox.path}`, () => closeSync(mailbox.fd));
 }
 

@@ -1,22 +1,20 @@
 /** Delivery into a mailbox file, or by appending to any other file (delivery.md 3.1, 3.3). */
+import { asUser, type Identity } from "../privsep/identity.ts";
 import { errorCode } from "../sys/errno.ts";
 import type { TimeOfDay } from "../sys/process.ts";
 import { type CopyOptions, type CopySource, copyMessage, writeErrorDsn } from "./copy.ts";
 import { appendToMailbox, closeMailbox, type MailboxOpenOptions, type OpenMailbox, openMailbox } from "./mailbox_lock.ts";
-import { type MailboxOutcome, outcomeOf } from "./maildir.ts";
+import { outcomeOf } from "./maildir.ts";
 import type { Dsn } from "./status.ts";
-
-/** Runs a synchronous step with somebody's rights. */
-export type Act = <T>(step: () => T) => T;
 
 export interface MboxDelivery {
   readonly source: CopySource;
   readonly options: CopyOptions;
   readonly open: MailboxOpenOptions;
-  /** Rights for opening and locking. */
-  readonly openAs: Act;
+  /** Rights for opening, creating and locking. */
+  readonly spool: Identity;
   /** Rights for writing: a quota is the recipient's. */
-  readonly writeAs: Act;
+  readonly recipient: Identity;
   /** Last look at the open file; a DSN refuses it. Its reason is final. */
   readonly inspect?: (mailbox: OpenMailbox) => Dsn | undefined;
   /** Put before the reason of a failure, `cannot update mailbox P for user U. `. */
@@ -30,17 +28,51 @@ export type MboxOutcome =
   | { readonly kind: "corrupt"; readonly recordType: number };
 
 export async function deliverMbox(delivery: MboxDelivery): Promise<MboxOutcome> {
-  const prefixed = (failure: Dsn): MboxOutcome => ({
-    kind: "failed",
-    dsn: { ...failure, reason: `${delivery.prefix}${failure.reason}` },
-  });
-  const opened = await openMailbox(delivery.open, delivery.openAs);
-  if (!opened.ok) return prefixed(opened.dsn);
-  const { mailbox } = opened;
+  const { spool, recipient, prefix } = delivery;
+  const sameRights = spool.uid === recipient.uid && spool.gid === recipient.gid;
+  const result = await openMailbox<MboxOutcome>(delivery.open, (step) =>
+    asUser(spool, () => {
+      const opened = step();
+      // one change of identity for the whole delivery where that will do
+      return opened.kind === "open" && sameRights
+        ? { kind: "finished", value: writeAndClose(opened.mailbox, delivery) }
+        : opened;
+    }),
+  );
+  switch (result.kind) {
+    case "finished":
+      return result.value;
+    case "failed":
+      return { kind: "failed", dsn: { ...result.dsn, reason: `${prefix}${result.dsn.reason}` } };
+    case "held":
+      throw new Error("a lock was waited for and then forgotten");
+    case "open": {
+      const { mailbox } = result;
+      try {
+        return asUser(recipient, () => write(mailbox, delivery));
+      } finally {
+        asUser(spool, () => closeMailbox(mailbox));
+      }
+    }
+  }
+}
+
+function writeAndClose(mailbox: OpenMailbox, delivery: MboxDelivery): MboxOutcome {
   try {
-    const refusal = delivery.inspect?.(mailbox);
-    if (refusal !== undefined) return { kind: "failed", dsn: refusal };
-    const { outcome, offset } = delivery.writeAs(() => write(mailbox, delivery));
+    return write(mailbox, delivery);
+  } finally {
+    closeMailbox(mailbox);
+  }
+}
+
+function write(mailbox: OpenMailbox, delivery: MboxDelivery): MboxOutcome {
+  const { source, options, now, prefix } = delivery;
+  const prefixed = (failure: Dsn): MboxOutcome => ({ kind: "failed", dsn: { ...failure, reason: `${prefix}${failure.reason}` } });
+  const refusal = delivery.inspect?.(mailbox);
+  if (refusal !== undefined) return { kind: "failed", dsn: refusal };
+  try {
+    const { result, offset } = appendToMailbox(mailbox, copyMessage(source, options, now.seconds), (end) => end.kind === "complete");
+    const outcome = outcomeOf(result);
     switch (outcome.kind) {
       case "delivered":
         return { kind: "delivered", offset };
@@ -49,19 +81,8 @@ export async function deliverMbox(delivery: MboxDelivery): Promise<MboxOutcome> 
       case "failed":
         return prefixed(outcome.dsn);
     }
-  } finally {
-    closeMailbox(mailbox, delivery.openAs);
-  }
-}
-
-function write(mailbox: OpenMailbox, delivery: MboxDelivery): { outcome: MailboxOutcome; offset: number } {
-  const { source, options, now } = delivery;
-  try {
-    const { result, offset } = appendToMailbox(mailbox, copyMessage(source, options, now.seconds), (end) => end.kind === "complete");
-    return { outcome: outcomeOf(result), offset };
   } catch (error) {
-    const code = errorCode(error);
-    if (code === undefined) throw error;
-    return { outcome: { kind: "failed", dsn: writeErrorDsn(error), code }, offset: 0 };
+    if (errorCode(error) === undefined) throw error;
+    return prefixed(writeErrorDsn(error));
   }
 }

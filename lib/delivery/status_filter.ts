@@ -6,12 +6,14 @@ import { type Dsn, takeDsn } from "./status.ts";
 
 export interface StatusFilter {
   apply(status: Dsn): Promise<Dsn>;
+  close(): void;
 }
 
 /** Opens the tables of a filter parameter; undefined when it is empty. */
 export async function openStatusFilter(parameterName: string, value: string): Promise<StatusFilter | undefined> {
   const tables = await TableList.open(parameterName, value, TableFlag.lock);
-  return tables.empty ? undefined : { apply: (status) => applyFilter(tables, parameterName, status) };
+  if (tables.empty) return undefined;
+  return { apply: (status) => applyFilter(tables, parameterName, status), close: () => tables.close() };
 }
 
 const ACTIONS: Readonly<Record<string, string>> = { "4": "delayed", "5": "failed" };

@@ -1,5 +1,5 @@
 /** Lookups by name and type: search rules, CNAME chains, bounds, reply filters (postconf(5): smtp_dns_resolver_options, smtp_dns_reply_filter). */
-import { isValidHostname } from "../address/hostname.ts";
+import { isAddress, isValidHostname } from "../address/hostname.ts";
 import { warning } from "../log/log.ts";
 import { printable } from "../sys/bytes.ts";
 import { type Exchange, exchange, isNameError } from "./exchange.ts";
@@ -61,8 +61,19 @@ function hostOfRecord(record: DnsRecord): string | undefined {
   }
 }
 
-/** A host name, perhaps a wildcard (`*.example.com`). */
-const isUsableHost = (host: string): boolean => isValidHostname(host.startsWith("*.") ? host.slice(2) : host);
+/** Judges the host name in a record; a bad one is logged. Mail exchangers that are addresses are common enough to be let through. */
+function isUsable(record: DnsRecord, asked: string): boolean {
+  const host = hostOfRecord(record);
+  if (host === undefined || isValidHostname(host.startsWith("*.") ? host.slice(2) : host)) return true;
+  const where = `domain name in resource data of ${record.type} record for ${asked}: ${printable(host.slice(0, 100))}`;
+  if (isAddress(host)) {
+    warning(`numeric ${where}`);
+    return record.type === "MX";
+  }
+  warning(`valid_hostname: ${hostProblem(host)}: ${printable(host.slice(0, 100))}`);
+  warning(`malformed ${where}`);
+  return false;
+}
 
 export class Resolver {
   private readonly file: WatchedFile<ResolverConfiguration>;
@@ -106,7 +117,7 @@ export class Resolver {
       const { message } = reply;
       secure &&= message.authentic;
       const chain = followChain(message, current, type);
-      if (chain.loop) return dnsFailure("cname-loop", asked, type);
+      if (chain.loop) return nameLoop(asked, type);
       if (chain.records.length > 0)
         return this.select(chain.records, chain.final, asked, type, secure, options);
       if (!message.wellFormed) return dnsFailure("malformed", asked, type);
@@ -115,7 +126,7 @@ export class Resolver {
       if (!isQueryName(chain.final, type)) return dnsFailure("malformed", asked, type);
       current = chain.final;
     }
-    return dnsFailure("cname-loop", asked, type);
+    return nameLoop(asked, type);
   }
 
   /** Bounds, checks and filters the records of a good answer. */
@@ -132,11 +143,7 @@ export class Resolver {
         `too many records in reply for name=${asked} type=${type}; using the first ${RECORD_LIMIT} of ${all.length}`,
       );
     const records: DnsRecord[] = [];
-    for (const record of all.slice(0, RECORD_LIMIT)) {
-      const host = hostOfRecord(record);
-      if (host === undefined || isUsableHost(host)) records.push(record);
-      else warning(`valid_hostname: ${hostProblem(host)}: ${printable(host.slice(0, 100))}`);
-    }
+    for (const record of all.slice(0, RECORD_LIMIT)) if (isUsable(record, asked)) records.push(record);
     const [only] = records;
     if (only === undefined) return dnsFailure("malformed", asked, type);
     // RFC 7505 3: a null MX stands alone and has preference 0.
@@ -158,6 +165,11 @@ export class Resolver {
     if (kept.length === 0) return dnsFailure("filtered", asked, type);
     return { status: "found", records: kept, canonicalName, secure };
   }
+}
+
+function nameLoop(name: string, type: QueryType): DnsFailure {
+  warning(`dns_lookup: Name server loop for ${name}`);
+  return dnsFailure("cname-loop", name, type);
 }
 
 const LABEL = /^[!-~]{1,63}$/;

@@ -11,8 +11,13 @@ export type ServiceClass = "public" | "private";
 const streamName = (servicePath: string): string => `${servicePath} socket`;
 
 /** Connects to `CLASS/NAME`. Throws SysError. `timeLimit` is in seconds for each read and write ($ipc_timeout). */
-export const connectService = (serviceClass: ServiceClass, name: string, timeLimit: number): Promise<Channel> =>
-  connectUnix(`${serviceClass}/${name}`, streamName(`${serviceClass}/${name}`), timeLimit);
+export const connectService = (
+  serviceClass: ServiceClass,
+  name: string,
+  timeLimit: number,
+  directory = "",
+): Promise<Channel> =>
+  connectUnix(`${directory}${serviceClass}/${name}`, streamName(`${serviceClass}/${name}`), timeLimit);
 
 /** One-shot style: connects once and checks the greeting; undefined (and a warning) when that fails. */
 export async function connectOnce(
@@ -68,10 +73,15 @@ const WAITING_PAUSE = 10_000;
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Waiting style: for services that must be there. Retries 10 times, 10 s apart, then the process dies. */
-export async function connectWaiting(serviceClass: ServiceClass, name: string, timeLimit: number): Promise<Channel> {
+export async function connectWaiting(
+  serviceClass: ServiceClass,
+  name: string,
+  timeLimit: number,
+  directory = "",
+): Promise<Channel> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await connectService(serviceClass, name, timeLimit);
+      return await connectService(serviceClass, name, timeLimit, directory);
     } catch (error) {
       const text = `connect #${attempt} to subsystem ${serviceClass}/${name}: ${errorText(error)}`;
       if (attempt > WAITING_TRIES) fatal(text);
@@ -98,6 +108,10 @@ export interface PersistentOptions {
   readonly connectionLimit?: number;
   /** Name in `problem talking to ...`; default `service NAME`. */
   readonly label?: string;
+  /** What stands before the reason of a failure; default `problem talking to LABEL`. */
+  readonly complaint?: string;
+  /** The queue directory with a slash at its end, for a program that is elsewhere. */
+  readonly directory?: string;
 }
 
 interface Connection {
@@ -134,7 +148,7 @@ export class PersistentClient {
 
   /** Runs a conversation on a connection; `undefined` or an exception of it means failure and ends that connection. */
   async exchange<R>(conversation: (channel: Channel) => Promise<R | undefined>): Promise<R | undefined> {
-    const label = this.#options.label ?? `service ${this.#options.service}`;
+    const { label = `service ${this.#options.service}`, complaint = `problem talking to ${label}` } = this.#options;
     for (let attempt = 1; ; attempt++) {
       let connection = await this.#slot();
       let problem = "";
@@ -156,10 +170,10 @@ export class PersistentClient {
       // a service may close an idle connection at any time: the first failure is no news
       if (this.#options.retry === "twice") {
         if (attempt >= 2) {
-          warning(`problem talking to ${label}: ${problem}`);
+          warning(`${complaint}: ${problem}`);
           return undefined;
         }
-      } else if (attempt > 1) warning(`problem talking to ${label}: ${problem}`);
+      } else if (attempt > 1) warning(`${complaint}: ${problem}`);
       await pause(1000);
     }
   }
@@ -189,11 +203,11 @@ export class PersistentClient {
   }
 
   async #connect(): Promise<Connection | undefined> {
-    const { serviceClass, service, timeLimit, greeting, retry } = this.#options;
+    const { serviceClass, service, timeLimit, greeting, retry, directory = "" } = this.#options;
     const channel =
       retry === "forever"
-        ? await connectWaiting(serviceClass, service, timeLimit)
-        : await connectService(serviceClass, service, timeLimit);
+        ? await connectWaiting(serviceClass, service, timeLimit, directory)
+        : await connectService(serviceClass, service, timeLimit, directory);
     const greeted = await receive(channel, greeting, this.#decoding());
     if (greeted.kind !== "value") {
       channel.destroy();

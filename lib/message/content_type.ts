@@ -40,7 +40,9 @@ export function contentTokens(text: string): ContentToken[] {
       tokens.push({ kind: "word", text: parts.join("") });
     } else {
       const end = runEnd(WORD_RUN, text, at);
-      tokens.push(end > at ? { kind: "word", text: text.slice(at, end) } : { kind: "special", text: character });
+      tokens.push(
+        end > at ? { kind: "word", text: text.slice(at, end) } : { kind: "special", text: character },
+      );
       at = Math.max(end, at + 1);
     }
   }
@@ -82,8 +84,17 @@ export function parseContentType(value: string): ContentType | undefined {
   const boundaries: string[] = [];
   for (let i = 0; i + 3 < tokens.length; i++) {
     const [semicolon, attribute, equals, parameter] = tokens.slice(i, i + 4);
-    if (semicolon?.text === ";" && semicolon.kind === "special" && equals?.text === "=" && equals.kind === "special")
-      if (attribute?.kind === "word" && lowerAscii(attribute.text) === "boundary" && parameter?.kind === "word")
+    if (
+      semicolon?.text === ";" &&
+      semicolon.kind === "special" &&
+      equals?.text === "=" &&
+      equals.kind === "special"
+    )
+      if (
+        attribute?.kind === "word" &&
+        lowerAscii(attribute.text) === "boundary" &&
+        parameter?.kind === "word"
+      )
         boundaries.push(parameter.text);
   }
   return { kind, subtype: hasSubtype ? lowerAscii(subtypeToken.text) : "", boundaries };

@@ -121,7 +121,7 @@ export function foldHeader(text: string): string {
       parts.push(" ", line);
       width = joined;
     } else {
-      parts.push("\n\t", line);
+      parts.push(line.startsWith(" ") || line.startsWith("\t") ? "\n" : "\n\t", line);
       width = line.length;
     }
   }

@@ -8,7 +8,8 @@ export const generateMessageId = (
   createdSeconds: number,
   myhostname: string,
   longQueueIds: boolean,
-): string => (longQueueIds ? `<${queueId}@${myhostname}>` : `<${compactUtc(createdSeconds)}.${queueId}@${myhostname}>`);
+): string =>
+  longQueueIds ? `<${queueId}@${myhostname}>` : `<${compactUtc(createdSeconds)}.${queueId}@${myhostname}>`;
 
 /** The balanced `<...>` at the start of a header value, unprintable bytes as blanks; undefined without one. */
 export function leadingMessageId(value: string): string | undefined {

@@ -94,7 +94,9 @@ export class MimeParser {
     return (
       this.#state === "body" &&
       this.#encoder === undefined &&
-      (this.options.disabled === true || !this.options.report.has("8bit-body") || this.#reported.has("8bit-body"))
+      (this.options.disabled === true ||
+        !this.options.report.has("8bit-body") ||
+        this.#reported.has("8bit-body"))
     );
   }
   get hasBoundaries(): boolean {
@@ -123,10 +125,15 @@ export class MimeParser {
 
   /** The end of the content. A body that ends in a piece of a line gets its end. */
   end(): void {
-    if (this.#state !== "body") {
-      this.#finishHeader();
-      this.#finishBlock(undefined);
-    } else if (this.#previous === PIECE) this.record(LINE, NO_DATA);
+    if (this.#state === "body") {
+      if (this.#previous === PIECE) this.record(LINE, NO_DATA);
+      return;
+    }
+    const inHeader = this.#header !== undefined;
+    this.#finishHeader();
+    this.#finishBlock(undefined);
+    // a boundary line was cut in mid-line
+    if (!inHeader && this.#previous === PIECE) this.#emitBody(LINE, NO_DATA);
   }
 
   // --- headers -----------------------------------------------------------------------------------
@@ -176,7 +183,12 @@ export class MimeParser {
       if (info.name === "Content-Type") this.#contentType(text);
       else if (info.name === "Content-Transfer-Encoding" && this.#contentEncoding(text)) return;
     }
-    const headerClass = info?.mime === true || this.#state === "part" ? "mime" : this.#state === "nested" ? "nested" : "primary";
+    const headerClass =
+      info?.mime === true || this.#state === "part"
+        ? "mime"
+        : this.#state === "nested"
+          ? "nested"
+          : "primary";
     this.emit({ kind: "header", headerClass, info, text });
   }
 
@@ -219,15 +231,22 @@ export class MimeParser {
     if (options.disabled !== true) {
       if (options.report.has("domain")) this.#checkDomain();
       if (this.#heldEncoding !== undefined) {
-        const sevenBit = this.#kind === "multipart" || (this.#kind === "message" && this.#subtype !== "global");
+        const sevenBit =
+          this.#kind === "multipart" || (this.#kind === "message" && this.#subtype !== "global");
         const text = `Content-Transfer-Encoding: ${sevenBit ? "7bit" : "quoted-printable"}`;
         this.#heldEncoding = undefined;
-        this.emit({ kind: "header", headerClass: "mime", info: headerInfo("Content-Transfer-Encoding"), text });
+        this.emit({
+          kind: "header",
+          headerClass: "mime",
+          info: headerInfo("Content-Transfer-Encoding"),
+          text,
+        });
         if (!sevenBit) this.#encoder = new QuotedPrintable();
       }
     }
     if (primary) {
-      if (terminator !== undefined && terminator.length > 0) this.#problem("end-of-header", fromBytes(terminator));
+      if (terminator !== undefined && terminator.length > 0)
+        this.#problem("end-of-header", fromBytes(terminator));
       this.emit({ kind: "headersEnd" });
     }
   }

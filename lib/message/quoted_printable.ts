@@ -20,7 +20,8 @@ export class QuotedPrintable {
         this.#flush(out);
       }
       const blankAtEnd = last && at === data.length - 1 && (byte === SPACE || byte === TAB);
-      if ((byte < SPACE && byte !== TAB) || byte === EQUALS || byte > 126 || blankAtEnd) this.#putEncoded(byte);
+      if ((byte < SPACE && byte !== TAB) || byte === EQUALS || byte > 126 || blankAtEnd)
+        this.#putEncoded(byte);
       else this.#put(byte);
     }
     if (last) this.#flush(out);

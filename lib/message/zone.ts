@@ -19,7 +19,7 @@ let current: Zone | undefined;
 
 /** Reads the time zone of this process once. Daemons call it before they enter their jail. */
 export function localZone(): Zone {
-  current ??= loadZone(process.env["TZ"]);
+  current ??= loadZone(process.env.TZ);
   return current;
 }
 
@@ -95,7 +95,10 @@ function readBlock(bytes: Buffer, start: number, width: 4 | 8): Block | undefine
   for (let i = 0; i < typeCount; i++) {
     const at = typesAt + i * 6;
     const name = charsAt + bytes.readUInt8(at + 5);
-    types.push({ offset: bytes.readInt32BE(at), abbreviation: bytes.toString("latin1", name, bytes.indexOf(0, name)) });
+    types.push({
+      offset: bytes.readInt32BE(at),
+      abbreviation: bytes.toString("latin1", name, bytes.indexOf(0, name)),
+    });
   }
   return { times, indices, types, end };
 }
@@ -125,11 +128,24 @@ const DATE = "(J?[0-9]{1,3}|M[0-9]{1,2}\\.[0-9]\\.[0-9])";
 
 /** A POSIX rule such as `CET-1CEST,M3.5.0,M10.5.0/3`. */
 export function posixZone(rule: string): Zone | undefined {
-  const pattern = new RegExp(`^${NAME}${TIME}(?:${NAME}${TIME}?(?:,${DATE}(?:/${TIME})?,${DATE}(?:/${TIME})?)?)?$`);
+  const pattern = new RegExp(
+    `^${NAME}${TIME}(?:${NAME}${TIME}?(?:,${DATE}(?:/${TIME})?,${DATE}(?:/${TIME})?)?)?$`,
+  );
   const match = pattern.exec(rule);
   if (match === null) return undefined;
-  const [, name1, name2, offset1 = "0", dst1, dst2, offset2, start = "M3.2.0", startTime = "2", end = "M11.1.0", endTime = "2"] =
-    match;
+  const [
+    ,
+    name1,
+    name2,
+    offset1 = "0",
+    dst1,
+    dst2,
+    offset2,
+    start = "M3.2.0",
+    startTime = "2",
+    end = "M11.1.0",
+    endTime = "2",
+  ] = match;
   const standard: LocalOffset = { offset: -clock(offset1), abbreviation: name1 ?? name2 ?? "UTC" };
   const summerName = dst1 ?? dst2;
   if (summerName === undefined) return () => standard;
@@ -141,7 +157,8 @@ export function posixZone(rule: string): Zone | undefined {
     const year = new Date((seconds + standard.offset) * 1000).getUTCFullYear();
     const begins = ruleTime(start, startTime, year) - standard.offset;
     const ends = ruleTime(end, endTime, year) - summer.offset;
-    const inSummer = begins < ends ? seconds >= begins && seconds < ends : seconds >= begins || seconds < ends;
+    const inSummer =
+      begins < ends ? seconds >= begins && seconds < ends : seconds >= begins || seconds < ends;
     return inSummer ? summer : standard;
   };
 }

@@ -7,10 +7,9 @@ import {
   groupsOf,
   realGid,
   realUid,
-  setEffectiveGid,
-  setEffectiveUid,
   setGid,
   setGroups,
+  setThreadIdentity,
   setUid,
   type User,
 } from "../sys/identity.ts";
@@ -57,22 +56,25 @@ function canRegainRoot(): boolean {
   }
 }
 
+/** The identity that asUser() goes back to: it does not change once a process has started. */
+let own: Identity | undefined;
+
 /**
  * Runs synchronous work with the effective ids of another user and takes them back, whatever happens. The process must have nothing
  * else in flight that could run meanwhile; the work must not wait (design.md, Processes).
  */
 export function asUser<T>(identity: Identity, work: () => T): T {
-  const before = { uid: effectiveUid(), gid: effectiveGid(), groups: process.getgroups?.() ?? [] };
   if (!isRoot()) {
-    if (identity.uid !== before.uid) throw new NotPermitted(identity.uid);
+    if (identity.uid !== effectiveUid()) throw new NotPermitted(identity.uid);
     return work();
   }
+  own ??= { uid: effectiveUid(), gid: effectiveGid(), groups: process.getgroups?.() ?? [] };
   assume(identity);
   let result: T;
   try {
     result = work();
   } finally {
-    assume(before);
+    assume(own);
   }
   if (result instanceof Promise) panic("asUser: the work did not end");
   return result;
@@ -87,9 +89,6 @@ export class NotPermitted extends Error {
 }
 
 function assume(identity: Identity): void {
-  if (effectiveUid() !== 0) setEffectiveUid(0);
-  setGroups(identity.groups ?? [identity.gid]);
-  setEffectiveGid(identity.gid);
-  if (identity.uid !== 0) setEffectiveUid(identity.uid);
+  setThreadIdentity(identity.uid, identity.gid, identity.groups ?? [identity.gid]);
   if (effectiveUid() !== identity.uid || effectiveGid() !== identity.gid) panic(`could not act as user id ${identity.uid}`);
 }

@@ -30,6 +30,8 @@ export interface FileSystem {
   ftruncate(fd: number, size: number): void;
   fstat(fd: number): FileStatus;
   lstat(path: string): FileStatus;
+  /** Cheaper than a failing call, where nothing is the usual case. */
+  exists(path: string): boolean;
   rename(from: string, to: string): void;
   unlink(path: string): void;
   mkdir(path: string, mode: number): void;
@@ -41,21 +43,20 @@ export interface FileSystem {
   tryLock(fd: number, kind: LockKind): boolean;
 }
 
-const statusOf = (stat: fs.BigIntStats): FileStatus => ({
-  inode: stat.ino,
-  mode: Number(stat.mode & 0o7777n),
+const statusOf = (stat: fs.Stats, exactInode: () => bigint): FileStatus => ({
+  // inode numbers of some file systems need all of 64 bits
+  inode: Number.isSafeInteger(stat.ino) ? BigInt(stat.ino) : exactInode(),
+  mode: stat.mode & 0o7777,
   regular: stat.isFile(),
   directory: stat.isDirectory(),
   symlink: stat.isSymbolicLink(),
-  links: Number(stat.nlink),
-  uid: Number(stat.uid),
-  gid: Number(stat.gid),
-  size: Number(stat.size),
-  modified: floorSeconds(stat.mtimeMs),
-  changed: floorSeconds(stat.ctimeMs),
+  links: stat.nlink,
+  uid: stat.uid,
+  gid: stat.gid,
+  size: stat.size,
+  modified: Math.floor(stat.mtimeMs / 1000),
+  changed: Math.floor(stat.ctimeMs / 1000),
 });
-
-const floorSeconds = (milliseconds: bigint): number => Math.floor(Number(milliseconds) / 1000);
 
 /** The real thing. */
 export const fileSystem: FileSystem = {
@@ -68,8 +69,9 @@ export const fileSystem: FileSystem = {
     }),
   fchmod: (fd, mode) => fs.fchmodSync(fd, mode),
   ftruncate: (fd, size) => fs.ftruncateSync(fd, size),
-  fstat: (fd) => statusOf(fs.fstatSync(fd, { bigint: true })),
-  lstat: (path) => statusOf(fs.lstatSync(pathOf(path), { bigint: true })),
+  fstat: (fd) => statusOf(fs.fstatSync(fd), () => fs.fstatSync(fd, { bigint: true }).ino),
+  lstat: (path) => statusOf(fs.lstatSync(pathOf(path)), () => fs.lstatSync(pathOf(path), { bigint: true }).ino),
+  exists: (path) => fs.existsSync(pathOf(path)),
   rename: (from, to) => fs.renameSync(pathOf(from), pathOf(to)),
   unlink: (path) => fs.unlinkSync(pathOf(path)),
   mkdir: (path, mode) => {

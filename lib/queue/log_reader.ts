@@ -26,6 +26,7 @@ export function readLog(
   options: LogReadOptions = {},
 ): Generator<LogEntry> | undefined {
   const path = queues.path(queue, id);
+  if (!queues.files.exists(path)) return undefined;
   const fd = unless(["ENOENT"], () => openSync(pathOf(path), "r"));
   return fd === undefined ? undefined : readLogFile(fd, path, queue, options);
 }
@@ -136,7 +137,18 @@ function setField(entry: MutableEntry, name: string, value: string): boolean {
 
 /** Lines without their line end; a last one without newline counts, as an entry it is unfinished anyway. */
 function* lines(fd: number): Generator<string> {
-  const chunk = Buffer.allocUnsafe(CHUNK);
+  const chunk = spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK);
+  try {
+    yield* linesOf(fd, chunk);
+  } finally {
+    spare.push(chunk);
+  }
+}
+
+/** Buffers of readers that are done: showq reads very many logs. */
+const spare: Buffer[] = [];
+
+function* linesOf(fd: number, chunk: Buffer): Generator<string> {
   let begun = "";
   for (;;) {
     const count = readSync(fd, chunk, 0, CHUNK, null);

@@ -9,8 +9,6 @@ import { connectUnix } from "../sys/sockets.ts";
 const TRIGGER_SECONDS = 1;
 
 export async function notifyPickup(): Promise<void> {
-  // in this variant pickup watches the directory, and submitters need no access to its socket
-  if (parameter("maildrop_world_writable")) return;
   const service = parameter("pickup_service_name");
   const path = `public/${service}`;
   try {
@@ -19,7 +17,9 @@ export async function notifyPickup(): Promise<void> {
       return;
     }
   } catch (error) {
-    warning(`unable to look up ${path}: ${errorText(error)}`);
+    // with a world-writable maildrop submitters cannot reach the socket; our pickup watches the directory then
+    if (!(parameter("maildrop_world_writable") && errorCode(error) === "EACCES"))
+      warning(`unable to look up ${path}: ${errorText(error)}`);
     return;
   }
   try {

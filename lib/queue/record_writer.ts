@@ -2,14 +2,15 @@
 import type { FileSystem } from "./file_system.ts";
 import { paddingData, padNumber, putRecordHeader, Rec, recordSize } from "./records.ts";
 
+const EMPTY = Buffer.alloc(0);
+
 /** A growing piece of memory with encoded records; `take()` hands it over. */
 export class RecordBuffer {
-  #buffer: Buffer;
+  #buffer: Buffer = EMPTY;
   #length = 0;
 
-  constructor(private readonly capacity: number = 4096) {
-    this.#buffer = Buffer.allocUnsafeSlow(capacity);
-  }
+  /** Memory is taken with the first record. */
+  constructor(private readonly capacity: number = 4096) {}
 
   /** Bytes held. */
   get length(): number {
@@ -45,7 +46,7 @@ export class RecordBuffer {
   /** The bytes so far, without copying; the buffer starts anew with fresh memory. */
   take(): Buffer {
     const taken = this.#buffer.subarray(0, this.#length);
-    if (this.#length > 0) this.#buffer = Buffer.allocUnsafeSlow(this.capacity);
+    if (this.#length > 0) this.#buffer = EMPTY;
     this.#length = 0;
     return taken;
   }
@@ -60,7 +61,7 @@ export class RecordBuffer {
   }
 
   #grow(needed: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2));
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2, this.capacity));
     larger.set(this.#buffer.subarray(0, this.#length));
     this.#buffer = larger;
   }

@@ -9,13 +9,14 @@ export class UnsafeCommand extends Error {
     /** What could not be written, with the bad bytes in it. */
     readonly value: string,
   ) {
-    super("command contains a control character");
+    super("command contains a line end");
     this.name = "UnsafeCommand";
   }
 }
 
-const CONTROL = /[\x00-\x1f\x7f]/;
-/** A command line without its end; throws on control characters. */
+/** What ends a line, or a string at a server written in C. */
+const CONTROL = /[\0\r\n]/;
+/** A command line without its end; throws on line ends and NUL. */
 export function commandLine(line: string): string {
   if (CONTROL.test(line)) throw new UnsafeCommand(line);
   return line;

@@ -16,7 +16,7 @@ export interface ServerReply {
 export interface ReplyRules {
   /** `host[address]:port` in warnings. */
   readonly peer: string;
-  /** Bytes of a line that are kept (line_length_limit); the text of all lines is limited to the same and one line more. */
+  /** Bytes of a line that are kept (line_length_limit); no line is added to a text that is as long. */
   readonly lineLimit: number;
   /** Valid UTF-8 is kept. */
   readonly utf8: boolean;
@@ -111,7 +111,6 @@ export async function readReply(channel: Channel, rules: ReplyRules): Promise<Se
     } else rules.onLine?.(line, undefined);
     const kind = lineKind(line);
     if (text.length < rules.lineLimit) text = text === "" ? line : `${text}\n${line}`;
-    else if (kind === "last") text = `${text}\n${line}`;
     else if (!full) {
       full = true;
       warning(`${rules.peer}: multi-line response longer than ${rules.lineLimit} ${text.slice(0, 30)}...`);

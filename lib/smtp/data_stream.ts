@@ -47,7 +47,13 @@ abstract class LineSplitter {
   }
 
   /** Takes one line or piece; true ends the stream. */
-  protected abstract line(whole: boolean, bytes: Buffer, start: number, end: number, bareLf: boolean): boolean;
+  protected abstract line(
+    whole: boolean,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    bareLf: boolean,
+  ): boolean;
 
   /** Takes a chunk; returns the index behind the end of the content, or -1 when more is to come. */
   push(chunk: Buffer): number {
@@ -102,7 +108,13 @@ export class DataSplitter extends LineSplitter {
   private midLine = false;
   private previousBareLf = false;
 
-  protected override line(whole: boolean, bytes: Buffer, start: number, end: number, bareLf: boolean): boolean {
+  protected override line(
+    whole: boolean,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    bareLf: boolean,
+  ): boolean {
     const atStart = !this.midLine;
     const mixed = bareLf || this.previousBareLf;
     this.midLine = !whole;

@@ -38,7 +38,8 @@ export function renderReply(text: string, soft = false): string {
   let out = "";
   for (let i = 0; i < lines.length; i++) {
     let line = lines[i] as string;
-    if (soft && line.startsWith("5")) line = `4${line.slice(1, 4)}${line[4] === "5" ? "4" : (line[4] ?? "")}${line.slice(5)}`;
+    if (soft && line.startsWith("5"))
+      line = `4${line.slice(1, 4)}${line[4] === "5" ? "4" : (line[4] ?? "")}${line.slice(5)}`;
     if (i < lines.length - 1) line = `${line.slice(0, 3)}-${line.slice(4)}`;
     out += `${line}\r\n`;
   }

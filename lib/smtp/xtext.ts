@@ -6,7 +6,8 @@ const ENCODE = /[^!-*,-<>-~]/g;
 const hexByte = (code: number): string => `+${(code < 16 ? "0" : "") + code.toString(16).toUpperCase()}`;
 
 /** Every byte outside `!`..`~`, and `+` and `=`, becomes `+HH`. */
-export const encodeXtext = (text: string): string => text.replace(ENCODE, (char) => hexByte(char.charCodeAt(0)));
+export const encodeXtext = (text: string): string =>
+  text.replace(ENCODE, (char) => hexByte(char.charCodeAt(0)));
 
 const hexValue = (code: number): number => {
   if (code >= 0x30 && code <= 0x39) return code - 0x30;
@@ -33,20 +34,20 @@ export function decodeXtext(text: string): string | undefined {
 
 /** Decodes `\x{HEX}` escapes into UTF-8; undefined for a malformed escape, a surrogate or a value above U+10FFFF. */
 export function decodeUtf8Xtext(text: string): string | undefined {
-  let escape = text.indexOf("\\");
-  if (escape < 0) return text;
+  let at = text.indexOf("\\");
+  if (at < 0) return text;
   let out = "";
   let from = 0;
-  while (escape >= 0) {
-    const close = text.indexOf("}", escape);
-    if (text[escape + 1] !== "x" || text[escape + 2] !== "{" || close < 0 || close - escape > 9) return undefined;
-    const digits = text.slice(escape + 3, close);
+  while (at >= 0) {
+    const close = text.indexOf("}", at);
+    if (text[at + 1] !== "x" || text[at + 2] !== "{" || close < 0 || close - at > 9) return undefined;
+    const digits = text.slice(at + 3, close);
     if (!/^[0-9A-Fa-f]{2,6}$/.test(digits)) return undefined;
     const point = Number.parseInt(digits, 16);
     if (point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return undefined;
-    out += text.slice(from, escape) + encodeUtf8(String.fromCodePoint(point));
+    out += text.slice(from, at) + encodeUtf8(String.fromCodePoint(point));
     from = close + 1;
-    escape = text.indexOf("\\", from);
+    at = text.indexOf("\\", from);
   }
   return out + text.slice(from);
 }

@@ -122,6 +122,39 @@ export const chroot = (directory: string): void => {
   checked("chroot", directory, changes().chroot(ffi().ptr(cString(directory))));
 };
 
+/** System call numbers; there are no library functions for these calls (glibc's change all threads, by a signal to each of them). */
+const THREAD_CALLS: Readonly<Record<string, { readonly setgroups: number; readonly setresuid: number; readonly setresgid: number }>> = {
+  x64: { setgroups: 116, setresuid: 117, setresgid: 119 },
+  arm64: { setgroups: 159, setresuid: 147, setresgid: 149 },
+};
+const threadCalls = library(["libc.so.6", "libc.so"], {
+  syscall: { args: ["i64", "i64", "i64", "i64"], returns: "i64" },
+});
+
+/**
+ * Changes the effective ids of the calling thread alone, on which all synchronous file calls run: a third of a system call's
+ * cost for each thread that glibc would have to interrupt, and the real and saved ids stay root's. credentials(7)
+ */
+export function setThreadIdentity(uid: number, gid: number, groups: ReadonlyArray<number>): void {
+  const calls = THREAD_CALLS[process.arch];
+  if (calls === undefined) {
+    setEffectiveUid(0);
+    setGroups(groups);
+    setEffectiveGid(gid);
+    if (uid !== 0) setEffectiveUid(uid);
+    return;
+  }
+  const list = Uint32Array.from(groups.length === 0 ? [0] : groups);
+  const call = (name: string, number: number, ...args: readonly [number, number | Pointer, number]): void => {
+    checked(name, String(uid), Number(threadCalls().syscall(number, ...args)));
+  };
+  // only root may change groups
+  if (effectiveUid() !== 0) call("setresuid", calls.setresuid, -1, 0, -1);
+  call("setgroups", calls.setgroups, groups.length, ffi().ptr(list), 0);
+  call("setresgid", calls.setresgid, -1, gid, -1);
+  if (uid !== 0) call("setresuid", calls.setresuid, -1, uid, -1);
+}
+
 /** The passwd(5) line of a login name, password field included; undefined when there is none. */
 export const passwdLine = (name: string): string | undefined =>
   name.includes("\0")

@@ -93,13 +93,25 @@ async function open(channel: Channel, target: object): Promise<Channel> {
   return channel;
 }
 
-/** Connects to a unix stream socket. Throws SysError (`connect`, path). */
+const EAGAIN = 11;
+const ETIMEDOUT = 110;
+const BACKLOG_PAUSE = 5;
+
+/**
+ * Connects to a unix stream socket. Throws SysError (`connect`, path). Not with Bun's own connect: that takes a server which
+ * answers and closes at once (showq with an empty queue) for a failed connection.
+ */
 export async function connectUnix(path: string, name: string, timeLimit = 0): Promise<Channel> {
-  try {
-    return await open(new Channel(name, timeLimit), { unix: path });
-  } catch (error) {
-    const code = errorCode(error);
-    throw new SysError("connect", code === undefined ? 111 : errnoNumber(code), path);
+  const address = unixAddress(path);
+  const deadline = timeLimit > 0 ? performance.now() + timeLimit * 1000 : Number.POSITIVE_INFINITY;
+  for (;;) {
+    const fd = checked("socket", path, libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (libc().connect(fd, ffi().ptr(address), address.length) === 0) return adoptSocket(fd, name, timeLimit);
+    const code = errno();
+    libc().close(fd);
+    // the server's backlog is full
+    if (code !== EAGAIN || performance.now() > deadline) throw new SysError("connect", code === EAGAIN ? ETIMEDOUT : code, path);
+    await new Promise((resolve) => setTimeout(resolve, BACKLOG_PAUSE));
   }
 }
 

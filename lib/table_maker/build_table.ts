@@ -28,6 +28,7 @@ export async function buildTable(
   const colon = operand.indexOf(":");
   const type = colon < 0 ? parameter("default_database_type") : operand.slice(0, colon);
   const name = operand.slice(colon + 1);
+  if (type === "proxy") fatal("can't create maps via the proxy service");
   const source = incremental ? readSource(0, "stdin") : openSource(name);
   const release = incremental ? () => {} : takeIdentity(name, source.stat, options);
   const mask =

@@ -80,7 +80,7 @@ async function query(program: MakerProgram, options: MakerOptions, key: string, 
   if (key !== "-") return await queryOne(program, options, tables, key, output, false);
   let found = false;
   for (const line of standardInputLines())
-    if (await queryOne(program, options, tables, line, output, true)) found = true;
+    if (line !== "" && (await queryOne(program, options, tables, line, output, true))) found = true;
   return found;
 }
 

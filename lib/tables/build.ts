@@ -34,7 +34,6 @@ export interface IndexBuilder {
 /** Starts building `type:name`; every fault is fatal. Resolves hash and btree under non_bdb_migration_level. */
 export async function openBuilder(type: string, name: string, mode: BuildMode, flags: number): Promise<IndexBuilder> {
   const actual = await buildType(type, name);
-  if (actual === "proxy") fatal("can't create maps via the proxy service");
   const entry = tableType(actual);
   if (entry === undefined) fatal(`unsupported map type: ${actual}`);
   if (entry.load === undefined) fatal(`unsupported map type: ${actual} (not part of this build)`);

@@ -47,7 +47,7 @@ export async function openTarget(type: string, name: string, mode: BuildMode): P
     case "btree":
       return mode === "rebuild" ? await replacedBdb(type, name) : await updatedBdb(type, name);
     case "cdb":
-      if (mode === "update") fatal(`cdb:${name} map requires O_RDONLY access mode`);
+      if (mode === "update") fatal("unsupported non-bulk change request");
       return await replacedCdb(name);
     default:
       return await lmdbTarget(name, mode);

@@ -3,7 +3,7 @@ import { isValidUtf8Hostname } from "../../../lib/address/hostname.ts";
 import { splitAddress } from "../../../lib/address/split.ts";
 import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
 import { addressTypes, nameExists, onTemporaryFailure } from "./dns.ts";
-import { type Evaluation, rejected, type Restriction, type Verdict } from "./evaluation.ts";
+import { type Evaluation, type Restriction, rejected, type Verdict } from "./evaluation.ts";
 
 const FINAL = RESOLVE_FLAG.local | RESOLVE_FLAG.virtualAlias | RESOLVE_FLAG.virtualMailbox;
 
@@ -39,7 +39,12 @@ interface Side {
 const SENDER: Side = { class: "Sender address", dsn: "4.1.8", nullMx: { code: 550, dsn: "5.7.27" } };
 const RECIPIENT: Side = { class: "Recipient address", dsn: "4.1.2", nullMx: { code: 556, dsn: "5.1.10" } };
 
-async function unknownDomain(evaluation: Evaluation, address: string, resolved: { recipient: string; flags: number }, side: Side): Promise<Verdict> {
+async function unknownDomain(
+  evaluation: Evaluation,
+  address: string,
+  resolved: { recipient: string; flags: number },
+  side: Side,
+): Promise<Verdict> {
   if ((resolved.flags & FINAL) !== 0) return "dunno";
   const { domain } = splitAddress(resolved.recipient);
   if (domain === undefined || (domain.startsWith("[") && domain.endsWith("]"))) return "dunno";
@@ -50,14 +55,24 @@ async function unknownDomain(evaluation: Evaluation, address: string, resolved: 
     case "found":
       return "dunno";
     case "null-mx":
-      return evaluation.reject("policy", side.nullMx.code, side.nullMx.dsn, text(`Domain ${domain} does not accept mail (nullMX)`));
+      return evaluation.reject(
+        "policy",
+        side.nullMx.code,
+        side.nullMx.dsn,
+        text(`Domain ${domain} does not accept mail (nullMX)`),
+      );
     case "temporary":
-      return onTemporaryFailure(evaluation, "unknown_address_tempfail_action", settings.unknownAddressTempfail, {
-        errorClass: "policy",
-        code: 450,
-        dsn: side.dsn,
-        text: text("Domain not found"),
-      });
+      return onTemporaryFailure(
+        evaluation,
+        "unknown_address_tempfail_action",
+        settings.unknownAddressTempfail,
+        {
+          errorClass: "policy",
+          code: 450,
+          dsn: side.dsn,
+          text: text("Domain not found"),
+        },
+      );
     default:
       return evaluation.reject(
         "policy",
@@ -85,5 +100,10 @@ export const rejectMultiRecipientBounce: Restriction = async (evaluation, frame)
   const { sender, recipientCount, stage } = evaluation.subject;
   const many = stage === "DATA" || stage === "END-OF-MESSAGE" ? recipientCount > 1 : recipientCount >= 1;
   if (sender !== "" || !many) return "dunno";
-  return evaluation.reject("policy", evaluation.settings.codes.multiRecipientBounce, "5.5.3", `${rejected(frame)} Multi-recipient bounce`);
+  return evaluation.reject(
+    "policy",
+    evaluation.settings.codes.multiRecipientBounce,
+    "5.5.3",
+    `${rejected(frame)} Multi-recipient bounce`,
+  );
 };

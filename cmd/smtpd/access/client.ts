@@ -2,7 +2,10 @@
 import { UNKNOWN } from "../client.ts";
 import type { Evaluation, Restriction, Verdict } from "./evaluation.ts";
 
-const clientFrame = (evaluation: Evaluation) => ({ name: evaluation.session.nameAddress, class: "Client host" });
+const clientFrame = (evaluation: Evaluation) => ({
+  name: evaluation.session.nameAddress,
+  class: "Client host",
+});
 
 export const permitInetInterfaces: Restriction = async (evaluation) =>
   evaluation.policy.ownAddresses.has(evaluation.session.client.address)
@@ -12,7 +15,8 @@ export const permitInetInterfaces: Restriction = async (evaluation) =>
 export const permitMynetworks: Restriction = async (evaluation) => {
   const { client } = evaluation.session;
   const match = await evaluation.policy.mynetworks.matches(client.name, client.address);
-  if (match.kind === "error") return evaluation.reject("data", 451, "4.3.0", `<${client.address}>: Temporary lookup failure`);
+  if (match.kind === "error")
+    return evaluation.reject("data", 451, "4.3.0", `<${client.address}>: Temporary lookup failure`);
   return match.kind === "match" ? evaluation.permit("permit_mynetworks", clientFrame(evaluation)) : "dunno";
 };
 
@@ -25,7 +29,12 @@ export const permitAuthenticated: Restriction = async (evaluation) => {
 
 function unknownName(evaluation: Evaluation, temporary: boolean, dsn: string, text: string): Verdict {
   const code = temporary ? 450 : evaluation.settings.codes.unknownClient;
-  return evaluation.reject("policy", code, dsn, `Client host rejected: ${text}, [${evaluation.session.client.address}]`);
+  return evaluation.reject(
+    "policy",
+    code,
+    dsn,
+    `Client host rejected: ${text}, [${evaluation.session.client.address}]`,
+  );
 }
 
 /** The name must be verified: RFC 8601 section 3. */

@@ -2,8 +2,9 @@
 import { configuration } from "../../../lib/config/configuration.ts";
 import { info } from "../../../lib/log/log.ts";
 import { equalFold } from "../../../lib/sys/bytes.ts";
-import type { RestrictionList } from "../policy.ts";
-import { type Session, SessionEnd } from "../session.ts";
+import type { RestrictionList } from "../restriction_lists.ts";
+import type { Session } from "../session.ts";
+import { SessionEnd } from "../session_end.ts";
 import { type AccessActions, noActions } from "../transaction.ts";
 import { evaluateList } from "./engine.ts";
 import { Evaluation, EvaluationEnd, type Frame, HangUp, type Refusal, type Subject } from "./evaluation.ts";
@@ -17,7 +18,11 @@ export class AccessControl {
 
   constructor(private readonly session: Session) {}
 
-  private evaluation(stage: Subject["stage"], parts: Partial<Subject>, actions: AccessActions | undefined): Evaluation {
+  private evaluation(
+    stage: Subject["stage"],
+    parts: Partial<Subject>,
+    actions: AccessActions | undefined,
+  ): Evaluation {
     const { session } = this;
     const subject: Subject = {
       stage,
@@ -91,8 +96,18 @@ export class AccessControl {
       class: "Sender address",
       tableCheck: "check_sender_access",
     });
-    if (evaluation.reply === "" && this.session.settings.rejectUnlistedSender && sender !== "" && evaluation.actions?.discard !== true)
-      await rejectUnlistedSender(evaluation, { name: sender, class: "Sender address", tableCheck: undefined }, none, "");
+    if (
+      evaluation.reply === "" &&
+      this.session.settings.rejectUnlistedSender &&
+      sender !== "" &&
+      evaluation.actions?.discard !== true
+    )
+      await rejectUnlistedSender(
+        evaluation,
+        { name: sender, class: "Sender address", tableCheck: undefined },
+        none,
+        "",
+      );
   }
 
   /** At RCPT. */
@@ -105,7 +120,11 @@ export class AccessControl {
     return this.recipient("VRFY", recipient, noActions());
   }
 
-  private recipient(stage: "RCPT" | "VRFY", recipient: string, actions: AccessActions | undefined): Promise<string | undefined> {
+  private recipient(
+    stage: "RCPT" | "VRFY",
+    recipient: string,
+    actions: AccessActions | undefined,
+  ): Promise<string | undefined> {
     const { session } = this;
     const { settings } = session;
     // RFC 5321 section 4.5.1: mail for the postmaster is accepted.
@@ -117,7 +136,11 @@ export class AccessControl {
       if (settings.delayReject) await this.earlierLists(evaluation, sender);
       else evaluation.deferIfPermit = this.senderDeferral ?? this.heloDeferral ?? this.clientDeferral;
       evaluation.deferIfReject = undefined;
-      const frame: Frame = { name: recipient, class: "Recipient address", tableCheck: "check_recipient_access" };
+      const frame: Frame = {
+        name: recipient,
+        class: "Recipient address",
+        tableCheck: "check_recipient_access",
+      };
       const lists: RestrictionList[] = settings.relayBeforeRecipient
         ? ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"]
         : ["smtpd_recipient_restrictions", "smtpd_relay_restrictions"];
@@ -127,7 +150,8 @@ export class AccessControl {
         await this.list(evaluation, name, frame);
       }
       this.settle(evaluation);
-      if (!done() && settings.rejectUnlistedRecipient) await rejectUnlistedRecipient(evaluation, frame, none, "");
+      if (!done() && settings.rejectUnlistedRecipient)
+        await rejectUnlistedRecipient(evaluation, frame, none, "");
     });
   }
 
@@ -157,7 +181,11 @@ export class AccessControl {
     const list = session.policy.lists.get("smtpd_relay_restrictions") ?? [];
     if (list.length > 0 || configuration().isSet("smtpd_relay_restrictions")) return;
     const trial = this.evaluation(evaluation.subject.stage, evaluation.subject, noActions());
-    const verdict = await evaluateList(trial, ["permit_mynetworks", "permit_sasl_authenticated", "permit_auth_destination"], frame);
+    const verdict = await evaluateList(
+      trial,
+      ["permit_mynetworks", "permit_sasl_authenticated", "permit_auth_destination"],
+      frame,
+    );
     if (verdict === "permit") return;
     info(
       `using backwards-compatible default setting "smtpd_relay_restrictions = (empty)" to avoid "Relay access denied" error for recipient "${frame.name}" from client "${session.nameAddress}"`,
@@ -168,7 +196,11 @@ export class AccessControl {
   private content(stage: "DATA" | "END-OF-MESSAGE", size?: number): Evaluation {
     const { transaction } = this.session;
     const only = transaction?.recipientCount === 1 ? transaction.firstRecipient : undefined;
-    return this.evaluation(stage, { recipient: only, ...(size === undefined ? {} : { size }) }, transaction?.actions);
+    return this.evaluation(
+      stage,
+      { recipient: only, ...(size === undefined ? {} : { size }) },
+      transaction?.actions,
+    );
   }
 
   /** At DATA, or the first BDAT. */
@@ -176,7 +208,11 @@ export class AccessControl {
     const evaluation = this.content("DATA");
     return this.run(evaluation, async () => {
       if (evaluation.actions?.discard === true) return;
-      await this.list(evaluation, "smtpd_data_restrictions", { name: "DATA", class: "Data command", tableCheck: undefined });
+      await this.list(evaluation, "smtpd_data_restrictions", {
+        name: "DATA",
+        class: "Data command",
+        tableCheck: undefined,
+      });
       this.settle(evaluation);
     });
   }

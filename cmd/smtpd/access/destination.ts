@@ -5,7 +5,8 @@ import { warning } from "../../../lib/log/log.ts";
 import { addressTypes } from "./dns.ts";
 import type { Evaluation, Restriction } from "./evaluation.ts";
 
-const AUTHORIZED = RESOLVE_FLAG.local | RESOLVE_FLAG.virtualAlias | RESOLVE_FLAG.virtualMailbox | RESOLVE_FLAG.relay;
+const AUTHORIZED =
+  RESOLVE_FLAG.local | RESOLVE_FLAG.virtualAlias | RESOLVE_FLAG.virtualMailbox | RESOLVE_FLAG.relay;
 
 /** We are the final destination or a relay for it, and the address brings no route of its own. */
 export async function authorizedDestination(evaluation: Evaluation, recipient: string): Promise<boolean> {
@@ -39,7 +40,9 @@ export const permitMxBackup: Restriction = async (evaluation) => {
   const { recipient } = evaluation.subject;
   if (!warnedOfMxBackup) {
     warnedOfMxBackup = true;
-    warning('support for restriction "permit_mx_backup" will be removed from Postfix; instead, specify "relay_domains"');
+    warning(
+      'support for restriction "permit_mx_backup" will be removed from Postfix; instead, specify "relay_domains"',
+    );
   }
   if (recipient === undefined) return "dunno";
   const resolved = await evaluation.resolveRecipient(recipient);
@@ -80,5 +83,7 @@ export const permitMxBackup: Restriction = async (evaluation) => {
       }
     }
   }
-  return listed ? evaluation.permit("permit_mx_backup", { name: recipient, class: "Recipient address" }) : "dunno";
+  return listed
+    ? evaluation.permit("permit_mx_backup", { name: recipient, class: "Recipient address" })
+    : "dunno";
 };

@@ -16,7 +16,11 @@ export function addressTypes(): QueryType[] {
 }
 
 /** Asks for one type after the other until something is there. */
-export async function nameExists(evaluation: Evaluation, name: string, types: readonly QueryType[]): Promise<Existence> {
+export async function nameExists(
+  evaluation: Evaluation,
+  name: string,
+  types: readonly QueryType[],
+): Promise<Existence> {
   let outcome: Existence = "not-found";
   for (const type of types) {
     const { status } = await evaluation.session.services.lookup(name, type);
@@ -31,7 +35,12 @@ export async function nameExists(evaluation: Evaluation, name: string, types: re
 }
 
 /** What to do when an answer is not to be had now: reject_tempfail_action and its kin. */
-export function onTemporaryFailure(evaluation: Evaluation, parameterName: string, action: string, refusal: Refusal): Verdict {
+export function onTemporaryFailure(
+  evaluation: Evaluation,
+  parameterName: string,
+  action: string,
+  refusal: Refusal,
+): Verdict {
   switch (action) {
     case "defer_if_permit":
       return evaluation.deferOnPermit(refusal);

@@ -9,7 +9,11 @@ const TABLE_CHECKS =
   "check_client_access, check_reverse_client_hostname_access, check_helo_access, check_sender_access, check_recipient_access, check_etrn_access";
 const FINAL = new Set(["permit", "reject", "defer"]);
 
-export async function evaluateList(evaluation: Evaluation, list: readonly string[], frame: Frame): Promise<Verdict> {
+export async function evaluateList(
+  evaluation: Evaluation,
+  list: readonly string[],
+  frame: Frame,
+): Promise<Verdict> {
   let warnNext = false;
   for (let i = 0; i < list.length; i++) {
     const word = list[i] as string;
@@ -47,7 +51,12 @@ async function bareTable(evaluation: Evaluation, word: string, frame: Frame): Pr
   return checkTable(evaluation, frame.tableCheck, word, frame);
 }
 
-async function evaluateClass(evaluation: Evaluation, word: string, name: string, frame: Frame): Promise<Verdict> {
+async function evaluateClass(
+  evaluation: Evaluation,
+  word: string,
+  name: string,
+  frame: Frame,
+): Promise<Verdict> {
   const members = evaluation.policy.classes.get(name);
   if (members === undefined) {
     warning(`unknown smtpd restriction: "${word}"`);

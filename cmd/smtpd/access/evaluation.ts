@@ -1,11 +1,13 @@
 /** One evaluation of restriction lists: what is known, what was decided so far, and how a refusal is made (smtpd.md 20.1 to 20.3). */
+
+import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
 import { info, warning } from "../../../lib/log/log.ts";
 import { isStatus, withClass } from "../../../lib/smtp/dsn.ts";
 import { printable } from "../../../lib/sys/bytes.ts";
-import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
 import type { Policy } from "../policy.ts";
 import type { Resolved } from "../services.ts";
-import type { ErrorClass, Session } from "../session.ts";
+import type { Session } from "../session.ts";
+import type { ErrorClass } from "../session_end.ts";
 import type { AccessActions } from "../transaction.ts";
 
 export type Verdict = "dunno" | "permit" | "reject";
@@ -56,7 +58,11 @@ const REPLY_LIMIT = 510;
 /** Deeper nesting of classes and table results is a loop. */
 const NESTING_LIMIT = 100;
 
-export type ListEvaluator = (evaluation: Evaluation, list: readonly string[], frame: Frame) => Promise<Verdict>;
+export type ListEvaluator = (
+  evaluation: Evaluation,
+  list: readonly string[],
+  frame: Frame,
+) => Promise<Verdict>;
 
 export class Evaluation {
   /** The reply, once the verdict is "reject". */
@@ -66,6 +72,8 @@ export class Evaluation {
   /** Inside the object of warn_if_reject. */
   warnOnly = false;
   private depth = 0;
+  /** Refusals so far, those of warn_if_reject included. */
+  rejections = 0;
   recipientListed = false;
   senderListed = false;
 
@@ -101,6 +109,7 @@ export class Evaluation {
   /** Refuses, or under warn_if_reject only says so. */
   reject(errorClass: ErrorClass, code: number, dsn: string, text: string): Verdict {
     let reply = this.wording(code, dsn, text);
+    this.rejections++;
     const { session, subject } = this;
     session.noteError(errorClass);
     const always = errorClass === "software" || errorClass === "resource" || errorClass === "data";
@@ -159,9 +168,18 @@ export class Evaluation {
   }
 
   /** Logs a permit where smtpd_log_access_permit_actions wants it. */
-  async permit(action: string, frame: { name: string; class: string }, detail = "", restriction = action): Promise<"permit"> {
+  async permit(
+    action: string,
+    frame: { name: string; class: string },
+    detail = "",
+    restriction = action,
+  ): Promise<"permit"> {
     const list = this.policy.logPermitActions;
-    if (!list.empty && ((await list.matchesOrFatal(action)) || (restriction !== action && (await list.matchesOrFatal(restriction)))))
+    if (
+      !list.empty &&
+      ((await list.matchesOrFatal(action)) ||
+        (restriction !== action && (await list.matchesOrFatal(restriction))))
+    )
       this.session.logDecision(
         "permit",
         `action=${action} for ${frame.class}=${frame.name} ${detail}`,
@@ -186,7 +204,8 @@ export class Evaluation {
 }
 
 /** `<k>` of the manual: what a refusal in this frame begins with. */
-export const rejected = (frame: { name: string; class: string }): string => `<${frame.name}>: ${frame.class} rejected:`;
+export const rejected = (frame: { name: string; class: string }): string =>
+  `<${frame.name}>: ${frame.class} rejected:`;
 
 const SENDER_DETAIL = new Map([
   ["1", "7"],

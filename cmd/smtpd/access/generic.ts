@@ -1,7 +1,7 @@
 /** Restrictions that need no particular subject. */
 import { warning } from "../../../lib/log/log.ts";
 import { readDecimal } from "../../../lib/sys/numbers.ts";
-import { rejected, type Restriction } from "./evaluation.ts";
+import { type Restriction, rejected } from "./evaluation.ts";
 
 export const permit: Restriction = (evaluation, frame) => evaluation.permit("permit", frame);
 
@@ -42,16 +42,19 @@ export const rejectPlaintextSession: Restriction = async (evaluation) =>
 
 export const rejectUnauthPipelining: Restriction = async (evaluation, frame) =>
   evaluation.session.sawPipelining
-    ? evaluation.reject("protocol", 503, "5.5.0", `${rejected(frame)} Improper use of SMTP command pipelining`)
+    ? evaluation.reject(
+        "protocol",
+        503,
+        "5.5.0",
+        `${rejected(frame)} Improper use of SMTP command pipelining`,
+      )
     : "dunno";
 
 /** A restriction of another program, or of another year: says so and puts the command off. */
 export const removed =
   (instead: string): Restriction =>
   async (evaluation, _frame, _argument, name) => {
-    warning(
-      `support for restriction "${name}" has been removed in Postfix 3.9; instead, specify ${instead}`,
-    );
+    warning(`support for restriction "${name}" has been removed in Postfix 3.9; instead, specify ${instead}`);
     return evaluation.serverError();
   };
 
@@ -76,7 +79,10 @@ export const withoutSasl: Restriction = async (_evaluation, _frame, _argument, n
 
 /** reject_sender_login_mismatch stands for two others. */
 export const withoutSaslBoth: Restriction = async () => {
-  for (const name of ["reject_authenticated_sender_login_mismatch", "reject_unauthenticated_sender_login_mismatch"])
+  for (const name of [
+    "reject_authenticated_sender_login_mismatch",
+    "reject_unauthenticated_sender_login_mismatch",
+  ])
     warning(`restriction \`${name}' ignored: no SASL support`);
   return "dunno";
 };

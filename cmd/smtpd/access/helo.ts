@@ -1,21 +1,33 @@
 /** Restrictions about the HELO name. RFC 5321 section 4.1.4. */
 import { isAddress, isValidAddressLiteral, isValidHostname } from "../../../lib/address/hostname.ts";
 import { addressTypes, nameExists, onTemporaryFailure } from "./dns.ts";
-import { type Evaluation, rejected, type Restriction } from "./evaluation.ts";
+import { type Evaluation, type Restriction, rejected } from "./evaluation.ts";
 
 /** Runs a check on the name, when there is one. */
 const onHelo =
-  (check: (evaluation: Evaluation, helo: string, frame: { name: string; class: string }) => ReturnType<Restriction>): Restriction =>
+  (
+    check: (
+      evaluation: Evaluation,
+      helo: string,
+      frame: { name: string; class: string },
+    ) => ReturnType<Restriction>,
+  ): Restriction =>
   async (evaluation) => {
     const { helo } = evaluation.subject;
     return helo === undefined ? "dunno" : check(evaluation, helo, { name: helo, class: "Helo command" });
   };
 
-const withoutDot = (name: string): string => (name.endsWith(".") && name.length > 1 ? name.slice(0, -1) : name);
+const withoutDot = (name: string): string =>
+  name.endsWith(".") && name.length > 1 ? name.slice(0, -1) : name;
 
 export const rejectInvalid = onHelo(async (evaluation, helo, frame) => {
   const refuse = (text: string) =>
-    evaluation.reject("policy", evaluation.settings.codes.invalidHostname, "5.5.2", `${rejected(frame)} ${text}`);
+    evaluation.reject(
+      "policy",
+      evaluation.settings.codes.invalidHostname,
+      "5.5.2",
+      `${rejected(frame)} ${text}`,
+    );
   const name = withoutDot(helo);
   if (name.startsWith("[")) return isValidAddressLiteral(name) ? "dunno" : refuse("invalid ip address");
   if (isAddress(name)) return "dunno";
@@ -27,7 +39,12 @@ export const rejectNonFqdn = onHelo(async (evaluation, helo, frame) => {
   const name = withoutDot(helo);
   if (name.startsWith("[")) return "dunno";
   if (name.includes(".") && isValidHostname(name)) return "dunno";
-  return evaluation.reject("policy", evaluation.settings.codes.nonFqdn, "5.5.2", `${rejected(frame)} need fully-qualified hostname`);
+  return evaluation.reject(
+    "policy",
+    evaluation.settings.codes.nonFqdn,
+    "5.5.2",
+    `${rejected(frame)} need fully-qualified hostname`,
+  );
 });
 
 export const rejectUnknown = onHelo(async (evaluation, helo, frame) => {
@@ -42,12 +59,17 @@ export const rejectUnknown = onHelo(async (evaluation, helo, frame) => {
     case "null-mx":
       return "dunno";
     case "temporary":
-      return onTemporaryFailure(evaluation, "unknown_helo_hostname_tempfail_action", settings.unknownHeloTempfail, {
-        errorClass: "policy",
-        code: 450,
-        dsn: "4.7.1",
-        text: text("Host not found"),
-      });
+      return onTemporaryFailure(
+        evaluation,
+        "unknown_helo_hostname_tempfail_action",
+        settings.unknownHeloTempfail,
+        {
+          errorClass: "policy",
+          code: 450,
+          dsn: "4.7.1",
+          text: text("Host not found"),
+        },
+      );
     default:
       return evaluation.reject(
         "policy",

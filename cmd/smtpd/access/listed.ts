@@ -1,6 +1,6 @@
 /** Does the address exist here: reject_unlisted_recipient and reject_unlisted_sender (smtpd.md 20.6, local_recipient_maps and its kin). */
 import { addressOfLiteral } from "../../../lib/address/hostname.ts";
-import { lookupAddress, type LookupRules } from "../../../lib/address/lookup.ts";
+import { type LookupRules, lookupAddress } from "../../../lib/address/lookup.ts";
 import { extensionRules, splitAddress } from "../../../lib/address/split.ts";
 import { parameter } from "../../../lib/config/configuration.ts";
 import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
@@ -8,7 +8,8 @@ import { splitStatus } from "../../../lib/smtp/dsn.ts";
 import { equalFold } from "../../../lib/sys/bytes.ts";
 import type { TableList } from "../../../lib/tables/list.ts";
 import type { Policy } from "../policy.ts";
-import { adaptStatus, type Evaluation, rejected, type Restriction, type Verdict } from "./evaluation.ts";
+import type { Resolved } from "../services.ts";
+import { adaptStatus, type Evaluation, type Restriction, rejected, type Verdict } from "./evaluation.ts";
 
 const rules = new WeakMap<Policy, LookupRules>();
 
@@ -32,11 +33,36 @@ function lookupRules(policy: Policy): LookupRules {
 }
 
 /** True when the tables know the address. */
-async function knows(evaluation: Evaluation, tables: TableList, resolved: string, shown: string): Promise<boolean> {
+async function knows(
+  evaluation: Evaluation,
+  tables: TableList,
+  resolved: string,
+  shown: string,
+): Promise<boolean> {
   if (tables.empty) return false;
   const result = await lookupAddress(tables, resolved, lookupRules(evaluation.policy), "both");
   if (result.kind !== "error") return result.kind === "found";
   return result.error === "retry" ? evaluation.lookupFailure(shown) : evaluation.serverError();
+}
+
+/** For so long an address that was found is taken to exist still: under load most recipients are the same few. */
+const KNOWN_MILLISECONDS = 5_000;
+const KNOWN_LIMIT = 1_000;
+const found = new WeakMap<Policy, Map<string, number>>();
+
+function wasFound(policy: Policy, key: string): boolean {
+  const expires = found.get(policy)?.get(key);
+  return expires !== undefined && performance.now() < expires;
+}
+
+function rememberFound(policy: Policy, key: string): void {
+  let known = found.get(policy);
+  if (known === undefined) {
+    known = new Map();
+    found.set(policy, known);
+  }
+  if (known.size >= KNOWN_LIMIT) known.clear();
+  known.set(key, performance.now() + KNOWN_MILLISECONDS);
 }
 
 interface Side {
@@ -48,9 +74,13 @@ interface Side {
 const RECIPIENT: Side = { class: "Recipient address", dsn: "5.1.1", sender: false };
 const SENDER: Side = { class: "Sender address", dsn: "5.1.0", sender: true };
 
-async function checkListed(evaluation: Evaluation, address: string, resolved: Awaited<ReturnType<Evaluation["resolveSender"]>>, side: Side): Promise<Verdict> {
+async function lookUpListed(
+  evaluation: Evaluation,
+  address: string,
+  resolved: Resolved,
+  side: Side,
+): Promise<Verdict> {
   const { policy, settings } = evaluation;
-  if (settings.overrides.has("no_unknown_recipient_checks")) return "dunno";
   const { flags, recipient, transport, nexthop } = resolved;
   const listedIn = (tables: TableList): Promise<boolean> => knows(evaluation, tables, recipient, address);
   if (await listedIn(policy.recipientCanonicalMaps)) return "dunno";
@@ -74,23 +104,47 @@ async function checkListed(evaluation: Evaluation, address: string, resolved: Aw
     refuse(code, side.dsn, `User unknown${settings.showUnknownTable ? ` in ${table} table` : ""}`);
   if ((flags & RESOLVE_FLAG.local) !== 0) {
     if (policy.localRecipientMaps.empty || isReserved(recipient, settings.doubleBounceSender)) return "dunno";
-    return (await listedIn(policy.localRecipientMaps)) ? "dunno" : unknown(settings.codes.localRecipient, "local recipient");
+    return (await listedIn(policy.localRecipientMaps))
+      ? "dunno"
+      : unknown(settings.codes.localRecipient, "local recipient");
   }
   if ((flags & RESOLVE_FLAG.virtualMailbox) !== 0) {
     if (policy.virtualMailboxMaps.empty) return "dunno";
-    return (await listedIn(policy.virtualMailboxMaps)) ? "dunno" : unknown(settings.codes.virtualMailbox, "virtual mailbox");
+    return (await listedIn(policy.virtualMailboxMaps))
+      ? "dunno"
+      : unknown(settings.codes.virtualMailbox, "virtual mailbox");
   }
   if ((flags & RESOLVE_FLAG.relay) !== 0) {
     if (policy.relayRecipientMaps.empty) return "dunno";
-    return (await listedIn(policy.relayRecipientMaps)) ? "dunno" : unknown(settings.codes.relayRecipient, "relay recipient");
+    return (await listedIn(policy.relayRecipientMaps))
+      ? "dunno"
+      : unknown(settings.codes.relayRecipient, "relay recipient");
   }
   return "dunno";
+}
+
+async function checkListed(
+  evaluation: Evaluation,
+  address: string,
+  resolved: Resolved,
+  side: Side,
+): Promise<Verdict> {
+  const { policy, settings } = evaluation;
+  if (settings.overrides.has("no_unknown_recipient_checks")) return "dunno";
+  const key = `${side.class}\n${resolved.flags}\n${resolved.transport}\n${resolved.recipient}`;
+  if (wasFound(policy, key)) return "dunno";
+  const refused = evaluation.rejections;
+  const verdict = await lookUpListed(evaluation, address, resolved, side);
+  if (verdict === "dunno" && evaluation.rejections === refused) rememberFound(policy, key);
+  return verdict;
 }
 
 /** Addresses that exist on every system. */
 function isReserved(recipient: string, doubleBounce: string): boolean {
   const { local } = splitAddress(recipient);
-  return equalFold(local, "postmaster") || equalFold(local, "mailer-daemon") || equalFold(local, doubleBounce);
+  return (
+    equalFold(local, "postmaster") || equalFold(local, "mailer-daemon") || equalFold(local, doubleBounce)
+  );
 }
 
 export const rejectUnlistedRecipient: Restriction = async (evaluation) => {

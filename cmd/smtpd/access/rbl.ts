@@ -109,7 +109,11 @@ const known = (name: string): string | undefined => (name === UNKNOWN ? undefine
 const clientName = ({ session }: Evaluation): What | undefined =>
   named(known(session.client.name), session.client.name, "Client host");
 
-async function argumentOf(evaluation: Evaluation, argument: () => string | undefined, name: string): Promise<string> {
+async function argumentOf(
+  evaluation: Evaluation,
+  argument: () => string | undefined,
+  name: string,
+): Promise<string> {
   const list = argument();
   if (list !== undefined) return list;
   warning(`restriction ${name} requires domain name argument`);
@@ -162,7 +166,12 @@ async function refuse(evaluation: Evaluation, list: string, what: What, listing:
     return evaluation.reject("policy", 450, "4.7.1", "Service unavailable");
   }
   const { status, text: rest } = splitStatus(text.slice(4), "4.7.1");
-  return evaluation.reject("policy", Number(text.slice(0, 3)), status, rest === "" ? "Service unavailable" : rest);
+  return evaluation.reject(
+    "policy",
+    Number(text.slice(0, 3)),
+    status,
+    rest === "" ? "Service unavailable" : rest,
+  );
 }
 
 export const rejectClient = rejecting(clientAddress);
@@ -172,10 +181,18 @@ export const rejectReverseClientName = rejecting(({ session }) =>
 );
 export const rejectHelo = rejecting(({ subject }) => named(subject.helo, subject.helo, "Helo command"));
 export const rejectSender = rejecting(({ subject }) =>
-  named(subject.sender === undefined ? undefined : splitAddress(subject.sender).domain, subject.sender, "Sender address"),
+  named(
+    subject.sender === undefined ? undefined : splitAddress(subject.sender).domain,
+    subject.sender,
+    "Sender address",
+  ),
 );
 export const rejectRecipient = rejecting(({ subject }) =>
-  named(subject.recipient === undefined ? undefined : splitAddress(subject.recipient).domain, subject.recipient, "Recipient address"),
+  named(
+    subject.recipient === undefined ? undefined : splitAddress(subject.recipient).domain,
+    subject.recipient,
+    "Recipient address",
+  ),
 );
 
 const permitting =

@@ -30,7 +30,12 @@ export function parsePattern(pattern: string): ((address: string) => boolean) | 
   if (rest !== "") return undefined;
   return (address) => {
     const octets = address.split(".").map(Number);
-    return octets.length === 4 && parts.every((ranges, i) => ranges.some(([low, high]) => (octets[i] ?? -1) >= low && (octets[i] ?? 256) <= high));
+    return (
+      octets.length === 4 &&
+      parts.every((ranges, i) =>
+        ranges.some(([low, high]) => (octets[i] ?? -1) >= low && (octets[i] ?? 256) <= high),
+      )
+    );
   };
 }
 

@@ -11,7 +11,8 @@ import * as servers from "./servers.ts";
 import { checkTable } from "./tables.ts";
 import { rejectUnverifiedRecipient, rejectUnverifiedSender } from "./unverified.ts";
 
-const table: Restriction = (evaluation, frame, argument, name) => checkTable(evaluation, name, argument(), frame);
+const table: Restriction = (evaluation, frame, argument, name) =>
+  checkTable(evaluation, name, argument(), frame);
 
 const TABLE_CHECKS = [
   "check_client_access",
@@ -95,6 +96,9 @@ export const RESTRICTIONS: ReadonlyMap<string, Restriction> = new Map<string, Re
 
   ...TABLE_CHECKS.map((name): [string, Restriction] => [name, table]),
   ...SERVER_TARGETS.flatMap(([about, target]) =>
-    SERVER_KINDS.map((kind): [string, Restriction] => [`check_${about}_${kind}_access`, servers.serverAccess(kind, target)]),
+    SERVER_KINDS.map((kind): [string, Restriction] => [
+      `check_${about}_${kind}_access`,
+      servers.serverAccess(kind, target),
+    ]),
   ),
 ]);

@@ -4,14 +4,36 @@ import { warning } from "../../../lib/log/log.ts";
 import { isHeader } from "../../../lib/message/header.ts";
 import { splitStatus } from "../../../lib/smtp/dsn.ts";
 import { upperAscii } from "../../../lib/sys/bytes.ts";
-import { adaptStatus, type Evaluation, HangUp, type Refusal, rejected, type Verdict } from "./evaluation.ts";
-import type { TableQuery } from "./tables.ts";
+import type { Table } from "../../../lib/tables/table.ts";
+import {
+  adaptStatus,
+  type Evaluation,
+  type Frame,
+  HangUp,
+  type Refusal,
+  rejected,
+  type Verdict,
+} from "./evaluation.ts";
+
+/** What to look up in one table. */
+export interface TableQuery {
+  readonly table: Table;
+  readonly frame: Frame;
+  /** The restriction, for permit logging. */
+  readonly check: string;
+  /** What was asked for, in messages about the table. */
+  readonly subject: string;
+}
 
 const DIGITS = /^[0-9]+$/;
 const NUMBERED = /^([45][0-9][0-9])[ \t]+(.*)$/s;
 
 /** Acts on the value found for `query`. */
-export async function tableResult(evaluation: Evaluation, query: TableQuery, value: string): Promise<Verdict> {
+export async function tableResult(
+  evaluation: Evaluation,
+  query: TableQuery,
+  value: string,
+): Promise<Verdict> {
   const { frame, table } = query;
   const { settings, session, subject } = evaluation;
   const blank = value.search(/[ \t]/);
@@ -21,9 +43,15 @@ export async function tableResult(evaluation: Evaluation, query: TableQuery, val
   const refusal = (code: number, status: string, otherwise: string): Refusal => {
     const split = splitStatus(text, status);
     const dsn = adaptStatus(split.status, frame.class);
-    return { errorClass: "policy", code, dsn, text: `${rejected(frame)} ${split.text === "" ? otherwise : split.text}` };
+    return {
+      errorClass: "policy",
+      code,
+      dsn,
+      text: `${rejected(frame)} ${split.text === "" ? otherwise : split.text}`,
+    };
   };
-  const refuse = ({ errorClass, code, dsn, text: reply }: Refusal): Verdict => evaluation.reject(errorClass, code, dsn, reply);
+  const refuse = ({ errorClass, code, dsn, text: reply }: Refusal): Verdict =>
+    evaluation.reject(errorClass, code, dsn, reply);
   switch (command) {
     case "DUNNO":
       return "dunno";
@@ -63,7 +91,8 @@ export async function tableResult(evaluation: Evaluation, query: TableQuery, val
       return evaluation.reject("policy", Number(code), dsn, reply);
     }
   }
-  if (command === "OK" || command === "RELAY") return evaluation.permit(word, frame, `from ${table.name}`, query.check);
+  if (command === "OK" || command === "RELAY")
+    return evaluation.permit(word, frame, `from ${table.name}`, query.check);
   if (value.includes(":")) {
     warning(`access table ${table.name} has entry with lookup table: ${value}`);
     warning("do not specify lookup tables inside SMTPD access maps");
@@ -73,25 +102,39 @@ export async function tableResult(evaluation: Evaluation, query: TableQuery, val
   return nestedList(evaluation, query, value);
 }
 
-async function nestedList(evaluation: Evaluation, { table, frame }: TableQuery, value: string): Promise<Verdict> {
+async function nestedList(
+  evaluation: Evaluation,
+  { table, frame }: TableQuery,
+  value: string,
+): Promise<Verdict> {
   const list = splitBraced(value);
   if (list.length === 0) {
     warning(`access table ${table.name} entry ${value} has empty value`);
     return "permit";
   }
-  return evaluation.nested(list, frame, `access table ${table.name} entry ${value} causes unreasonable recursion`);
+  return evaluation.nested(
+    list,
+    frame,
+    `access table ${table.name} entry ${value} causes unreasonable recursion`,
+  );
 }
 
 type MessageAction = "FILTER" | "HOLD" | "DISCARD" | "REDIRECT" | "BCC" | "PREPEND";
 
 /** Actions that change what happens to the message. */
-function messageAction(evaluation: Evaluation, { table, frame, subject: key }: TableQuery, action: MessageAction, text: string): Verdict {
+function messageAction(
+  evaluation: Evaluation,
+  { table, frame, subject: key }: TableQuery,
+  action: MessageAction,
+  text: string,
+): Verdict {
   const { session, subject, actions } = evaluation;
   const complain = (problem: string): Verdict => {
     warning(`access table ${table.name}${problem}`);
     return "dunno";
   };
-  if (subject.stage === "ETRN" && action !== "PREPEND") return complain(`: action ${action} is unavailable in smtpd_etrn_restrictions`);
+  if (subject.stage === "ETRN" && action !== "PREPEND")
+    return complain(`: action ${action} is unavailable in smtpd_etrn_restrictions`);
   if (action === "PREPEND" && subject.stage === "END-OF-MESSAGE")
     return complain(": action PREPEND must be used before smtpd_end_of_data_restrictions");
   if (actions === undefined)

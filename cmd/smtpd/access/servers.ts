@@ -32,14 +32,26 @@ export const clientTarget: TargetOf = async ({ session }) =>
 export const reverseClientTarget: TargetOf = async ({ session }) =>
   session.client.reverseName === UNKNOWN
     ? undefined
-    : { domain: session.client.reverseName, name: session.client.reverseName, class: "Unverified Client host" };
+    : {
+        domain: session.client.reverseName,
+        name: session.client.reverseName,
+        class: "Unverified Client host",
+      };
 
 export const heloTarget: TargetOf = async ({ subject }) =>
-  subject.helo === undefined ? undefined : { domain: subject.helo, name: subject.helo, class: "Helo command" };
+  subject.helo === undefined
+    ? undefined
+    : { domain: subject.helo, name: subject.helo, class: "Helo command" };
 
-const addressTarget = (address: string | undefined, resolved: string, replyClass: string): Target | undefined => {
+const addressTarget = (
+  address: string | undefined,
+  resolved: string,
+  replyClass: string,
+): Target | undefined => {
   const { domain } = splitAddress(resolved);
-  return address === undefined || domain === undefined ? undefined : { domain, name: address, class: replyClass };
+  return address === undefined || domain === undefined
+    ? undefined
+    : { domain, name: address, class: replyClass };
 };
 
 export const senderTarget: TargetOf = async (evaluation) => {
@@ -51,7 +63,11 @@ export const senderTarget: TargetOf = async (evaluation) => {
 export const recipientTarget: TargetOf = async (evaluation) => {
   const { recipient } = evaluation.subject;
   if (recipient === undefined) return undefined;
-  return addressTarget(recipient, (await evaluation.resolveRecipient(recipient)).recipient, "Recipient address");
+  return addressTarget(
+    recipient,
+    (await evaluation.resolveRecipient(recipient)).recipient,
+    "Recipient address",
+  );
 };
 
 export const serverAccess =
@@ -68,14 +84,22 @@ export const serverAccess =
     return evaluation.serverError();
   };
 
-async function checkServers(evaluation: Evaluation, kind: ServerKind, table: Table, target: Target, outer: Frame, check: string): Promise<Verdict> {
+async function checkServers(
+  evaluation: Evaluation,
+  kind: ServerKind,
+  table: Table,
+  target: Target,
+  outer: Frame,
+  check: string,
+): Promise<Verdict> {
   const frame: Frame = { name: target.name, class: target.class, tableCheck: outer.tableCheck };
   const use = (found: Found, subject: string): Promise<Verdict> =>
     found.kind === "absent"
       ? Promise.resolve("dunno")
       : tableResult(evaluation, { table, frame, check, subject }, found.value);
   const literal = addressOfLiteral(target.domain) ?? (isAddress(target.domain) ? target.domain : undefined);
-  if (literal !== undefined) return kind === "ns" ? "dunno" : use(await lookupAddress(table, literal), literal);
+  if (literal !== undefined)
+    return kind === "ns" ? "dunno" : use(await lookupAddress(table, literal), literal);
   if (target.domain.startsWith("[")) return "dunno";
   const hosts = await serversOf(evaluation, kind, target);
   let addresses = 0;
@@ -86,7 +110,10 @@ async function checkServers(evaluation: Evaluation, kind: ServerKind, table: Tab
     }
     const found = await addressesOf(evaluation, host);
     if (typeof found === "string") {
-      if (kind !== "a") warning(`Unable to look up ${kind.toUpperCase()} host ${host} for ${target.class} ${target.name}: ${found}`);
+      if (kind !== "a")
+        warning(
+          `Unable to look up ${kind.toUpperCase()} host ${host} for ${target.class} ${target.name}: ${found}`,
+        );
       continue;
     }
     for (const address of found) {
@@ -114,15 +141,18 @@ async function serversOf(evaluation: Evaluation, kind: ServerKind, target: Targe
   const { lookup } = evaluation.session.services;
   if (kind === "mx") {
     const answer = await lookup(target.domain, "MX");
-    if (answer.status === "found") return answer.records.flatMap((record) => (record.type === "MX" ? [record.host] : []));
+    if (answer.status === "found")
+      return answer.records.flatMap((record) => (record.type === "MX" ? [record.host] : []));
     if (isNegative(answer.status)) return [target.domain];
-    if (answer.status !== "null-mx") warning(`Unable to look up MX host for ${target.domain}: ${hostError(answer.status)}`);
+    if (answer.status !== "null-mx")
+      warning(`Unable to look up MX host for ${target.domain}: ${hostError(answer.status)}`);
     return [];
   }
   let domain = target.domain;
   for (;;) {
     const answer = await lookup(domain, "NS");
-    if (answer.status === "found") return answer.records.flatMap((record) => (record.type === "NS" ? [record.host] : []));
+    if (answer.status === "found")
+      return answer.records.flatMap((record) => (record.type === "NS" ? [record.host] : []));
     if (!isNegative(answer.status)) {
       warning(`Unable to look up NS host for ${target.domain}: ${hostError(answer.status)}`);
       return [];

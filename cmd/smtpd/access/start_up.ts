@@ -1,7 +1,7 @@
 /** The check at start that somebody guards against relaying (smtpd.md 20.1). */
 import { fatal, warning } from "../../../lib/log/log.ts";
 import { lowerAscii } from "../../../lib/sys/bytes.ts";
-import type { RestrictionList } from "../policy.ts";
+import type { RestrictionList } from "../restriction_lists.ts";
 
 const GUARDS = new Set([
   "reject_unauth_destination",
@@ -13,7 +13,11 @@ const GUARDS = new Set([
 ]);
 
 /** True when a guard stands where it can work: not behind `permit`, not the object of warn_if_reject. */
-function guarded(list: readonly string[], classes: ReadonlyMap<string, readonly string[]>, depth: number): boolean {
+function guarded(
+  list: readonly string[],
+  classes: ReadonlyMap<string, readonly string[]>,
+  depth: number,
+): boolean {
   if (depth > 100) return false;
   for (let i = 0; i < list.length; i++) {
     const word = lowerAscii(list[i] as string);

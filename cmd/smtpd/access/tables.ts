@@ -6,16 +6,6 @@ import type { Table } from "../../../lib/tables/table.ts";
 import type { Evaluation, Frame, Verdict } from "./evaluation.ts";
 import { tableResult } from "./results.ts";
 
-/** What to look up in one table. */
-export interface TableQuery {
-  readonly table: Table;
-  readonly frame: Frame;
-  /** The restriction, for permit logging. */
-  readonly check: string;
-  /** What was asked for, in messages about the table. */
-  readonly subject: string;
-}
-
 export type Found = { readonly kind: "found"; readonly value: string } | { readonly kind: "absent" };
 
 const TABLE_ERROR = "451 4.3.5 Server configuration error";
@@ -59,7 +49,8 @@ export function addressKeys(address: string): string[] {
 
 export const lookupName = (evaluation: Evaluation, table: Table, name: string): Promise<Found> =>
   firstOf(table, nameKeys(name, evaluation.policy.accessParentMode));
-export const lookupAddress = (table: Table, address: string): Promise<Found> => firstOf(table, addressKeys(address));
+export const lookupAddress = (table: Table, address: string): Promise<Found> =>
+  firstOf(table, addressKeys(address));
 
 /** Keys of a mail address: whole, without extension, domain and parents, local parts with `@`; each in external, then internal form. */
 async function lookupMailAddress(evaluation: Evaluation, table: Table, address: string): Promise<Found> {
@@ -94,7 +85,12 @@ export function tableOf(evaluation: Evaluation, check: string, word: string | un
 }
 
 /** The basic check_xxx_access restrictions. */
-export async function checkTable(evaluation: Evaluation, check: string, word: string | undefined, frame: Frame): Promise<Verdict> {
+export async function checkTable(
+  evaluation: Evaluation,
+  check: string,
+  word: string | undefined,
+  frame: Frame,
+): Promise<Verdict> {
   const table = tableOf(evaluation, check, word);
   const { session, subject } = evaluation;
   const { client } = session;
@@ -110,32 +106,62 @@ export async function checkTable(evaluation: Evaluation, check: string, word: st
       return use(found, session.nameAddress, "Client host", client.name);
     }
     case "check_reverse_client_hostname_access":
-      return use(await lookupName(evaluation, table, client.reverseName), client.reverseName, "Unverified Client host", client.reverseName);
+      return use(
+        await lookupName(evaluation, table, client.reverseName),
+        client.reverseName,
+        "Unverified Client host",
+        client.reverseName,
+      );
     case "check_helo_access": {
       const { helo } = subject;
-      return helo === undefined ? "dunno" : use(await lookupName(evaluation, table, helo), helo, "Helo command", helo);
+      return helo === undefined
+        ? "dunno"
+        : use(await lookupName(evaluation, table, helo), helo, "Helo command", helo);
     }
     case "check_etrn_access": {
       const domain = subject.etrnDomain;
-      return domain === undefined ? "dunno" : use(await lookupName(evaluation, table, domain), domain, "Etrn command", domain);
+      return domain === undefined
+        ? "dunno"
+        : use(await lookupName(evaluation, table, domain), domain, "Etrn command", domain);
     }
     case "check_sasl_access": {
       const { login } = session;
       if (login === undefined) return "dunno";
-      return use(await lookupKey(table, login, false), login.replace(/[^!-~]/g, "_"), "SASL login name", login);
+      return use(
+        await lookupKey(table, login, false),
+        login.replace(/[^!-~]/g, "_"),
+        "SASL login name",
+        login,
+      );
     }
     case "check_sender_access": {
       const { sender } = subject;
       if (sender === undefined) return "dunno";
-      if (sender === "") return use(await lookupKey(table, evaluation.settings.nullAccessKey, false), "", "Sender address", sender);
+      if (sender === "")
+        return use(
+          await lookupKey(table, evaluation.settings.nullAccessKey, false),
+          "",
+          "Sender address",
+          sender,
+        );
       const resolved = await evaluation.resolveSender(sender);
-      return use(await lookupMailAddress(evaluation, table, resolved.recipient), sender, "Sender address", sender);
+      return use(
+        await lookupMailAddress(evaluation, table, resolved.recipient),
+        sender,
+        "Sender address",
+        sender,
+      );
     }
     case "check_recipient_access": {
       const { recipient } = subject;
       if (recipient === undefined) return "dunno";
       const resolved = await evaluation.resolveRecipient(recipient);
-      const verdict = await use(await lookupMailAddress(evaluation, table, resolved.recipient), recipient, "Recipient address", recipient);
+      const verdict = await use(
+        await lookupMailAddress(evaluation, table, resolved.recipient),
+        recipient,
+        "Recipient address",
+        recipient,
+      );
       // A recipient with a route of its own is not accepted because its outermost form is listed.
       const routed = (resolved.flags & 2) !== 0 && !evaluation.settings.untrustedRouting;
       return verdict === "permit" && routed ? "dunno" : verdict;

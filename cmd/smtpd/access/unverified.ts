@@ -3,7 +3,7 @@ import { configuration } from "../../../lib/config/configuration.ts";
 import { warning } from "../../../lib/log/log.ts";
 import { printable } from "../../../lib/sys/bytes.ts";
 import { onTemporaryFailure } from "./dns.ts";
-import { type Evaluation, rejected, type Restriction, type Verdict } from "./evaluation.ts";
+import { type Evaluation, type Restriction, rejected, type Verdict } from "./evaluation.ts";
 
 interface Side {
   readonly class: "Sender address" | "Recipient address";
@@ -14,7 +14,12 @@ interface Side {
 const SENDER: Side = { class: "Sender address", detail: "1.7", name: "sender" };
 const RECIPIENT: Side = { class: "Recipient address", detail: "1.1", name: "recipient" };
 
-async function verified(evaluation: Evaluation, address: string, resolved: string, side: Side): Promise<Verdict> {
+async function verified(
+  evaluation: Evaluation,
+  address: string,
+  resolved: string,
+  side: Side,
+): Promise<Verdict> {
   const current = configuration();
   const action = current.get(`unverified_${side.name}_tempfail_action`);
   const code = current.get(`unverified_${side.name}_reject_code`);
@@ -42,7 +47,8 @@ async function verified(evaluation: Evaluation, address: string, resolved: strin
       continue;
     }
     const reason = printable(hidden === "" ? answer.reason : hidden, evaluation.settings.utf8).slice(0, 250);
-    if (answer.outcome !== "undeliverable") return deferCode >= 400 ? later(deferCode, `unverified address: ${reason}`) : "dunno";
+    if (answer.outcome !== "undeliverable")
+      return deferCode >= 400 ? later(deferCode, `unverified address: ${reason}`) : "dunno";
     if (code < 400) return "dunno";
     return evaluation.reject(
       "bounce",

@@ -1,13 +1,15 @@
 /** The time-dependent form of address_verify_sender (address_verify_sender_ttl). */
-import { parameter } from "../../../lib/config/configuration.ts";
+
 import { splitAddress } from "../../../lib/address/split.ts";
+import { parameter } from "../../../lib/config/configuration.ts";
 import { equalFold } from "../../../lib/sys/bytes.ts";
 
 const DIGITS = "0123456789BCDFGHJKLMNPQRSTVWXYZ";
 
 function encode(value: number): string {
   let text = "";
-  for (let rest = value; rest > 0; rest = Math.floor(rest / DIGITS.length)) text = DIGITS.charAt(rest % DIGITS.length) + text;
+  for (let rest = value; rest > 0; rest = Math.floor(rest / DIGITS.length))
+    text = DIGITS.charAt(rest % DIGITS.length) + text;
   return text === "" ? "0" : text;
 }
 
@@ -19,9 +21,11 @@ export function plainVerifySender(address: string): string | undefined {
   if (plain === "" || plain === "<>") return undefined;
   const { local, domain } = splitAddress(plain);
   const given = splitAddress(address);
-  if (domain !== undefined && (given.domain === undefined || !equalFold(domain, given.domain))) return undefined;
+  if (domain !== undefined && (given.domain === undefined || !equalFold(domain, given.domain)))
+    return undefined;
   const epoch = Math.floor(Date.now() / 1000 / ttl);
   for (const near of [epoch, epoch - 1, epoch + 1])
-    if (equalFold(given.local, local + encode(near))) return given.domain === undefined ? local : `${local}@${given.domain}`;
+    if (equalFold(given.local, local + encode(near)))
+      return given.domain === undefined ? local : `${local}@${given.domain}`;
   return undefined;
 }

@@ -1,5 +1,5 @@
 /** AUTH, as long as smtpd_sasl_auth_enable is off. RFC 4954. */
-import type { VerbHandler } from "../commands.ts";
+import type { VerbHandler } from "../verb.ts";
 
 export const auth: VerbHandler = async (session) => {
   if (session.settings.heloRequired && session.heloName === undefined)

@@ -3,14 +3,15 @@ import { warning } from "../../../lib/log/log.ts";
 import { type BdatCommand, parseBdat } from "../../../lib/smtp/command.ts";
 import { printable } from "../../../lib/sys/bytes.ts";
 import { beginTransfer, type GoodTransfer, transferSize } from "../chunks.ts";
-import type { VerbHandler } from "../commands.ts";
 import { endOfData } from "../end_of_data.ts";
 import { beginContent } from "../message.ts";
 import { readChunks } from "../reading.ts";
 import type { Session } from "../session.ts";
+import type { VerbHandler } from "../verb.ts";
 
 export const bdat: VerbHandler = async (session, { tokens, line }) => {
-  if (session.discarded.has("CHUNKING")) return session.refuse("521 5.5.1 Error: command not implemented", "protocol");
+  if (session.discarded.has("CHUNKING"))
+    return session.refuse("521 5.5.1 Error: command not implemented", "protocol");
   const chunk = parseBdat(tokens);
   if (chunk === undefined) {
     warning(

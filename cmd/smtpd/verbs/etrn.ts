@@ -2,15 +2,18 @@
 import { isValidAddressLiteral, isValidHostname } from "../../../lib/address/hostname.ts";
 import { FLUSH_STATUS } from "../../../lib/ipc/protocols/flush.ts";
 import { warning } from "../../../lib/log/log.ts";
-import type { VerbHandler } from "../commands.ts";
+import type { VerbHandler } from "../verb.ts";
 
 export const etrn: VerbHandler = async (session, { tokens }) => {
   if (session.settings.heloRequired && session.heloName === undefined)
     return session.refuse("503 Error: send HELO/EHLO first", "policy");
-  if (session.transaction !== undefined) return session.refuse("503 Error: MAIL transaction in progress", "protocol");
+  if (session.transaction !== undefined)
+    return session.refuse("503 Error: MAIL transaction in progress", "protocol");
   const argument = tokens[1];
-  if (argument === undefined || tokens.length !== 2) return session.refuse("500 Syntax: ETRN domain", "protocol");
-  const domain = argument.text.startsWith("@") || argument.text.startsWith("#") ? argument.text.slice(1) : argument.text;
+  if (argument === undefined || tokens.length !== 2)
+    return session.refuse("500 Syntax: ETRN domain", "protocol");
+  const domain =
+    argument.text.startsWith("@") || argument.text.startsWith("#") ? argument.text.slice(1) : argument.text;
   if (!isValidHostname(domain) && !isValidAddressLiteral(domain))
     return session.refuse("501 Error: invalid parameter syntax", "protocol");
   if (session.standAlone) return session.refuse("458 Unable to queue messages", "policy");

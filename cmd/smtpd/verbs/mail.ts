@@ -1,21 +1,24 @@
 /** MAIL FROM: the beginning of a transaction. RFC 5321 section 4.1.1.2; the checks in the order of smtpd.md 5. */
+
+import { warning } from "../../../lib/log/log.ts";
 import { parseParameter, parseSize, type Token } from "../../../lib/smtp/command.ts";
 import { parseEnvid, parseRet } from "../../../lib/smtp/dsn.ts";
 import { isAscii, upperAscii } from "../../../lib/sys/bytes.ts";
-import { warning } from "../../../lib/log/log.ts";
 import { plainVerifySender } from "../access/verify_sender.ts";
-import type { VerbHandler } from "../commands.ts";
 import { openMessage } from "../message.ts";
-import { rewriteContext } from "../rewrite_context.ts";
 import { rateExceeded } from "../rates.ts";
-import type { ErrorClass, Session } from "../session.ts";
+import { rewriteContext } from "../rewrite_context.ts";
+import type { Session } from "../session.ts";
+import type { ErrorClass } from "../session_end.ts";
 import { type MailParameters, noActions, type Transaction } from "../transaction.ts";
+import type { VerbHandler } from "../verb.ts";
 
 export const mail: VerbHandler = async (session, { tokens }) => {
   const { settings } = session;
   if (settings.heloRequired && session.heloName === undefined)
     return session.refuse("503 5.5.1 Error: send HELO/EHLO first", "policy");
-  if (session.transaction !== undefined) return session.refuse("503 5.5.1 Error: nested MAIL command", "protocol");
+  if (session.transaction !== undefined)
+    return session.refuse("503 5.5.1 Error: nested MAIL command", "protocol");
   if (session.chunks !== undefined) return session.refuse("503 5.5.1 Error: MAIL after BDAT", "protocol");
   const path = tokens[2];
   if (path === undefined || upperAscii(tokens[1]?.text ?? "") !== "FROM:")
@@ -101,7 +104,11 @@ interface Problem {
 
 const DSN_DISABLED: Problem = { reply: "501 5.7.1 DSN support is disabled", errorClass: "policy" };
 
-async function readParameters(session: Session, tokens: readonly Token[], into: MailParameters): Promise<Problem | undefined> {
+async function readParameters(
+  session: Session,
+  tokens: readonly Token[],
+  into: MailParameters,
+): Promise<Problem | undefined> {
   let hasAuth = false;
   for (const token of tokens) {
     const { word, name, value } = parseParameter(token.text);
@@ -117,7 +124,8 @@ async function readParameters(session: Session, tokens: readonly Token[], into: 
       case "SIZE": {
         if (value === undefined) return unsupported;
         const size = parseSize(value);
-        if (size.kind === "syntax") return { reply: "501 5.5.4 Bad message size syntax", errorClass: "protocol" };
+        if (size.kind === "syntax")
+          return { reply: "501 5.5.4 Bad message size syntax", errorClass: "protocol" };
         if (size.kind === "overflow")
           return { reply: "552 5.3.4 Message size exceeds file system imposed limit", errorClass: "policy" };
         session.declaredSize = size.size;
@@ -135,8 +143,13 @@ async function readParameters(session: Session, tokens: readonly Token[], into: 
         const { client, policy, settings } = session;
         if (!(await policy.verpClients.matchesOrFatal(client.name, client.address))) return unsupported;
         if (value === undefined) into.verp = settings.verpDelimiters;
-        else if (value.length === 2 && [...value].every((char) => settings.verpFilter.includes(char))) into.verp = value;
-        else return { reply: `501 5.5.4 Error: XVERP needs two characters from ${settings.verpFilter}`, errorClass: "protocol" };
+        else if (value.length === 2 && [...value].every((char) => settings.verpFilter.includes(char)))
+          into.verp = value;
+        else
+          return {
+            reply: `501 5.5.4 Error: XVERP needs two characters from ${settings.verpFilter}`,
+            errorClass: "protocol",
+          };
         break;
       }
       case "RET":

@@ -4,10 +4,10 @@ import { parseNotify, parseOrcpt } from "../../../lib/smtp/dsn.ts";
 import { stripBrackets } from "../../../lib/smtp/path.ts";
 import { isAscii, upperAscii } from "../../../lib/sys/bytes.ts";
 import { plainVerifySender } from "../access/verify_sender.ts";
-import type { VerbHandler } from "../commands.ts";
 import { addRecipient, openMessage } from "../message.ts";
 import { rateExceeded } from "../rates.ts";
 import type { Session } from "../session.ts";
+import type { VerbHandler } from "../verb.ts";
 
 export const rcpt: VerbHandler = async (session, { tokens }) => {
   const { settings, transaction } = session;
@@ -61,12 +61,14 @@ function readParameters(session: Session, tokens: readonly Token[]): RecipientPa
     if (name === "NOTIFY" && value !== undefined) {
       if (noDsn) return "501 5.7.1 DSN support is disabled";
       const notify = parseNotify(value);
-      if (into.notify !== undefined || notify === undefined) return "501 5.5.4 Error: Bad NOTIFY parameter syntax";
+      if (into.notify !== undefined || notify === undefined)
+        return "501 5.5.4 Error: Bad NOTIFY parameter syntax";
       into.notify = notify;
     } else if (name === "ORCPT" && value !== undefined) {
       if (noDsn) return "501 5.7.1 DSN support is disabled";
       const orcpt = parseOrcpt(value);
-      if (into.orcpt !== undefined || orcpt === undefined) return "501 5.5.4 Error: Bad ORCPT parameter syntax";
+      if (into.orcpt !== undefined || orcpt === undefined)
+        return "501 5.5.4 Error: Bad ORCPT parameter syntax";
       into.orcpt = orcpt;
     } else return `555 5.5.4 Unsupported option: ${word}`;
   }

@@ -1,5 +1,5 @@
 /** RSET, NOOP, HELP and QUIT. RFC 5321 sections 4.1.1.5 to 4.1.1.10. */
-import type { VerbHandler } from "../commands.ts";
+import type { VerbHandler } from "../verb.ts";
 
 export const rset: VerbHandler = async (session, { tokens }) => {
   if (tokens.length !== 1) return session.refuse("501 5.5.4 Syntax: RSET", "protocol");
@@ -9,7 +9,8 @@ export const rset: VerbHandler = async (session, { tokens }) => {
 };
 
 export const noop: VerbHandler = async (session, { tokens }) => {
-  if (session.settings.strictEnvelopes && tokens.length !== 1) return session.refuse("501 5.5.4 Syntax: NOOP", "protocol");
+  if (session.settings.strictEnvelopes && tokens.length !== 1)
+    return session.refuse("501 5.5.4 Syntax: NOOP", "protocol");
   await session.reply("250 2.0.0 Ok");
   return true;
 };

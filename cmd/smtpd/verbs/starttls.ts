@@ -1,5 +1,5 @@
 /** STARTTLS, as long as TLS is not offered. RFC 3207. */
-import type { VerbHandler } from "../commands.ts";
+import type { VerbHandler } from "../verb.ts";
 
 export const startTls: VerbHandler = (session, { tokens }) =>
   tokens.length === 1

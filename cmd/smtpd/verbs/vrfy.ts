@@ -1,14 +1,18 @@
 /** VRFY: the checks of RCPT without a transaction. RFC 5321 section 4.1.1.6. */
 import { isAscii, upperAscii } from "../../../lib/sys/bytes.ts";
-import type { VerbHandler } from "../commands.ts";
 import { rateExceeded } from "../rates.ts";
+import type { VerbHandler } from "../verb.ts";
 
 export const vrfy: VerbHandler = async (session, { tokens }) => {
   const { settings } = session;
   if (settings.disableVrfy) return session.refuse("502 5.5.1 VRFY command is disabled", "policy");
   let words = tokens.slice(1);
   let utf8 = false;
-  if (settings.utf8 && !session.discarded.has("SMTPUTF8") && upperAscii(words.at(-1)?.text ?? "") === "SMTPUTF8") {
+  if (
+    settings.utf8 &&
+    !session.discarded.has("SMTPUTF8") &&
+    upperAscii(words.at(-1)?.text ?? "") === "SMTPUTF8"
+  ) {
     utf8 = true;
     words = words.slice(0, -1);
   }

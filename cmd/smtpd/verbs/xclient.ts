@@ -4,8 +4,8 @@ import { configuration } from "../../../lib/config/configuration.ts";
 import { neuter } from "../../../lib/smtp/helo.ts";
 import { upperAscii } from "../../../lib/sys/bytes.ts";
 import { AF_INET, AF_INET6, type Client, type NameStatus, plainAddress, UNKNOWN } from "../client.ts";
-import type { VerbHandler } from "../commands.ts";
 import { sendTranscript } from "../transcript.ts";
+import type { VerbHandler } from "../verb.ts";
 import { parseAttribute } from "./attributes.ts";
 
 type Changes = { -readonly [K in keyof Client]?: Client[K] };
@@ -26,7 +26,8 @@ const UNAVAILABLE = new Map<string, NameStatus>([
 const isPort = (value: string): boolean => /^[0-9]{1,5}$/.test(value);
 
 export const xclient: VerbHandler = async (session, { tokens }) => {
-  if (session.transaction !== undefined) return session.refuse("503 5.5.1 Error: MAIL transaction in progress", "protocol");
+  if (session.transaction !== undefined)
+    return session.refuse("503 5.5.1 Error: MAIL transaction in progress", "protocol");
   if (tokens.length < 2) return session.refuse("501 5.5.4 Syntax: XCLIENT attribute=value...", "protocol");
   if (!session.mayXclient) return session.refuse("550 5.7.0 Error: insufficient authorization", "policy");
   let helo: string | undefined;

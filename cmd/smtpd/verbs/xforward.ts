@@ -3,15 +3,16 @@ import { isValidHostname } from "../../../lib/address/hostname.ts";
 import { neuter } from "../../../lib/smtp/helo.ts";
 import { upperAscii } from "../../../lib/sys/bytes.ts";
 import { UNKNOWN } from "../client.ts";
-import type { VerbHandler } from "../commands.ts";
 import type { ForwardedClient } from "../session.ts";
+import type { VerbHandler } from "../verb.ts";
 import { parseAttribute } from "./attributes.ts";
 import { clientAddress } from "./xclient.ts";
 
 const PROTOCOL_LIMIT = 64;
 
 export const xforward: VerbHandler = async (session, { tokens }) => {
-  if (session.transaction !== undefined) return session.refuse("503 5.5.1 Error: MAIL transaction in progress", "protocol");
+  if (session.transaction !== undefined)
+    return session.refuse("503 5.5.1 Error: MAIL transaction in progress", "protocol");
   if (tokens.length < 2) return session.refuse("501 5.5.4 Syntax: XFORWARD attribute=value...", "protocol");
   if (!session.mayXforward) return session.refuse("550 5.7.0 Error: insufficient authorization", "policy");
   const forwarded: ForwardedClient = session.forwarded ?? {};

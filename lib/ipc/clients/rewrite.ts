@@ -3,7 +3,14 @@ import { type Configuration, configuration } from "../../config/configuration.ts
 import { warning } from "../../log/log.ts";
 import { type Message, receive, send } from "../attributes.ts";
 import { PersistentClient } from "../client.ts";
-import { type ResolveReply, ResolveRequest, ResolveReply as ResolveReplyMessage, RewriteGreeting, RewriteReply, RewriteRequest } from "../protocols/rewrite.ts";
+import {
+  type ResolveReply,
+  ResolveReply as ResolveReplyMessage,
+  ResolveRequest,
+  RewriteGreeting,
+  RewriteReply,
+  RewriteRequest,
+} from "../protocols/rewrite.ts";
 
 /** `local`: completed with our own domain; `remote`: with remote_header_rewrite_domain. */
 export type RewriteRule = "local" | "remote";
@@ -35,7 +42,8 @@ class RecentAnswers<T> {
  * What rewriting leaves alone whatever the configuration: plain atoms, an `@`, a domain with a dot inside. Most addresses are
  * like that, and need no request.
  */
-const COMPLETE = /^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+$/;
+const COMPLETE =
+  /^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+$/;
 
 /** True when trivial-rewrite would return this external-form address as it is. */
 export const needsNoRewriting = (address: string): boolean => COMPLETE.test(address);
@@ -70,7 +78,11 @@ export class RewriteClient {
   }
 
   /** Resolves an internal-form address. Tries again until the service gives a usable answer. `verify` uses the address_verify_* parameters. */
-  async resolve(sender: string, address: string, request: "resolve" | "verify" = "resolve"): Promise<Resolved> {
+  async resolve(
+    sender: string,
+    address: string,
+    request: "resolve" | "verify" = "resolve",
+  ): Promise<Resolved> {
     const key = `${request}\n${sender}\n${address}`;
     const known = this.#resolved.get(key);
     if (known !== undefined) return known;
@@ -112,7 +124,8 @@ export class RewriteClient {
 
 function resolveFault(address: string, reply: ResolveReply): string | undefined {
   if (reply.transport === "") return `resolve_clnt: null transport result for: <${address}>`;
-  if (reply.recipient === "" && address !== "") return `resolve_clnt: null recipient result for: <${address}>`;
+  if (reply.recipient === "" && address !== "")
+    return `resolve_clnt: null recipient result for: <${address}>`;
   return undefined;
 }
 
@@ -135,10 +148,12 @@ export function rewriteClient(): RewriteClient {
 }
 
 /** Rewrites an external-form address in the `local` or `remote` context. */
-export const rewriteAddress = (rule: RewriteRule, address: string): Promise<string> => rewriteClient().rewrite(rule, address);
+export const rewriteAddress = (rule: RewriteRule, address: string): Promise<string> =>
+  rewriteClient().rewrite(rule, address);
 
 /** The transport, next hop and recipient of an internal-form address for an internal-form sender. */
-export const resolveAddress = (sender: string, address: string): Promise<Resolved> => rewriteClient().resolve(sender, address);
+export const resolveAddress = (sender: string, address: string): Promise<Resolved> =>
+  rewriteClient().resolve(sender, address);
 
 /** The same with the parameters for address verification probes. */
 export const resolveForVerification = (sender: string, address: string): Promise<Resolved> =>

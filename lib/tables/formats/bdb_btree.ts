@@ -73,6 +73,13 @@ export class BtreeReader implements IndexReader {
     if (type !== PLAIN || offset + 3 + length > page.length) throw invalid();
     return page.subarray(offset + 3, offset + 3 + length);
   }
+  private compareItem(page: Buffer, index: number, key: Buffer): number {
+    const offset = itemOffset(page, index, 3);
+    const length = page.readUInt16LE(offset);
+    if (((page[offset + 2] ?? 0) & ~DELETED) !== PLAIN || offset + 3 + length > page.length)
+      return compareKeys(this.item(page, index), key);
+    return page.compare(key, 0, key.length, offset + 3, offset + 3 + length);
+  }
   private isDeleted(page: Buffer, index: number): boolean {
     return ((page[itemOffset(page, index, 3) + 2] ?? 0) & DELETED) !== 0;
   }
@@ -83,7 +90,7 @@ export class BtreeReader implements IndexReader {
     let high = itemCount(page) >> 1;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (compareKeys(this.item(page, 2 * middle), key) < 0) low = middle + 1;
+      if (this.compareItem(page, 2 * middle, key) < 0) low = middle + 1;
       else high = middle;
     }
     return low;

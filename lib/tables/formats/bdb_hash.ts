@@ -70,10 +70,17 @@ export class HashReader implements IndexReader {
     for (const page of this.chain(this.firstPage(meta, this.bucketOf(meta, key)))) {
       const count = itemCount(page);
       for (let i = 0; i + 1 < count; i += 2) {
-        if (compareKeys(this.item(page, i), key) === 0) return this.item(page, i + 1);
+        if (this.isKey(page, i, key)) return this.item(page, i + 1);
       }
     }
     return undefined;
+  }
+
+  private isKey(page: Buffer, index: number, key: Buffer): boolean {
+    const offset = itemOffset(page, index, 1);
+    if (page[offset] !== PLAIN) return compareKeys(this.item(page, index), key) === 0;
+    const end = index === 0 ? page.length : itemOffset(page, index - 1, 0);
+    return end - offset - 1 === key.length && page.compare(key, 0, key.length, offset + 1, end) === 0;
   }
 
   private *chain(first: number): Generator<Buffer> {

@@ -1,7 +1,7 @@
 /** What Berkeley DB hash and btree files have in common: meta data, page headers, overflow chains (docs/tables.md). */
 import { randomFillSync } from "node:crypto";
 import { fstatSync, readSync } from "node:fs";
-import { IndexError } from "./index.ts";
+import { IndexError, makeRoom } from "./index.ts";
 
 export const PAGE_HEADER = 26;
 export const PAGE_SIZE = 4096;
@@ -24,14 +24,15 @@ export const HASH_SORTED = 13;
 export const invalid = (): IndexError => new IndexError("Invalid argument");
 
 /** Pages kept in memory. */
-const CACHE_PAGES = 512;
+const CACHE_PAGES = 1024;
 /** A file that was modified later than this before a page was read may be modified again within one tick of its clock. */
 const SETTLE_MS = 100;
 
 /** The pages of one file, kept as long as the file does not change. */
 export class BdbFile {
   private cache = new Map<number, Buffer>();
-  private version = "";
+  private modified = -1;
+  private changed = -1;
   private keep = false;
   pageSize = PAGE_SIZE;
   private size = 0;
@@ -43,18 +44,19 @@ export class BdbFile {
   /** Forgets what the file has changed; to be called before each operation. Returns whether nothing changed. */
   refresh(): boolean {
     const stat = fstatSync(this.fd);
-    const version = `${stat.mtimeMs}:${stat.size}:${stat.ctimeMs}`;
     this.touched = false;
-    if (version === this.version && this.keep) return true;
+    const same = stat.mtimeMs === this.modified && stat.ctimeMs === this.changed && stat.size === this.size;
+    if (same && this.keep) return true;
     this.cache.clear();
-    this.version = version;
+    this.modified = stat.mtimeMs;
+    this.changed = stat.ctimeMs;
     this.size = stat.size;
     this.keep = Date.now() - Math.max(stat.mtimeMs, stat.ctimeMs) > SETTLE_MS;
     return false;
   }
   forget(): void {
     this.cache.clear();
-    this.version = "";
+    this.modified = -1;
   }
 
   page(number: number): Buffer {
@@ -66,7 +68,7 @@ export class BdbFile {
     const stored = page.readUInt32LE(8);
     // a bucket that was never used is a page of zeros
     if (stored !== number && (stored !== 0 || page[25] !== 0)) throw invalid();
-    if (this.cache.size >= CACHE_PAGES) this.cache.clear();
+    makeRoom(this.cache, CACHE_PAGES);
     this.cache.set(number, page);
     return page;
   }

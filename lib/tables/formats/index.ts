@@ -32,3 +32,12 @@ export function* allRecords(reader: IndexReader, limit: number): Generator<Index
     record = reader.after(record.key);
   }
 }
+
+/** Drops the oldest entry of a full cache. */
+export function makeRoom<K, V>(cache: Map<K, V>, limit: number): void {
+  if (cache.size < limit) return;
+  for (const key of cache.keys()) {
+    cache.delete(key);
+    return;
+  }
+}

@@ -1,6 +1,6 @@
 /** Reading an LMDB file on a descriptor, without locks: a read that a writer has overtaken is repeated. */
 import { fstatSync, readSync } from "node:fs";
-import { compareKeys, IndexError, type IndexReader, type IndexRecord } from "./index.ts";
+import { IndexError, type IndexReader, type IndexRecord, makeRoom } from "./index.ts";
 import {
   BRANCH,
   bigDataPage,
@@ -14,6 +14,7 @@ import {
   MAX_DEPTH,
   MDB_INVALID,
   META_SIZE,
+  NODE_HEADER,
   nodeCount,
   nodeData,
   nodeKey,
@@ -26,7 +27,9 @@ import {
 } from "./lmdb_pages.ts";
 
 /** Pages kept in memory for one snapshot. */
-const CACHE_PAGES = 512;
+const CACHE_PAGES = 1024;
+/** Offset of the transaction number in a meta page. */
+const TRANSACTION_AT = 144;
 /** A reader that writers overtake this often gives up. */
 const ATTEMPTS = 1000;
 
@@ -34,6 +37,8 @@ export class LmdbReader implements IndexReader {
   private pageSize = DEFAULT_PAGE_SIZE;
   private metaBuffer = Buffer.alloc(DEFAULT_PAGE_SIZE + META_SIZE);
   private meta: LmdbMeta | undefined;
+  /** The transaction numbers of both meta pages as they were when `meta` was read. */
+  private readonly transactions = Buffer.alloc(16, 0xff);
   private cache = new Map<number, Buffer>();
   /** Pages were read from the file in the current operation. */
   private touched = false;
@@ -76,6 +81,7 @@ export class LmdbReader implements IndexReader {
   private refresh(): LmdbMeta {
     const length = readSync(this.fd, this.metaBuffer, 0, this.metaBuffer.length, 0);
     if (length === 0) return this.adopt(undefined);
+    if (this.meta !== undefined && this.sameTransactions(length)) return this.meta;
     const filled = this.metaBuffer.subarray(0, length);
     const first = readMeta(filled, 0);
     if (first !== undefined && first.pageSize !== this.pageSize) {
@@ -92,7 +98,22 @@ export class LmdbReader implements IndexReader {
           : first
         : (first ?? second);
     if (meta === undefined) throw new IndexError(MDB_INVALID);
-    return this.adopt(meta);
+    this.adopt(meta);
+    if (length === this.metaBuffer.length) {
+      this.metaBuffer.copy(this.transactions, 0, TRANSACTION_AT, TRANSACTION_AT + 8);
+      this.metaBuffer.copy(this.transactions, 8, this.pageSize + TRANSACTION_AT, this.pageSize + TRANSACTION_AT + 8);
+    }
+    return meta;
+  }
+
+  /** Both meta pages carry the transaction numbers that were seen last: nothing was committed since. */
+  private sameTransactions(length: number): boolean {
+    const { metaBuffer, transactions, pageSize } = this;
+    if (length !== metaBuffer.length) return false;
+    return (
+      transactions.compare(metaBuffer, TRANSACTION_AT, TRANSACTION_AT + 8, 0, 8) === 0 &&
+      transactions.compare(metaBuffer, pageSize + TRANSACTION_AT, pageSize + TRANSACTION_AT + 8, 8, 16) === 0
+    );
   }
 
   private adopt(meta: LmdbMeta | undefined): LmdbMeta {
@@ -109,7 +130,7 @@ export class LmdbReader implements IndexReader {
     const page = Buffer.alloc(this.pageSize);
     this.readAt(page, number);
     if (Number(page.readBigUInt64LE(0)) !== number) throw corrupted();
-    if (this.cache.size >= CACHE_PAGES) this.cache.clear();
+    makeRoom(this.cache, CACHE_PAGES);
     this.cache.set(number, page);
     return page;
   }
@@ -148,7 +169,7 @@ export class LmdbReader implements IndexReader {
     const index = lowerBound(page, key, 0);
     if (index >= nodeCount(page)) return undefined;
     const offset = nodeOffset(page, index);
-    return compareKeys(nodeKey(page, offset), key) === 0 ? this.value(page, offset) : undefined;
+    return compareNode(page, offset, key) === 0 ? this.value(page, offset) : undefined;
   }
 
   private follow(tree: TreeDescriptor, key: Buffer | undefined, integerKeys = false): IndexRecord | undefined {
@@ -195,13 +216,19 @@ const EMPTY: LmdbMeta = {
   transaction: 0n,
 };
 
+/** The key of a node against another one. */
+function compareNode(page: Buffer, offset: number, key: Buffer): number {
+  const start = offset + NODE_HEADER;
+  return page.compare(key, 0, key.length, start, start + page.readUInt16LE(offset + 6));
+}
+
 /** Index of the first node at or after `from` whose key is not below `key`. */
 export function lowerBound(page: Buffer, key: Buffer, from: number): number {
   let low = from;
   let high = nodeCount(page);
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (compareKeys(nodeKey(page, nodeOffset(page, middle)), key) < 0) low = middle + 1;
+    if (compareNode(page, nodeOffset(page, middle), key) < 0) low = middle + 1;
     else high = middle;
   }
   return low;
@@ -212,7 +239,7 @@ export function childIndex(page: Buffer, key: Buffer): number {
   const count = nodeCount(page);
   if (count === 0) throw corrupted();
   const index = lowerBound(page, key, 1);
-  if (index < count && compareKeys(nodeKey(page, nodeOffset(page, index)), key) === 0) return index;
+  if (index < count && compareNode(page, nodeOffset(page, index), key) === 0) return index;
   return index - 1;
 }
 
@@ -228,7 +255,7 @@ function integerChild(page: Buffer, key: Buffer): number {
 function firstAfter(page: Buffer, key: Buffer, integerKeys: boolean): number {
   if (!integerKeys) {
     const index = lowerBound(page, key, 0);
-    const same = index < nodeCount(page) && compareKeys(nodeKey(page, nodeOffset(page, index)), key) === 0;
+    const same = index < nodeCount(page) && compareNode(page, nodeOffset(page, index), key) === 0;
     return same ? index + 1 : index;
   }
   let index = 0;

@@ -109,14 +109,13 @@ export class BdbTable implements Table {
     });
   }
 
-  sequence(position: "first" | "next"): Promise<SequenceResult> {
-    if (position === "first") this.cursor = undefined;
-    return this.read("seeking", () => {
-      const record = this.reader.after(this.cursor);
-      if (record === undefined) return ABSENT;
-      this.cursor = record.key;
-      return { kind: "found", key: storedText(record.key), value: storedText(record.value) };
-    });
+  async sequence(position: "first" | "next"): Promise<SequenceResult> {
+    const from = position === "first" ? undefined : this.cursor;
+    const found = await this.read("seeking", () => ({ kind: "record" as const, record: this.reader.after(from) }));
+    if (found.kind === "error") return found;
+    if (found.record === undefined) return ABSENT;
+    this.cursor = found.record.key;
+    return { kind: "found", key: storedText(found.record.key), value: storedText(found.record.value) };
   }
 
   private get locks(): boolean {

@@ -83,7 +83,7 @@ class CdbTable implements Table {
 }
 
 export const openCdb: OpenType = (name, options) => {
-  if (options.access !== "read") throw new TableOpenError(`cdb:${name} map requires O_RDONLY access mode`);
+  if (options.access !== "read") throw new TableOpenError("unsupported non-bulk change request");
   const file = openIndexFile(name, ".cdb", options);
   try {
     return Promise.resolve(new CdbTable(`cdb:${name}`, options.flags, file));

@@ -102,7 +102,6 @@ export class LmdbTable implements Table {
   remove(key: string): Promise<StoreResult> {
     return this.change("deleting from", (transaction) => {
       for (const form of keyForms(this.flags, key)) {
-        if (form.bytes.length === 0 || key === "" || form.bytes.length > MAX_KEY) throw new IndexError(MDB_BAD_VALSIZE);
         if (!transaction.remove(form.bytes)) continue;
         this.flags = form.flags;
         return DONE;

@@ -1,4 +1,5 @@
 /** `proxy:type:name`: a table that proxymap(8) or proxywrite(8) has open. */
+import { existsSync } from "node:fs";
 import { parameter } from "../../config/configuration.ts";
 import { PersistentClient } from "../../ipc/client.ts";
 import type { Message } from "../../ipc/attributes.ts";
@@ -44,6 +45,9 @@ function client(service: Service): PersistentClient {
       serviceClass: "private",
       service,
       greeting: ProxymapGreeting,
+      complaint: `dict_proxy_lookup: service ${service}`,
+      // commands run anywhere, daemons in the queue directory
+      directory: existsSync(`private/${service}`) ? "" : `${parameter("queue_directory")}/`,
       retry: "forever",
       timeLimit: parameter("ipc_timeout"),
       idleLimit: parameter("ipc_idle"),

@@ -92,7 +92,16 @@ function columnText(value: unknown): string | undefined {
   return encodeUtf8(String(value));
 }
 
-const UNQUOTED = /(^|[^'])(%[sudSUD1-9])|(%[sudSUD1-9])([^'A-Za-z0-9%@.]|$)/;
+/** The first code of a query that does not stand between apostrophes: text from the key would be taken for SQL there. */
+function unquotedCode(query: string): string | undefined {
+  let quoted = false;
+  for (let i = 0; i < query.length; i++) {
+    const char = query.charAt(i);
+    if (char === "'") quoted = !quoted;
+    else if (char === "%" && query.charAt(++i) !== "%" && !quoted) return query.slice(i - 1, i + 1);
+  }
+  return undefined;
+}
 
 export const openSqlite: OpenType = async (name, options) => {
   const settings = TableSettings.open(name);
@@ -101,8 +110,9 @@ export const openSqlite: OpenType = async (name, options) => {
   const path = settings.text("dbpath", "", 1);
   const result = Template.parse(title, settings.text("result_format", "%s"), "result");
   const query = Template.parse(title, queryText(settings), "query");
-  if (settings.text("query", "") !== "" && UNQUOTED.test(query.text))
-    warning(`${tableName}: query >${query.text}< contains >${UNQUOTED.exec(query.text)?.[2] ?? UNQUOTED.exec(query.text)?.[3]}< without the recommended '' quotes`);
+  const unquoted = unquotedCode(query.text);
+  if (unquoted !== undefined)
+    warning(`${tableName}: query >${query.text}< contains >${unquoted}< without the recommended '' quotes`);
   const expansionLimit = settings.number("expansion_limit", 0, 0);
   const guard = await QueryGuard.open(tableName, settings);
   const { Database } = await import("bun:sqlite");

@@ -61,6 +61,8 @@ export interface LoadOptions {
   readonly perConnection: number;
   /** A refused or broken message is sent again, as another message, until this many failures. */
   readonly failureLimit: number;
+  /** Begins the identifiers, which must differ between several loads on one sink. */
+  readonly prefix?: string;
 }
 
 export interface LoadResult {
@@ -73,6 +75,7 @@ export async function submitLoad(options: LoadOptions): Promise<LoadResult> {
   const accepted = new Set<string>();
   let attempts = 0;
   let failures = 0;
+  let inFlight = 0;
   const line = `${"x".repeat(70)}\r\n`;
   const body = line.repeat(Math.ceil(options.size / line.length));
   const worker = async (): Promise<void> => {
@@ -80,7 +83,7 @@ export async function submitLoad(options: LoadOptions): Promise<LoadResult> {
     let used = 0;
     while (accepted.size + inFlight < options.messages) {
       inFlight++;
-      const id = `m${++attempts}`;
+      const id = `${options.prefix ?? "m"}${++attempts}`;
       try {
         if (session === undefined || used >= options.perConnection) {
           session?.close();
@@ -109,7 +112,6 @@ export async function submitLoad(options: LoadOptions): Promise<LoadResult> {
     }
     session?.close();
   };
-  let inFlight = 0;
   await Promise.all(Array.from({ length: options.sessions }, worker));
   return { accepted, failures };
 }

@@ -35,8 +35,8 @@ const MAPS = new Set(["maps", "sbcc", "canon-loop", "nomapflag"]);
 function tablesFor(row: Case): Pick<Submission, "tables" | "config"> {
   const { see, ...config } = row.service_config as Record<string, string>;
   if (row.name === "dup-noorcpt") {
-    config["message_drop_headers"] = "bcc,x-drop-me";
-    config["message_strip_characters"] = "\\0";
+    config.message_drop_headers = "bcc,x-drop-me";
+    config.message_strip_characters = "\\0";
   }
   if (see === undefined) return { config };
   if (MAPS.has(row.name))
@@ -98,12 +98,17 @@ const stable = (text: string): string =>
 const decoded = (text: string): string => Buffer.from(text, "latin1").toString("utf8");
 
 function render(outcome: Outcome): { envelope: string[]; content: string[]; extracted: string[] } {
-  const sections: { envelope: string[]; content: string[]; extracted: string[] } = { envelope: [], content: [], extracted: [] };
+  const sections: { envelope: string[]; content: string[]; extracted: string[] } = {
+    envelope: [],
+    content: [],
+    extracted: [],
+  };
   let section: keyof typeof sections = "envelope";
   for (const [type, data] of outcome.records) {
     if (type === "M" && section === "envelope") section = "content";
     else if (type === "X") section = "extracted";
-    else if (section === "content") sections.content.push(stable(decoded(type === "N" ? data : `${type}:${data}`)));
+    else if (section === "content")
+      sections.content.push(stable(decoded(type === "N" ? data : `${type}:${data}`)));
     else sections[section].push(stable(decoded(type + data)));
   }
   return sections;
@@ -127,7 +132,8 @@ for (const row of cases) {
       const sections = render(outcome);
       t.same(sections.envelope, result.envelope.map(stable), "envelope");
       if (result.content !== undefined) t.same(sections.content, result.content.map(stable), "content");
-      if (result.extracted !== undefined) t.same(sections.extracted, result.extracted.map(stable), "extracted");
+      if (result.extracted !== undefined)
+        t.same(sections.extracted, result.extracted.map(stable), "extracted");
     }
   });
 }

@@ -2,13 +2,18 @@ import { readFileSync } from "node:fs";
 import { Addresses } from "../../../cmd/cleanup/addresses.ts";
 import { Message } from "../../../cmd/cleanup/message.ts";
 import { MessageProcessor, Pipeline } from "../../../cmd/cleanup/processor.ts";
-import { type CheckTables, type CleanupTables, type NameList, readSettings } from "../../../cmd/cleanup/settings.ts";
+import {
+  type CheckTables,
+  type CleanupTables,
+  type NameList,
+  readSettings,
+} from "../../../cmd/cleanup/settings.ts";
 import { rewriteAddress } from "../../../cmd/trivial-rewrite/rewrite.ts";
 import type { AddressLookupResult } from "../../../lib/address/lookup.ts";
 import { configurationFromText, installConfiguration, parameter } from "../../../lib/config/configuration.ts";
 import { removed } from "../../../lib/log/events/cleanup.ts";
 import { log, setLogSinks, setLogUtf8 } from "../../../lib/log/log.ts";
-import { fileSystem, type FileSystem } from "../../../lib/queue/file_system.ts";
+import { type FileSystem, fileSystem } from "../../../lib/queue/file_system.ts";
 import { parseQueueId } from "../../../lib/queue/queue_id.ts";
 import { RecordDecoder } from "../../../lib/queue/record_decoder.ts";
 import { RecordBuffer, RecordWriter } from "../../../lib/queue/record_writer.ts";
@@ -104,7 +109,8 @@ export async function submit(submission: Submission): Promise<Outcome> {
   installConfiguration(configurationFromText(`${base}\n${extra.join("\n")}\n`, { processName: "cleanup" }));
   const lines: string[] = [];
   const previous = setLogSinks([
-    (event) => lines.push(`postfix/cleanup: ${event.level === "info" ? "" : `${event.level}: `}${event.text}`),
+    (event) =>
+      lines.push(`postfix/cleanup: ${event.level === "info" ? "" : `${event.level}: `}${event.text}`),
   ]);
   setLogUtf8(true);
   try {
@@ -125,13 +131,15 @@ export async function submit(submission: Submission): Promise<Outcome> {
       swapBangpath: true,
       percentHack: true,
       appendAtMyorigin: true,
-      appendDotMydomain: submission.config["append_dot_mydomain"] === "yes",
+      appendDotMydomain: submission.config.append_dot_mydomain === "yes",
     };
     const addresses = new Addresses(settings, (rule, external) =>
       Promise.resolve(
         rewriteAddress(
           external,
-          rule === "local" ? { origin: parameter("myorigin"), domain: "example.com" } : { origin: remote, domain: remote },
+          rule === "local"
+            ? { origin: parameter("myorigin"), domain: "example.com" }
+            : { origin: remote, domain: remote },
           rewriting,
         ),
       ),

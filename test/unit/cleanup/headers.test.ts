@@ -62,6 +62,10 @@ for (const row of rows) {
       "added headers",
     );
     const log = outcome.log.filter((line) => !line.includes("message-id=<fixed@id>"));
-    t.same(log.map((line) => decoded(stable(line))), row.log.map(stable), "log");
+    t.same(
+      log.map((line) => decoded(stable(line))),
+      row.log.map(stable),
+      "log",
+    );
   });
 }

@@ -10,7 +10,9 @@ interface Case {
   held_file_b64: string | null;
   greeting_b64: string;
 }
-const cases: Record<string, Case> = JSON.parse(readFileSync("test/vectors/queue/ipc/cleanup_cases.json", "utf8"));
+const cases: Record<string, Case> = JSON.parse(
+  readFileSync("test/vectors/queue/ipc/cleanup_cases.json", "utf8"),
+);
 
 const stable = (id: string) => (record: readonly [string, string]) =>
   `${record[0]} ${record[1]}`
@@ -33,7 +35,9 @@ for (const [name, row] of Object.entries(cases)) {
         headerChecks: {
           ...hold,
           lookup: (key) =>
-            Promise.resolve(/^Subject: hold/.test(key) ? { kind: "found", value: "HOLD" } : { kind: "absent" }),
+            Promise.resolve(
+              /^Subject: hold/.test(key) ? { kind: "found", value: "HOLD" } : { kind: "absent" },
+            ),
         },
       },
     });

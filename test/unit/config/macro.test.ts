@@ -11,7 +11,9 @@ t.test("expressions as Postfix expands them", async (t) => {
       continue;
     }
     // postconf looks at every expression once before it expands it: half of its lines are the first look's.
-    const expected = [...new Set(expect.stderr.trimEnd().split("\n"))].map((line) => line.replace("postconf: ", ""));
+    const expected = [...new Set(expect.stderr.trimEnd().split("\n"))].map((line) =>
+      line.replace("postconf: ", ""),
+    );
     t.same(lines, [...expected.slice(0, -1), "fatal: dictionary mail_dict: macro processing error"], name);
   }
 });
@@ -28,7 +30,9 @@ t.test("definitions that refer to themselves end", async (t) => {
 
 t.test("operands larger than a long", async (t) => {
   const { configuration } = configurationOf("a = ${{99999999999999999999} == {1}}\nb = ${{$a}}\n");
-  t.same(logged(() => configuration.lookup("a")).lines, ["fatal: mac_exp_eval: bad conversion: 99999999999999999999"]);
+  t.same(logged(() => configuration.lookup("a")).lines, [
+    "fatal: mac_exp_eval: bad conversion: 99999999999999999999",
+  ]);
 });
 
 t.test("corners of the grammar, from a run of Postfix 3.11.7", async (t) => {

@@ -20,8 +20,11 @@ interface MasterVectors {
   readonly bad: ReadonlyArray<{ readonly master_cf: string; readonly log: ReadonlyArray<string> }>;
 }
 
-const configuration = configurationFromText("compatibility_level = 3.11\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n");
-const parse = (text: string, level = configuration) => parseMasterCf(text, "$config_directory/master.cf", level);
+const configuration = configurationFromText(
+  "compatibility_level = 3.11\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n",
+);
+const parse = (text: string, level = configuration) =>
+  parseMasterCf(text, "$config_directory/master.cf", level);
 
 t.test("entries as master reads them", async (t) => {
   for (const { master_cf, result } of readVectors<MasterVectors>("master_cf").good) {
@@ -38,7 +41,8 @@ t.test("entries as master reads them", async (t) => {
       result.args,
       master_cf,
     );
-    const { canonicalName, type, wakeup, processLimit, localOnly, wakeupAfterUse, command, endpoint } = service;
+    const { canonicalName, type, wakeup, processLimit, localOnly, wakeupAfterUse, command, endpoint } =
+      service;
     t.same(
       {
         name: canonicalName,
@@ -66,14 +70,23 @@ t.test("old compatibility level, duplicates, disabled services, no protocols", a
   const entry = "smtp unix - - - - - smtp\n";
   const old = parse(entry, configurationFromText("compatibility_level = 0"));
   t.same(old.notices, [
-    { level: "info", text: "$config_directory/master.cf: line 1: using backwards-compatible default setting chroot=y" },
+    {
+      level: "info",
+      text: "$config_directory/master.cf: line 1: using backwards-compatible default setting chroot=y",
+    },
   ]);
   const twice = parse(`${entry}smtp unix - - n - 7 smtp -v\n`);
   t.same(twice.notices, [
-    { level: "warning", text: 'duplicate master.cf entry for service "smtp" (private/smtp) -- using the last entry' },
+    {
+      level: "warning",
+      text: 'duplicate master.cf entry for service "smtp" (private/smtp) -- using the last entry',
+    },
   ]);
   t.equal(twice.ok && twice.services.length === 1 && twice.services[0]?.processLimit, 7);
-  const none = parse("25 inet n - n - - smtpd\n", configurationFromText("compatibility_level = 3.11\nmaster_service_disable = !smtp/inet, inet"));
+  const none = parse(
+    "25 inet n - n - - smtpd\n",
+    configurationFromText("compatibility_level = 3.11\nmaster_service_disable = !smtp/inet, inet"),
+  );
   t.same(none.ok && none.services, []);
   t.equal(isDisabled("submission", "inet", ["submission.INET"]), true);
   t.equal(isDisabled("submission", "inet", ["!submission/inet", "inet"]), false);

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
-import { Configuration, ConfigurationError } from "../../../lib/config/configuration.ts";
-import { checkConfiguration } from "../../../lib/config/sanity.ts";
 import type { Accounts } from "../../../lib/config/accounts.ts";
+import { Configuration, ConfigurationError } from "../../../lib/config/configuration.ts";
 import { parseMainCf } from "../../../lib/config/main_cf.ts";
+import { checkConfiguration } from "../../../lib/config/sanity.ts";
 import { setLogSinks } from "../../../lib/log/log.ts";
 
 export interface Vector {
@@ -28,7 +28,9 @@ export const bytesOf = (text: string): string => Buffer.from(text, "utf8").toStr
 /** What is logged while `run` runs, as on standard error, and its result; a ConfigurationError is a fatal line. */
 export function logged<T>(run: () => T): { lines: string[]; result: T | undefined } {
   const lines: string[] = [];
-  const previous = setLogSinks([({ level, text }) => lines.push(level === "info" ? text : `${level}: ${text}`)]);
+  const previous = setLogSinks([
+    ({ level, text }) => lines.push(level === "info" ? text : `${level}: ${text}`),
+  ]);
   try {
     return { lines, result: run() };
   } catch (error) {
@@ -45,12 +47,18 @@ export const die = (text: string): never => {
 };
 
 /** A configuration as a program would have it after reading conf/main.cf. */
-export function configurationOf(mainCf: string): { configuration: Configuration; warnings: ReadonlyArray<string> } {
+export function configurationOf(mainCf: string): {
+  configuration: Configuration;
+  warnings: ReadonlyArray<string>;
+} {
   const parsed = parseMainCf(bytesOf(mainCf), "conf/main.cf", new Map([["config_directory", "conf"]]));
   if (!parsed.ok) return die(parsed.error);
   const { entries, warnings } = parsed;
   const names = { processName: "postmap", serviceName: "postmap" };
-  return { configuration: new Configuration({ directory: "conf", entries, owner: 0, die, ...names }), warnings };
+  return {
+    configuration: new Configuration({ directory: "conf", entries, owner: 0, die, ...names }),
+    warnings,
+  };
 }
 
 /** The accounts of the machine where the vectors were made. */

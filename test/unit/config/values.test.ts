@@ -1,10 +1,10 @@
 import t from "tap";
-import { checked, configurationOf, logged, readVectors } from "./support.ts";
-import { warning } from "../../../lib/log/log.ts";
 import { configurationFromText } from "../../../lib/config/configuration.ts";
+import { cleanEnvironment, updateEnvironment } from "../../../lib/config/environment.ts";
 import { formatInet, parseInet } from "../../../lib/config/inet.ts";
 import { defaultNetworks, type OwnAddress } from "../../../lib/config/interfaces.ts";
-import { cleanEnvironment, updateEnvironment } from "../../../lib/config/environment.ts";
+import { warning } from "../../../lib/log/log.ts";
+import { checked, configurationOf, logged, readVectors } from "./support.ts";
 
 /** These fail in what a program does after the general checks. */
 const LATER = new Set(["unbalanced braces in import_environment"]);
@@ -56,11 +56,31 @@ t.test("environment lists", async (t) => {
     ["HOME", "/root"],
   ]);
   const list = "TZ LANG=C, { A = b c } MISSING";
-  t.same(cleanEnvironment("import_environment", list, current, false), new Map([["TZ", "UTC"], ["LANG", "C"], ["A", "b c"]]));
-  t.same(cleanEnvironment("import_environment", list, current, true), new Map([["LANG", "C"], ["A", "b c"]]));
-  t.same(updateEnvironment("import_environment", list, current), new Map([...current, ["LANG", "C"], ["A", "b c"]]));
-  t.throws(() => updateEnvironment("import_environment", "{ A=b", current), { message: `import_environment: missing '}' in "{ A=b"` });
-  t.throws(() => cleanEnvironment("import_environment", "=x", current), { message: "clean_env: missing attribute name in: =x" });
+  t.same(
+    cleanEnvironment("import_environment", list, current, false),
+    new Map([
+      ["TZ", "UTC"],
+      ["LANG", "C"],
+      ["A", "b c"],
+    ]),
+  );
+  t.same(
+    cleanEnvironment("import_environment", list, current, true),
+    new Map([
+      ["LANG", "C"],
+      ["A", "b c"],
+    ]),
+  );
+  t.same(
+    updateEnvironment("import_environment", list, current),
+    new Map([...current, ["LANG", "C"], ["A", "b c"]]),
+  );
+  t.throws(() => updateEnvironment("import_environment", "{ A=b", current), {
+    message: `import_environment: missing '}' in "{ A=b"`,
+  });
+  t.throws(() => cleanEnvironment("import_environment", "=x", current), {
+    message: "clean_env: missing attribute name in: =x",
+  });
 });
 
 t.test("corners of values, from a run of Postfix 3.11.7", async (t) => {
@@ -71,52 +91,86 @@ t.test("corners of values, from a run of Postfix 3.11.7", async (t) => {
     ["ipc_timeout = 2147483648", ["fatal: parameter ipc_timeout: bad time value or unit: 2147483648"]],
     ["line_length_limit = ${x}+2048", []],
     ["mydomain = $myhostname", []],
-    ["mydomain = a b", [
-      "warning: valid_hostname: invalid character 32(decimal): a b",
-      "fatal: file conf/main.cf: parameter mydomain: bad parameter value: a b",
-    ]],
+    [
+      "mydomain = a b",
+      [
+        "warning: valid_hostname: invalid character 32(decimal): a b",
+        "fatal: file conf/main.cf: parameter mydomain: bad parameter value: a b",
+      ],
+    ],
     ["inet_protocols =", []],
     ["inet_interfaces =", []],
     ["inet_interfaces = localhost, 127.0.0.1", []],
     ["inet_interfaces = [127.0.0.1]", []],
     ["inet_interfaces = ALL", ["fatal: config variable inet_interfaces: host not found: ALL"]],
-    ["inet_protocols=ipv4\ninet_interfaces = ::1", ["fatal: config variable inet_interfaces: host not found: ::1"]],
-    ["mynetworks_style = subnet host", ["fatal: bad mynetworks_style value: subnet host; specify exactly one value"]],
+    [
+      "inet_protocols=ipv4\ninet_interfaces = ::1",
+      ["fatal: config variable inet_interfaces: host not found: ::1"],
+    ],
+    [
+      "mynetworks_style = subnet host",
+      ["fatal: bad mynetworks_style value: subnet host; specify exactly one value"],
+    ],
     ["mynetworks_style = SUBNET", ['fatal: unknown mynetworks mask style value "SUBNET" in "SUBNET"']],
-    ["relayhost = H.example.com", [
-      "fatal: myhostname and relayhost parameter settings must not be identical: h.example.com",
-    ]],
-    ["known_tcp_ports = a=b,c,=5,d=,6=7, x y=8, z= 1 2,q=w=5,q=6", [
-      'warning: known_tcp_ports: in "a=b": non-numerical service port',
-      'warning: known_tcp_ports: in "c" is not in "name = value" form',
-      'warning: known_tcp_ports: in "=5": missing service name before "="',
-      'warning: known_tcp_ports: in "d=": missing port value after "="',
-      'warning: known_tcp_ports: in "6=7": numerical service name',
-      'warning: known_tcp_ports: in " x y=8": whitespace in service name',
-      'warning: known_tcp_ports: in " z= 1 2": whitespace in port number',
-      'warning: known_tcp_ports: in "q=6": duplicate service name',
-    ]],
+    [
+      "relayhost = H.example.com",
+      ["fatal: myhostname and relayhost parameter settings must not be identical: h.example.com"],
+    ],
+    [
+      "known_tcp_ports = a=b,c,=5,d=,6=7, x y=8, z= 1 2,q=w=5,q=6",
+      [
+        'warning: known_tcp_ports: in "a=b": non-numerical service port',
+        'warning: known_tcp_ports: in "c" is not in "name = value" form',
+        'warning: known_tcp_ports: in "=5": missing service name before "="',
+        'warning: known_tcp_ports: in "d=": missing port value after "="',
+        'warning: known_tcp_ports: in "6=7": numerical service name',
+        'warning: known_tcp_ports: in " x y=8": whitespace in service name',
+        'warning: known_tcp_ports: in " z= 1 2": whitespace in port number',
+        'warning: known_tcp_ports: in "q=6": duplicate service name',
+      ],
+    ],
     ["message_size_limit = 9223372036854775807", []],
-    ["message_size_limit = 9223372036854775808", [
-      "fatal: bad numerical configuration: message_size_limit = 9223372036854775808",
-    ]],
-    ["setgid_group = postfix", [
-      "fatal: file conf/main.cf: parameters mail_owner and setgid_group: user postfix and group postfix have the same group ID: 105",
-    ]],
-    ["default_privs = postfix", [
-      "fatal: file conf/main.cf: parameters default_privs and mail_owner specify the same user postfix",
-    ]],
+    [
+      "message_size_limit = 9223372036854775808",
+      ["fatal: bad numerical configuration: message_size_limit = 9223372036854775808"],
+    ],
+    [
+      "setgid_group = postfix",
+      [
+        "fatal: file conf/main.cf: parameters mail_owner and setgid_group: user postfix and group postfix have the same group ID: 105",
+      ],
+    ],
+    [
+      "default_privs = postfix",
+      ["fatal: file conf/main.cf: parameters default_privs and mail_owner specify the same user postfix"],
+    ],
   ];
   for (const [text, expected] of cases) {
-    const { configuration } = configurationOf(`compatibility_level=3.11\nmyhostname=h.example.com\n${text}\n`);
+    const { configuration } = configurationOf(
+      `compatibility_level=3.11\nmyhostname=h.example.com\n${text}\n`,
+    );
     t.same(logged(() => checked(configuration)).lines, expected, text);
   }
 });
 
 t.test("mynetworks by style", async (t) => {
-  const own = (address: string, prefix: number): OwnAddress => ({ address, bytes: parseInet(address) ?? new Uint8Array(4), prefix });
-  const addresses = [own("127.0.0.1", 8), own("192.0.2.77", 24), own("10.1.2.3", 20), own("192.0.2.78", 24), own("::1", 128), own("fd00::2", 64)];
-  t.equal(defaultNetworks("subnet", addresses), "127.0.0.0/8 192.0.2.0/24 10.1.0.0/20 [::1]/128 [fd00::]/64 ");
+  const own = (address: string, prefix: number): OwnAddress => ({
+    address,
+    bytes: parseInet(address) ?? new Uint8Array(4),
+    prefix,
+  });
+  const addresses = [
+    own("127.0.0.1", 8),
+    own("192.0.2.77", 24),
+    own("10.1.2.3", 20),
+    own("192.0.2.78", 24),
+    own("::1", 128),
+    own("fd00::2", 64),
+  ];
+  t.equal(
+    defaultNetworks("subnet", addresses),
+    "127.0.0.0/8 192.0.2.0/24 10.1.0.0/20 [::1]/128 [fd00::]/64 ",
+  );
   t.equal(defaultNetworks("class", addresses), "127.0.0.0/8 192.0.2.0/24 10.0.0.0/8 [::1]/128 [fd00::]/64 ");
   t.equal(defaultNetworks("host", addresses.slice(1, 2)), "192.0.2.77/32 ");
 });
@@ -132,6 +186,17 @@ t.test("addresses as text", async (t) => {
     ["1:0:3:4:5:6:7:8", "1:0:3:4:5:6:7:8"],
   ] as const)
     t.equal(formatInet(parseInet(text) ?? new Uint8Array()), canonical, text);
-  for (const text of ["1::2::3", "1:2:3", ":::", "1:2:3:4:5:6:7:8:9", "12345::", "1.2.3", "01.2.3.4", "256.1.1.1", "::1.2.3", ""])
+  for (const text of [
+    "1::2::3",
+    "1:2:3",
+    ":::",
+    "1:2:3:4:5:6:7:8:9",
+    "12345::",
+    "1.2.3",
+    "01.2.3.4",
+    "256.1.1.1",
+    "::1.2.3",
+    "",
+  ])
     t.equal(parseInet(text), undefined, text);
 });

@@ -35,13 +35,24 @@ async function run(vector: Vector): Promise<Outcome> {
   const { PATH, HOME } = process.env;
   const env = { PATH, HOME };
   const outcome = await new Promise<Omit<Outcome, "after">>((resolve) => {
-    execFile(bun, ["run", runner, ...vector.argv.slice(1)], { cwd: directory, env }, (error, stdout, stderr) => {
-      resolve({ stdout, stderr, rc: typeof error?.code === "number" ? error.code : error === null ? 0 : -1 });
-    });
+    execFile(
+      bun,
+      ["run", runner, ...vector.argv.slice(1)],
+      { cwd: directory, env },
+      (error, stdout, stderr) => {
+        resolve({
+          stdout,
+          stderr,
+          rc: typeof error?.code === "number" ? error.code : error === null ? 0 : -1,
+        });
+      },
+    );
   });
   const read = (name: string): string | null =>
     existsSync(join(directory, name)) ? readFileSync(join(directory, name), "utf8") : null;
-  const after = Object.fromEntries(Object.keys(vector.expect.files_after ?? {}).map((name) => [name, read(name)]));
+  const after = Object.fromEntries(
+    Object.keys(vector.expect.files_after ?? {}).map((name) => [name, read(name)]),
+  );
   rmSync(directory, { recursive: true });
   return { ...outcome, after };
 }
@@ -52,7 +63,8 @@ t.test("postconf as Postfix's", { timeout: 300_000 }, async (t) => {
   const outcomes = new Map<Vector, Outcome>();
   const queue = [...cases];
   const worker = async (): Promise<void> => {
-    for (let vector = queue.shift(); vector !== undefined; vector = queue.shift()) outcomes.set(vector, await run(vector));
+    for (let vector = queue.shift(); vector !== undefined; vector = queue.shift())
+      outcomes.set(vector, await run(vector));
   };
   await Promise.all(Array.from({ length: 6 }, worker));
   for (const vector of cases) {

@@ -1,5 +1,16 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,7 +26,8 @@ const owner = isRoot ? "daemon" : userInfo().username;
 const instance = (): string => {
   const home = mkdtempSync(join(tmpdir(), "postfix-test-"));
   chmodSync(home, 0o755);
-  for (const name of ["etc", "spool", "data", "sbin", "libexec"]) mkdirSync(join(home, name), { mode: 0o755 });
+  for (const name of ["etc", "spool", "data", "sbin", "libexec"])
+    mkdirSync(join(home, name), { mode: 0o755 });
   for (const name of ["sbin/postconf", "sbin/postsuper", "sbin/postqueue", "libexec/master"]) {
     writeFileSync(join(home, name), `#!/bin/sh\necho "${name} $*" >> ${home}/calls\n`);
     chmodSync(join(home, name), 0o755);
@@ -37,7 +49,12 @@ const instance = (): string => {
     writeFileSync(join(home, name), text, { mode: 0o644 });
     utimesSync(join(home, name), 1_700_000_000, 1_700_000_000);
   };
-  write("etc/main.cf", Object.entries(settings).map(([name, value]) => `${name} = ${value}\n`).join(""));
+  write(
+    "etc/main.cf",
+    Object.entries(settings)
+      .map(([name, value]) => `${name} = ${value}\n`)
+      .join(""),
+  );
   write("etc/master.cf", "postlog unix-dgram n - n - 1 postlogd\n");
   if (isRoot) chownSync(join(home, "data"), 1, 1);
   return home;
@@ -60,7 +77,8 @@ t.test("commands of an instance that does not run", { timeout: 120_000 }, async 
   const down = "postlog: fatal: the Postfix mail system is not running\n";
   t.same(run(home), says(1, `postlog: fatal: unknown command: ''. ${usage}\n`));
   t.same(run(home, "bogus"), says(1, `postlog: fatal: unknown command: 'bogus'. ${usage}\n`));
-  for (const command of ["stop", "abort", "drain", "reload"]) t.same(run(home, command), says(1, down), command);
+  for (const command of ["stop", "abort", "drain", "reload"])
+    t.same(run(home, command), says(1, down), command);
   t.same(run(home, "status"), says(1, "postlog: the Postfix mail system is not running\n"));
   t.same(run(home, "start_msg"), says(0, "", "Start postfix\n"));
   t.same(run(home, "non-bdb", "status"), says(0, "", "disable\n"));
@@ -69,7 +87,13 @@ t.test("commands of an instance that does not run", { timeout: 120_000 }, async 
   const lines = stdout.split("\n");
   t.equal(lines[0], `${home}/spool`);
   t.notOk(lines.some((line) => line.startsWith("HOME=")));
-  for (const line of ["LANG=C", "PATH=/bin:/usr/bin:/sbin:/usr/sbin", `MAIL_CONFIG=${home}/etc`, `mail_owner=${owner}`, "MAIL_LOGTAG=postfix"])
+  for (const line of [
+    "LANG=C",
+    "PATH=/bin:/usr/bin:/sbin:/usr/sbin",
+    `MAIL_CONFIG=${home}/etc`,
+    `mail_owner=${owner}`,
+    "MAIL_LOGTAG=postfix",
+  ])
     t.ok(lines.includes(line), line);
 });
 
@@ -80,7 +104,9 @@ t.test("check and start make what is missing", { timeout: 120_000 }, async (t) =
   t.equal(rc, 0);
   t.same(
     readdirSync(join(home, "spool")).sort(),
-    "active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved tlstrace trace".split(" "),
+    "active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved tlstrace trace".split(
+      " ",
+    ),
   );
   const mode = (name: string): number => statSync(join(home, "spool", name)).mode & 0o7777;
   t.equal(mode("active"), 0o700);
@@ -128,25 +154,41 @@ t.test("what is wrong with an instance", { timeout: 120_000 }, async (t) => {
     ),
   );
   const upgrade = run(home, "upgrade-configuration");
-  t.match(upgrade.stdout, `Editing ${home}/etc/master.cf, adding missing entry for postlog unix-domain datagram service\n`);
-  t.match(readFileSync(join(home, "etc/master.cf"), "latin1"), /^proxywrite unix -       -       n       -       1       proxymap$/m);
+  t.match(
+    upgrade.stdout,
+    `Editing ${home}/etc/master.cf, adding missing entry for postlog unix-domain datagram service\n`,
+  );
+  t.match(
+    readFileSync(join(home, "etc/master.cf"), "latin1"),
+    /^proxywrite unix - {7}- {7}n {7}- {7}1 {7}proxymap$/m,
+  );
   rmSync(join(home, "etc/master.cf"));
   t.match(run(home, "check").stderr, `postlog: fatal: no ${home}/etc/master.cf file found\n`);
   rmSync(join(home, "libexec/master"));
   t.same(run(home, "start"), says(1, `postlog: fatal: no Postfix master program ${home}/libexec/master!\n`));
-  t.same(run(home, "set-permissions", "queue_directory=x"), says(1, `postlog: fatal: no Postfix master program ${home}/libexec/master!\n`));
+  t.same(
+    run(home, "set-permissions", "queue_directory=x"),
+    says(1, `postlog: fatal: no Postfix master program ${home}/libexec/master!\n`),
+  );
 });
 
 t.test("who may run it", { skip: isRoot ? false : "needs root", timeout: 60_000 }, async (t) => {
   const home = instance();
+  chownSync(home, 1, 1);
   t.teardown(() => rmSync(home, { recursive: true }));
   const as = (uid: number, ...args: string[]) => {
-    const child = spawnSync(bun, ["run", runner, ...args], { encoding: "utf8", uid, gid: uid, env: { PATH: "/usr/bin:/bin", HOME: home } });
+    const child = spawnSync(bun, ["run", runner, ...args], {
+      encoding: "utf8",
+      uid,
+      gid: uid,
+      env: { PATH: "/usr/bin:/bin", HOME: home },
+    });
     return { rc: child.status, stderr: child.stderr };
   };
   const refused = {
     rc: 1,
-    stderr: "postfix: error: to submit mail, use the Postfix sendmail command\npostfix: fatal: the postfix command is reserved for the superuser\n",
+    stderr:
+      "postfix: error: to submit mail, use the Postfix sendmail command\npostfix: fatal: the postfix command is reserved for the superuser\n",
   };
   t.same(as(65534, "-c", `${home}/etc`, "status"), refused);
   t.same(as(1, "-c", `${home}/etc`, "status").rc, 1);

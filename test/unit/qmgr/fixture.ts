@@ -112,7 +112,7 @@ export function fixture(
     transportSettings: () => ({ ...TRANSPORT, ...transport }),
     refill: () => {},
     finish: (message) => {
-      for (const job of [...message.jobs.values()]) freeJob(job);
+      for (const job of message.jobs) freeJob(job);
       made.manager.messageCount--;
       finished.push(message);
     },

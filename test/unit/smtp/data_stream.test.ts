@@ -34,7 +34,9 @@ function data(text: string, detect: boolean, size: number, limit = 2048): Outcom
 }
 
 t.test("SMTPD-06: the end of data, at every chunk boundary", async (t) => {
-  const cases: Array<[name: string, around: string, detectEnds: boolean, liberalEnds: boolean, kept: string | undefined]> = [
+  const cases: Array<
+    [name: string, around: string, detectEnds: boolean, liberalEnds: boolean, kept: string | undefined]
+  > = [
     ["LF.LF", "\n.\n", false, true, undefined],
     ["CRLF.LF", "\r\n.\n", false, true, undefined],
     ["LF.CRLF", "\n.\r\n", false, true, undefined],
@@ -51,7 +53,9 @@ t.test("SMTPD-06: the end of data, at every chunk boundary", async (t) => {
         const outcome = data(text, detect, size, 512);
         const rest = ends ? "MAIL\r\n.\r\nREST" : "REST";
         t.ok(outcome.rest !== undefined && rest.startsWith(outcome.rest), `${name} ${detect} ${size}`);
-        const expected = ends ? ["a"] : ["a", ...(kept === undefined ? [] : [kept]), ...(kept === "\rMAIL" ? [] : ["MAIL"])];
+        const expected = ends
+          ? ["a"]
+          : ["a", ...(kept === undefined ? [] : [kept]), ...(kept === "\rMAIL" ? [] : ["MAIL"])];
         t.same(outcome.lines, expected, `${name} ${detect} ${size}`);
       }
     }
@@ -86,7 +90,8 @@ t.test("long lines, at every boundary around the limit", async (t) => {
 t.test("SMTPD-08: lines across chunks", async (t) => {
   const sink = new Lines();
   const splitter = new ChunkSplitter(sink, { lineLimit: 2048, detectBareLf: true });
-  for (const chunk of ["S: x\r\n\r\na\r", "\n.", "\r", "\nb\n.\nc\r.\rd\r\n", "end"]) splitter.push(Buffer.from(chunk, "latin1"));
+  for (const chunk of ["S: x\r\n\r\na\r", "\n.", "\r", "\nb\n.\nc\r.\rd\r\n", "end"])
+    splitter.push(Buffer.from(chunk, "latin1"));
   t.equal(splitter.pending, 3);
   splitter.finish();
   t.same(sink.lines, ["S: x", "", "a", ".", "b", ".", "c\r.\rd", "end"]);

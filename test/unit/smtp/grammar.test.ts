@@ -1,6 +1,13 @@
 import t from "tap";
 import { parseBdat, parseParameter, parseSize, tokenize } from "../../../lib/smtp/command.ts";
-import { isStatus, parseEnvid, parseNotify, parseOrcpt, parseRet, splitStatus } from "../../../lib/smtp/dsn.ts";
+import {
+  isStatus,
+  parseEnvid,
+  parseNotify,
+  parseOrcpt,
+  parseRet,
+  splitStatus,
+} from "../../../lib/smtp/dsn.ts";
 import { neuter } from "../../../lib/smtp/helo.ts";
 import { parsePath } from "../../../lib/smtp/path.ts";
 import { appendFooter, isRejectReply, renderReply, replyCode } from "../../../lib/smtp/reply.ts";
@@ -31,8 +38,16 @@ t.test("parameters and numbers", async (t) => {
   t.same(parseSize("0000000000000000000000000000000000000001"), { kind: "size", size: 1 });
   t.equal(parseSize("99999999999999999999").kind, "overflow");
   t.equal(parseSize("9223372036854775808").kind, "overflow");
-  for (const bad of ["", "-1", "+5", "0x10", "1e9", "5abc", "5.0", "\xef\xbc\x91"]) t.equal(parseSize(bad).kind, "syntax");
-  for (const bad of ["BDAT", "BDAT x", "BDAT -1", "BDAT 5 LA\xc5\xbfT", "BDAT 18446744073709551616", "BDAT 1 LAST x"])
+  for (const bad of ["", "-1", "+5", "0x10", "1e9", "5abc", "5.0", "\xef\xbc\x91"])
+    t.equal(parseSize(bad).kind, "syntax");
+  for (const bad of [
+    "BDAT",
+    "BDAT x",
+    "BDAT -1",
+    "BDAT 5 LA\xc5\xbfT",
+    "BDAT 18446744073709551616",
+    "BDAT 1 LAST x",
+  ])
     t.equal(parseBdat(tokenize(bad)), undefined, bad);
   t.same(parseBdat(tokenize("BDAT 05 last")), { size: 5, last: true });
   t.same(parseBdat(tokenize("BDAT 4294967301")), { size: 4294967301, last: false });
@@ -73,7 +88,8 @@ t.test("enhanced status codes", async (t) => {
 t.test("DSN parameters", async (t) => {
   t.equal(parseNotify("NEVER"), 1);
   t.equal(parseNotify("success,FAILURE,Delay"), 14);
-  for (const bad of ["", "NEVER,FAILURE", "SUCCESS,SUCCESS", "FOO", "SUCCESS,"]) t.equal(parseNotify(bad), undefined, bad);
+  for (const bad of ["", "NEVER,FAILURE", "SUCCESS,SUCCESS", "FOO", "SUCCESS,"])
+    t.equal(parseNotify(bad), undefined, bad);
   t.equal(parseRet("full"), 1);
   t.equal(parseRet("HDRS"), 2);
   t.equal(parseRet("x"), undefined);
@@ -83,13 +99,22 @@ t.test("DSN parameters", async (t) => {
   t.equal(parseOrcpt("rfc822;a+40b"), "rfc822;a@b");
   t.equal(parseOrcpt("rfc822;u+0AX"), "rfc822;u\nX");
   t.equal(parseOrcpt("utf-8;a\\x{40}b"), "utf-8;a@b");
-  for (const bad of ["rfc822", ";x", "rfc822;a+zz", "rfc822;a+00b", "utf-8;\\x{D800}", "utf-8;\\x{110000}", "utf-8;\\y"])
+  for (const bad of [
+    "rfc822",
+    ";x",
+    "rfc822;a+zz",
+    "rfc822;a+00b",
+    "utf-8;\\x{D800}",
+    "utf-8;\\x{110000}",
+    "utf-8;\\y",
+  ])
     t.equal(parseOrcpt(bad), undefined, bad);
 });
 
 t.test("xtext", async (t) => {
   t.equal(encodeXtext("a+b=c d\xe9~"), "a+2Bb+3Dc+20d+E9~");
-  for (let i = 0; i < 256; i++) t.equal(decodeXtext(encodeXtext(String.fromCharCode(i))), String.fromCharCode(i));
+  for (let i = 0; i < 256; i++)
+    t.equal(decodeXtext(encodeXtext(String.fromCharCode(i))), String.fromCharCode(i));
   t.equal(decodeUtf8Xtext("\\x{E9}"), "\xc3\xa9");
 });
 
@@ -97,7 +122,10 @@ t.test("replies", async (t) => {
   t.equal(renderReply("250 2.0.0 Ok"), "250 2.0.0 Ok\r\n");
   t.equal(renderReply("550-5.7.1 a\r\n550 5.7.1 b", true), "450-4.7.1 a\r\n450 4.7.1 b\r\n");
   t.equal(renderReply("550 x\n550 y"), "550-x\r\n550 y\r\n");
-  t.equal(renderReply("500 5.5.2 Error: command not recognized", true), "400 4.5.2 Error: command not recognized\r\n");
+  t.equal(
+    renderReply("500 5.5.2 Error: command not recognized", true),
+    "400 4.5.2 Error: command not recognized\r\n",
+  );
   t.ok(isRejectReply("450 4.1.1 try later"));
   t.ok(isRejectReply("550 gone"));
   t.notOk(isRejectReply("250 ok"));

@@ -9,7 +9,7 @@ const DIFFERENT = new Map([
   ["line_way_too_long", "how much of an endless line is one request depends on the buffers of the C library"],
   ["bdat_way_too_large", "the rest of a chunk that is not read is dropped, not taken for commands"],
 ]);
-const only = process.env["ONLY"]?.split(",");
+const only = process.env.ONLY?.split(",");
 
 for (const file of ["protocol", "access", "tls_sasl_misc", "policy_proxy_limits"]) {
   t.test(file, async (t) => {

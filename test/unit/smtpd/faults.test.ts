@@ -1,7 +1,10 @@
 import t from "tap";
-import { type Dialogue, Stage } from "./harness.ts";
+import { type Dialogue, hangUpAll, Stage } from "./harness.ts";
 
-const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+t.teardown(hangUpAll);
+
+const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Sends bytes and gives what came back once nothing more comes. */
 async function say(dialogue: Dialogue, text: string, pieces = 0): Promise<string> {
@@ -9,10 +12,11 @@ async function say(dialogue: Dialogue, text: string, pieces = 0): Promise<string
   const bytes = Buffer.from(text, "latin1");
   if (pieces === 0) {
     if (!dialogue.closed) dialogue.channel.onData(bytes);
-  } else for (let at = 0; at < bytes.length && !dialogue.closed; at += pieces) {
-    dialogue.channel.onData(Buffer.from(bytes.subarray(at, at + pieces)));
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+  } else
+    for (let at = 0; at < bytes.length && !dialogue.closed; at += pieces) {
+      dialogue.channel.onData(Buffer.from(bytes.subarray(at, at + pieces)));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   let before = -1;
   for (let quiet = 0; quiet < 4; ) {
     await pause(2);
@@ -23,10 +27,18 @@ async function say(dialogue: Dialogue, text: string, pieces = 0): Promise<string
   return dialogue.output;
 }
 
-const line = (dialogue: Dialogue, command: string): Promise<string> => say(dialogue, `${command}\r\n`).then((reply) => reply.trimEnd());
+const line = (dialogue: Dialogue, command: string): Promise<string> =>
+  say(dialogue, `${command}\r\n`).then((reply) => reply.trimEnd());
 
-async function begin(config: Record<string, string> = {}, address = "127.0.0.1", standAlone = false): Promise<[Stage, Dialogue]> {
-  const stage = await Stage.open({ smtpd_hard_error_limit: "1000", smtpd_soft_error_limit: "1000", ...config }, standAlone);
+async function begin(
+  config: Record<string, string> = {},
+  address = "127.0.0.1",
+  standAlone = false,
+): Promise<[Stage, Dialogue]> {
+  const stage = await Stage.open(
+    { smtpd_hard_error_limit: "1000", smtpd_soft_error_limit: "1000", ...config },
+    standAlone,
+  );
   const dialogue = stage.connect(address);
   await say(dialogue, "");
   await line(dialogue, "EHLO client.test");
@@ -40,8 +52,16 @@ async function envelope(dialogue: Dialogue): Promise<void> {
 
 t.test("SMTPD-01: recipients do not survive a failed BDAT", async (t) => {
   const failures: Array<[config: Record<string, string>, input: string, replies: RegExp]> = [
-    [{}, "BDAT 0\r\nBDAT 3 LAST\r\nabc", /^551 5\.7\.1 Null BDAT request\r\n551 5\.0\.0 Discarded 3 bytes after earlier error\r\n$/],
-    [{ message_size_limit: "20" }, `BDAT 25 LAST\r\n${"x".repeat(25)}`, /^552 5\.3\.4 Chunk exceeds message size limit\r\n$/],
+    [
+      {},
+      "BDAT 0\r\nBDAT 3 LAST\r\nabc",
+      /^551 5\.7\.1 Null BDAT request\r\n551 5\.0\.0 Discarded 3 bytes after earlier error\r\n$/,
+    ],
+    [
+      { message_size_limit: "20" },
+      `BDAT 25 LAST\r\n${"x".repeat(25)}`,
+      /^552 5\.3\.4 Chunk exceeds message size limit\r\n$/,
+    ],
     [{ smtpd_data_restrictions: "reject" }, "BDAT 3 LAST\r\nabc", /^554 5\.7\.1 <DATA>/],
   ];
   for (const [config, input, replies] of failures) {
@@ -57,7 +77,9 @@ t.test("SMTPD-01: recipients do not survive a failed BDAT", async (t) => {
 });
 
 t.test("SMTPD-02: nothing is left after an end-of-data reject", async (t) => {
-  const [, dialogue] = await begin({ smtpd_end_of_data_restrictions: "check_recipient_access static:reject" });
+  const [, dialogue] = await begin({
+    smtpd_end_of_data_restrictions: "check_recipient_access static:reject",
+  });
   await envelope(dialogue);
   await line(dialogue, "DATA");
   t.equal(
@@ -104,19 +126,31 @@ t.test("SMTPD-06, -07: one message whatever surrounds its dots", async (t) => {
       const [stage, dialogue] = await begin({}, "192.0.2.10");
       await envelope(dialogue);
       await line(dialogue, "DATA");
-      t.equal(await say(dialogue, text, pieces), "250 2.0.0 Ok: queued as QUEUEID\r\n", `${JSON.stringify(around)} in ${pieces}`);
+      t.equal(
+        await say(dialogue, text, pieces),
+        "250 2.0.0 Ok: queued as QUEUEID\r\n",
+        `${JSON.stringify(around)} in ${pieces}`,
+      );
       t.ok(stage.messages[0]?.content.includes("MAIL FROM:<b@example.org>"));
     }
   }
   const [, dialogue] = await begin({ smtpd_forbid_bare_newline: "reject" }, "192.0.2.10");
   await envelope(dialogue);
   await line(dialogue, "DATA");
-  t.equal(await say(dialogue, "a\n.\nb\r\n.\r\n"), "550 5.5.2 mail.example.com Error: bare <LF> received\r\n");
+  t.equal(
+    await say(dialogue, "a\n.\nb\r\n.\r\n"),
+    "550 5.5.2 mail.example.com Error: bare <LF> received\r\n",
+  );
   t.match(await line(dialogue, "NOOP"), /^250/);
 });
 
 t.test("SMTPD-09: commands before their time", async (t) => {
-  for (const input of ["EHLO x\r\nMAIL FROM:<>\r\n", "HELO x\r\nMAIL FROM:<>\r\n", "NOOP\r\nNOOP\r\n", "VRFY u\r\nRSET\r\n"]) {
+  for (const input of [
+    "EHLO x\r\nMAIL FROM:<>\r\n",
+    "HELO x\r\nMAIL FROM:<>\r\n",
+    "NOOP\r\nNOOP\r\n",
+    "VRFY u\r\nRSET\r\n",
+  ]) {
     const [, dialogue] = await begin();
     t.equal(await say(dialogue, input), "554 5.5.0 Error: SMTP protocol synchronization\r\n", input);
     t.ok(dialogue.closed);
@@ -161,7 +195,8 @@ t.test("SMTPD-17: SIZE values", async (t) => {
   const reply = (value: string): Promise<string> => line(dialogue, `MAIL FROM:<a@good.test> SIZE=${value}`);
   t.equal(await reply("9007199254740993"), "552 5.3.4 Message size exceeds fixed limit");
   t.equal(await reply("99999999999999999999"), "552 5.3.4 Message size exceeds file system imposed limit");
-  for (const bad of ["-1", "0x10", "1e9", "", "\xef\xbc\x91"]) t.equal(await reply(bad), "501 5.5.4 Bad message size syntax");
+  for (const bad of ["-1", "0x10", "1e9", "", "\xef\xbc\x91"])
+    t.equal(await reply(bad), "501 5.5.4 Bad message size syntax");
   t.equal(await reply(`${"0".repeat(39)}1`), "250 2.1.0 Ok");
 });
 
@@ -170,7 +205,10 @@ t.test("SMTPD-18: hidden line breaks stay inside their record", async (t) => {
   t.match(await line(dialogue, "MAIL FROM:<a@good.test> ENVID=a+0Ab"), /^501/);
   await line(dialogue, "MAIL FROM:<a@good.test> ENVID=a+09b");
   t.match(await line(dialogue, "RCPT TO:<user@mail.example.com> ORCPT=rfc822;u+00X"), /^501/);
-  t.match(await line(dialogue, "RCPT TO:<user@mail.example.com> ORCPT=rfc822;u+0AX-Inj:+20yes NOTIFY=FAILURE"), /^250/);
+  t.match(
+    await line(dialogue, "RCPT TO:<user@mail.example.com> ORCPT=rfc822;u+0AX-Inj:+20yes NOTIFY=FAILURE"),
+    /^250/,
+  );
   const records = stage.messages[0]?.records ?? [];
   t.ok(records.includes("Aenvelope_id=a\tb"));
   t.ok(records.includes("Adsn_orig_rcpt=rfc822;u\nX-Inj: yes"));
@@ -189,7 +227,16 @@ t.test("SMTPD-19, -20, -21: addresses that mean something else", async (t) => {
     "<evil.example!u@localhost>",
   ])
     t.match(await line(dialogue, `RCPT TO:${path}`), /^554 5\.7\.1 .*: Relay access denied$/, path);
-  for (const path of ["<u@local\xef\xbd\x88ost>", "<u@localhost\xe3\x80\x82>", "<u@localhost..>", "<u@[0x7f.1]>", "<!>", "<\\>", '<"">', "<.!>"])
+  for (const path of [
+    "<u@local\xef\xbd\x88ost>",
+    "<u@localhost\xe3\x80\x82>",
+    "<u@localhost..>",
+    "<u@[0x7f.1]>",
+    "<!>",
+    "<\\>",
+    '<"">',
+    "<.!>",
+  ])
     t.equal(await line(dialogue, `RCPT TO:${path}`), "501 5.1.3 Bad recipient address syntax", path);
 });
 
@@ -210,7 +257,10 @@ t.test("SMTPD-23, -24: malformed bytes and foreign protocols", async (t) => {
 
 t.test("SMTPD-26, -27: text from tables", async (t) => {
   const reply = async (value: string): Promise<string> => {
-    const [, dialogue] = await begin({ smtpd_sender_restrictions: `check_sender_access static:{${value}}` }, "192.0.2.10");
+    const [, dialogue] = await begin(
+      { smtpd_sender_restrictions: `check_sender_access static:{${value}}` },
+      "192.0.2.10",
+    );
     await line(dialogue, "MAIL FROM:<a@good.test>");
     return line(dialogue, "RCPT TO:<user@mail.example.com>");
   };
@@ -228,11 +278,17 @@ t.test("SMTPD-26, -27: text from tables", async (t) => {
 });
 
 t.test("SMTPD-28: a broken restriction is not skipped", async (t) => {
-  const [stage, dialogue] = await begin({ smtpd_client_restrictions: "chekc_client_access static:x, permit" });
+  const [stage, dialogue] = await begin({
+    smtpd_client_restrictions: "chekc_client_access static:x, permit",
+  });
   await line(dialogue, "MAIL FROM:<a@good.test>");
   t.equal(await line(dialogue, "RCPT TO:<user@mail.example.com>"), "451 4.3.5 Server configuration error");
   t.ok(stage.log.includes('warning: unknown smtpd restriction: "chekc_client_access"'));
-  const [looping, other] = await begin({ smtpd_restriction_classes: "loop", loop: "loop", smtpd_client_restrictions: "loop" });
+  const [looping, other] = await begin({
+    smtpd_restriction_classes: "loop",
+    loop: "loop",
+    smtpd_client_restrictions: "loop",
+  });
   await line(other, "MAIL FROM:<a@good.test>");
   t.equal(await line(other, "RCPT TO:<user@mail.example.com>"), "451 4.3.5 Server configuration error");
   t.ok(looping.log.some((text) => text.includes("causes unreasonable recursion")));
@@ -250,13 +306,20 @@ t.test("SMTPD-34: the verdict about a message leaves before the next command", a
 t.test("replies of a pipelined group go out together", async (t) => {
   const [, dialogue] = await begin();
   dialogue.writes = 0;
-  const replies = await say(dialogue, "MAIL FROM:<a@good.test>\r\nRCPT TO:<user@mail.example.com>\r\nRCPT TO:<user2>\r\nDATA\r\n");
+  const replies = await say(
+    dialogue,
+    "MAIL FROM:<a@good.test>\r\nRCPT TO:<user@mail.example.com>\r\nRCPT TO:<user2>\r\nDATA\r\n",
+  );
   t.equal(replies.split("\r\n").length, 5);
   t.equal(dialogue.writes, 1);
 });
 
 t.test("SMTPD-36: stand-alone mode", async (t) => {
-  const [stage, dialogue] = await begin({ smtpd_client_restrictions: "reject", smtpd_sender_restrictions: "reject" }, "127.0.0.1", true);
+  const [stage, dialogue] = await begin(
+    { smtpd_client_restrictions: "reject", smtpd_sender_restrictions: "reject" },
+    "127.0.0.1",
+    true,
+  );
   for (const [command, reply] of [
     ["STARTTLS", "502 5.5.1 Error: command not implemented"],
     ["AUTH PLAIN x", "503 5.5.1 Error: authentication not enabled"],
@@ -284,7 +347,12 @@ t.test("the record stream", async (t) => {
   const message = stage.messages[0];
   t.equal(message?.flags, 178);
   t.match(
-    message?.records.map((record) => record.replace(/^T.*/, "T").replace(/;.*UTC\)$/, "; DATE").replace(/=54321/, "=PORT")),
+    message?.records.map((record) =>
+      record
+        .replace(/^T.*/, "T")
+        .replace(/;.*UTC\)$/, "; DATE")
+        .replace(/=54321/, "=PORT"),
+    ),
     [
       "T",
       "Alog_ident=QUEUEID",
@@ -352,7 +420,12 @@ t.test("transcripts for the postmaster", async (t) => {
   t.equal(notice?.sender, "double-bounce@mail.example.com");
   t.ok(notice?.lines.includes(" In:  FOO"));
   t.ok(notice?.lines.includes(`     ${"x".repeat(100)}`));
-  t.same(notice?.lines.slice(-4), ["", "Session aborted, reason: lost connection", "", "For other details, see the local mail logfile"]);
+  t.same(notice?.lines.slice(-4), [
+    "",
+    "Session aborted, reason: lost connection",
+    "",
+    "For other details, see the local mail logfile",
+  ]);
 });
 
 t.test("SMTPD-37: one client's errors do not slow another", async (t) => {

@@ -1,13 +1,13 @@
 /** Replays the recorded dialogues of a real Postfix against a session with an in-memory connection and stand-ins for the other daemons. */
 import { readFileSync } from "node:fs";
-import { resolveAddress } from "../../../cmd/trivial-rewrite/resolve.ts";
-import { openSettings } from "../../../cmd/trivial-rewrite/settings.ts";
 import { AF_INET, type Client, type NameStatus } from "../../../cmd/smtpd/client.ts";
 import { converse } from "../../../cmd/smtpd/dialogue.ts";
 import type { MessageStream } from "../../../cmd/smtpd/message_stream.ts";
 import { openPolicy } from "../../../cmd/smtpd/policy.ts";
 import type { RateClient, SessionServices } from "../../../cmd/smtpd/services.ts";
 import { Session } from "../../../cmd/smtpd/session.ts";
+import { resolveAddress } from "../../../cmd/trivial-rewrite/resolve.ts";
+import { openSettings } from "../../../cmd/trivial-rewrite/settings.ts";
 import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
 import { type DnsRecord, type DnsResult, dnsFailure, type QueryType } from "../../../lib/dns/types.ts";
 import { setLogSinks, setLogUtf8, warning } from "../../../lib/log/log.ts";
@@ -51,7 +51,8 @@ export interface Scenario {
 }
 
 const base = read<Base>("base_config.json");
-export const scenarios = (file: string): Scenario[] => read<{ scenarios: Scenario[] }>(`${file}.json`).scenarios;
+export const scenarios = (file: string): Scenario[] =>
+  read<{ scenarios: Scenario[] }>(`${file}.json`).scenarios;
 
 const bytesOf = (text: string): string => Buffer.from(text, "utf8").toString("latin1");
 const textOf = (bytes: string): string => Buffer.from(bytes, "latin1").toString("utf8");
@@ -75,7 +76,8 @@ export function mainCf(config: Record<string, string>): string {
 
 function dns(name: string, type: QueryType): DnsResult {
   const zone = base.dns;
-  if (zone.SERVFAIL.includes(name) || zone.SERVFAIL_suffix.some((suffix) => name.endsWith(suffix))) return dnsFailure("retry", name, type);
+  if (zone.SERVFAIL.includes(name) || zone.SERVFAIL_suffix.some((suffix) => name.endsWith(suffix)))
+    return dnsFailure("retry", name, type);
   const records: DnsRecord[] = [];
   const owner = { name, ttl: 60 };
   if (type === "A") for (const address of zone.A[name] ?? []) records.push({ ...owner, type, address });
@@ -106,7 +108,9 @@ function clientOf(address: string): Client {
   if (pointer === undefined) return unknown(base.dns.SERVFAIL.includes(arpa) ? "temporary" : "permanent");
   const addresses = base.dns.A[pointer];
   if (addresses?.includes(address) !== true) {
-    warning(`hostname ${pointer} does not resolve to address ${address}${addresses === undefined ? ": Name or service not known" : ""}`);
+    warning(
+      `hostname ${pointer} does not resolve to address ${address}${addresses === undefined ? ": Name or service not known" : ""}`,
+    );
     return unknown("forged");
   }
   return { ...common, name: pointer, nameStatus: "ok", reverseName: pointer, reverseStatus: "ok" };
@@ -126,7 +130,9 @@ export class MemoryStream implements MessageStream {
     this.flags = flags;
   }
   put(type: number, data: string | Uint8Array = ""): void {
-    this.records.push(String.fromCharCode(type) + (typeof data === "string" ? data : Buffer.from(data).toString("latin1")));
+    this.records.push(
+      String.fromCharCode(type) + (typeof data === "string" ? data : Buffer.from(data).toString("latin1")),
+    );
   }
   putSlice(type: number, source: Buffer, start: number, end: number): void {
     this.records.push(String.fromCharCode(type) + source.toString("latin1", start, end));
@@ -159,7 +165,10 @@ export class MemoryStream implements MessageStream {
 }
 
 class Anvil {
-  private readonly counts = new Map<string, { count: number; rate: number; message: number; recipient: number }>();
+  private readonly counts = new Map<
+    string,
+    { count: number; rate: number; message: number; recipient: number }
+  >();
   client(): RateClient {
     let own = { count: 0, rate: 0, message: 0, recipient: 0 };
     return {
@@ -188,6 +197,16 @@ export interface Dialogue {
   writes: number;
 }
 
+const open = new Set<Dialogue>();
+
+/** Hangs up all connections, so that no timer keeps the test alive. */
+export async function hangUpAll(): Promise<void> {
+  for (const dialogue of open) {
+    dialogue.channel.onEnd();
+    await dialogue.finished;
+  }
+}
+
 /** Everything around the sessions of one configuration. */
 export class Stage {
   readonly log: string[] = [];
@@ -206,7 +225,9 @@ export class Stage {
     // The scenarios configure smtpd alone.
     installConfiguration(configurationFromText(mainCf({}), { processName: "trivial-rewrite" }));
     const route = await openSettings();
-    installConfiguration(configurationFromText(mainCf(config), { processName: "smtpd", serviceName: "smtp" }));
+    installConfiguration(
+      configurationFromText(mainCf(config), { processName: "smtpd", serviceName: "smtp" }),
+    );
     const log: string[] = [];
     setLogUtf8(true);
     setLogSinks([
@@ -250,7 +271,11 @@ export class Stage {
       },
       freeSpace: () => ({ blockSize: 4096, blocks: 20_091_824 }),
       now: () => ({ seconds: Math.floor(Date.now() / 1000), microseconds: 1 }),
-      sleep: (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000)),
+      sleep: (seconds) =>
+        new Promise((resolve) => {
+          if (seconds === 0) setImmediate(resolve);
+          else setTimeout(resolve, seconds * 1000);
+        }),
       rates: () => this.anvil.client(),
     };
   }
@@ -262,14 +287,28 @@ export class Stage {
     this.shared ??= this.services();
     const client = this.policy.settings.peernameLookup
       ? clientOf(address)
-      : { ...clientOf(address), name: "unknown", nameStatus: "permanent" as const, reverseName: "unknown", reverseStatus: "permanent" as const };
+      : {
+          ...clientOf(address),
+          name: "unknown",
+          nameStatus: "permanent" as const,
+          reverseName: "unknown",
+          reverseStatus: "permanent" as const,
+        };
     const session = new Session(channel, this.policy, this.shared, {
       client,
       service,
       standAlone: this.standAlone,
+      piped: this.standAlone,
       screened: false,
     });
-    const dialogue: Dialogue = { channel, session, finished: Promise.resolve(), output: "", closed: false, writes: 0 };
+    const dialogue: Dialogue = {
+      channel,
+      session,
+      finished: Promise.resolve(),
+      output: "",
+      closed: false,
+      writes: 0,
+    };
     const transport: Transport = {
       write(bytes) {
         dialogue.output += Buffer.from(bytes).toString("latin1");
@@ -284,14 +323,18 @@ export class Stage {
     channel.attach(transport);
     (dialogue as { finished: Promise<void> }).finished = converse(session).then(() => {
       dialogue.closed = true;
+      open.delete(dialogue);
     });
+    open.add(dialogue);
     return dialogue;
   }
 }
 
-const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-const replies = (output: string): string[] => (output === "" ? [] : output.split("\r\n").slice(0, -1).map(textOf));
+const replies = (output: string): string[] =>
+  output === "" ? [] : output.split("\r\n").slice(0, -1).map(textOf);
 
 /** A value of a scenario's configuration as postconf would hold it: `$$` stands for `$` where Postfix expands. */
 const configOf = (scenario: Scenario): Record<string, string> => scenario.config;
@@ -315,7 +358,8 @@ export async function replay(scenario: Scenario): Promise<string[]> {
     const fresh = !connections.has(step.connection ?? 1);
     const dialogue = dialogueOf(step.connection ?? 1);
     if (fresh && step !== first && step.connection !== undefined) await settle(dialogue, 1);
-    if (fresh && step.connection !== undefined && step.c !== null && step.s?.[0]?.startsWith("4") !== true) dialogue.output = "";
+    if (fresh && step.connection !== undefined && step.c !== null && step.s?.[0]?.startsWith("4") !== true)
+      dialogue.output = "";
     if (step.sleep !== undefined) {
       await pause(step.sleep * 1000);
       continue;
@@ -326,7 +370,8 @@ export async function replay(scenario: Scenario): Promise<string[]> {
     }
     if (step.queue_file !== undefined) continue;
     const wanted = step.s ?? [];
-    const input = step.c_raw !== undefined ? rawInput(step) : typeof step.c === "string" ? `${bytesOf(step.c)}\r\n` : "";
+    const input =
+      step.c_raw !== undefined ? rawInput(step) : typeof step.c === "string" ? `${bytesOf(step.c)}\r\n` : "";
     if (input !== "" && !dialogue.closed) dialogue.channel.onData(Buffer.from(input, "latin1"));
     if (step.close === true) {
       dialogue.channel.onEnd();
@@ -339,9 +384,12 @@ export async function replay(scenario: Scenario): Promise<string[]> {
     const got = (step.s === undefined ? lines : lines.slice(0, wanted.length)).map(normalize);
     const rest = step.s === undefined ? [] : lines.slice(wanted.length);
     dialogue.output = rest.map((line) => `${bytesOf(line)}\r\n`).join("");
-    if (step.server_closed === true && !dialogue.closed) differences.push(`not closed after ${step.c ?? step.c_raw}`);
+    if (step.server_closed === true && !dialogue.closed)
+      differences.push(`not closed after ${step.c ?? step.c_raw}`);
     if (step.s !== undefined && JSON.stringify(got) !== JSON.stringify(step.s))
-      differences.push(`${JSON.stringify(step.c ?? step.c_raw?.slice(0, 80))}: got ${JSON.stringify(got)}, want ${JSON.stringify(step.s)}`);
+      differences.push(
+        `${JSON.stringify(step.c ?? step.c_raw?.slice(0, 80))}: got ${JSON.stringify(got)}, want ${JSON.stringify(step.s)}`,
+      );
   }
   for (const dialogue of connections.values()) {
     if (dialogue.output !== "" && !dialogue.closed) differences.push(`more output: ${dialogue.output}`);
@@ -359,7 +407,9 @@ function rawInput(step: Step): string {
   const total = /total ([0-9]+) bytes/.exec(step.c_raw_note ?? "");
   if (total === null) return text;
   const size = Number(total[1]);
-  return text + text.slice(-1).repeat(Math.max(0, size - text.length - 2)) + (size > text.length ? "\r\n" : "");
+  return (
+    text + text.slice(-1).repeat(Math.max(0, size - text.length - 2)) + (size > text.length ? "\r\n" : "")
+  );
 }
 
 async function settle(dialogue: Dialogue, lines: number, closing = false): Promise<void> {
@@ -375,7 +425,10 @@ async function settle(dialogue: Dialogue, lines: number, closing = false): Promi
 function compareHeader(stage: Stage, want: string[], differences: string[]): void {
   const message = stage.messages.at(-1);
   const got = (message?.content ?? []).map((line) =>
-    textOf(line).replace(/[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} [+-][0-9]{4} \([A-Z]+\)/, "DATE"),
+    textOf(line).replace(
+      /[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} [+-][0-9]{4} \([A-Z]+\)/,
+      "DATE",
+    ),
   );
   // What smtpd itself writes: all up to the headers that cleanup adds.
   const own = want.filter((line) => !/^(?:Message-Id|Date|From):/.test(line));
@@ -398,8 +451,10 @@ function compareLog(stage: Stage, recorded: string[], differences: string[]): vo
   };
   const gotCounts = count(got.map(services));
   const wantCounts = count(want.map(services));
-  for (const [line, n] of wantCounts) if ((gotCounts.get(line) ?? 0) < n) differences.push(`log lacks: ${line}`);
-  for (const [line, n] of gotCounts) if ((wantCounts.get(line) ?? 0) < n) differences.push(`log has: ${line}`);
+  for (const [line, n] of wantCounts)
+    if ((gotCounts.get(line) ?? 0) < n) differences.push(`log lacks: ${line}`);
+  for (const [line, n] of gotCounts)
+    if ((wantCounts.get(line) ?? 0) < n) differences.push(`log has: ${line}`);
 }
 
 const services = (line: string): string => line.replace(/0\.0\.0\.0:[0-9]+/g, "0.0.0.0:20000");

@@ -12,7 +12,7 @@ import { LmdbReader } from "../../../lib/tables/formats/lmdb_reader.ts";
 import { LmdbTransaction } from "../../../lib/tables/formats/lmdb_writer.ts";
 import { buildPages } from "../../../lib/tables/types/bdb.ts";
 
-installConfiguration(configurationFromText(""));
+installConfiguration(configurationFromText("compatibility_level = 3.11\n"));
 const directory = mkdtempSync(`${tmpdir()}/tables-`);
 tap.teardown(() => rmSync(directory, { recursive: true }));
 

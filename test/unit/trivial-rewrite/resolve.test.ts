@@ -1,6 +1,11 @@
 import { readFileSync } from "node:fs";
 import t from "tap";
-import { type DomainList, type ResolveSettings, type RouteSettings, resolveAddress } from "../../../cmd/trivial-rewrite/resolve.ts";
+import {
+  type DomainList,
+  type ResolveSettings,
+  type RouteSettings,
+  resolveAddress,
+} from "../../../cmd/trivial-rewrite/resolve.ts";
 import { TransportMap } from "../../../cmd/trivial-rewrite/transport_map.ts";
 import type { AddressTables } from "../../../lib/address/lookup.ts";
 import { encodeUtf8, lowerAscii } from "../../../lib/sys/bytes.ts";
@@ -23,12 +28,14 @@ function transportTable(): AddressTables {
   const table = fileTables("transport");
   return {
     empty: false,
-    lookup: (key, options) => (key === "remote.example" ? Promise.resolve({ kind: "absent" }) : table.lookup(key, options)),
+    lookup: (key, options) =>
+      key === "remote.example" ? Promise.resolve({ kind: "absent" }) : table.lookup(key, options),
   };
 }
 
 const exactly = (...names: string[]): DomainList => ({
-  matches: (domain) => Promise.resolve(names.includes(lowerAscii(domain)) ? { kind: "match" } : { kind: "none" }),
+  matches: (domain) =>
+    Promise.resolve(names.includes(lowerAscii(domain)) ? { kind: "match" } : { kind: "none" }),
 });
 
 function settingsFor(config: Record<string, string>): { settings: ResolveSettings; route: RouteSettings } {
@@ -38,11 +45,12 @@ function settingsFor(config: Record<string, string>): { settings: ResolveSetting
   };
   const yes = (name: string, fallback: boolean): boolean =>
     config[name] === undefined ? fallback : config[name] === "yes";
-  const parents = config["parent_domain_matches_subdomains"] ?? "relay_domains";
+  const parents = config.parent_domain_matches_subdomains ?? "relay_domains";
   const relay: DomainList = {
     matches: (domain) => {
       const name = lowerAscii(domain);
-      const hit = name === "relay.example" || (parents.includes("relay_domains") && name.endsWith(".relay.example"));
+      const hit =
+        name === "relay.example" || (parents.includes("relay_domains") && name.endsWith(".relay.example"));
       return Promise.resolve(hit ? { kind: "match" } : { kind: "none" });
     },
   };
@@ -85,8 +93,8 @@ function settingsFor(config: Record<string, string>): { settings: ResolveSetting
     localTransport: "local:mail.example.com",
     virtualTransport: "virtual",
     relayTransport: "relay",
-    defaultTransport: config["default_transport"] ?? "smtp",
-    relayhost: config["relayhost"] ?? "",
+    defaultTransport: config.default_transport ?? "smtp",
+    relayhost: config.relayhost ?? "",
     transportMaps: new TransportMap(transportTable(), false),
     senderDependentRelayhost: fileTables("sdrelay"),
     senderDependentDefaultTransport: fileTables("sdtransport"),

@@ -1,0 +1,231 @@
+/** The way through the destinations of a request and the servers of each, until nobody is left (delivery.md 8.2 to 8.4). */
+import { parameter } from "../../lib/config/configuration.ts";
+import { dsn } from "../../lib/delivery/status.ts";
+import { SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
+import { info, warning } from "../../lib/log/log.ts";
+import type { SmtpSession } from "../../lib/smtp/client_session.ts";
+import { equalFold } from "../../lib/sys/bytes.ts";
+import { type Connection, connectServer } from "./connect.ts";
+import type { Delivery } from "./delivery.ts";
+import { type Destination, destinationList, parseDestination } from "./destination.ts";
+import { handOver } from "./hand_over.ts";
+import { NO_WORKAROUNDS } from "./hello.ts";
+import { destinationLabel, endpointLabel } from "./labels.ts";
+import { SessionNotes } from "./notice.ts";
+import { requireTlsStatus } from "./requiretls.ts";
+import { findServers, type Server } from "./servers.ts";
+import {
+  cachePolicy,
+  labelContext,
+  openSession,
+  reportSession,
+  revive,
+  type SessionUse,
+  UNAVAILABLE,
+  useSession,
+} from "./session_use.ts";
+
+/** The way through the destinations of a request and their servers. */
+export class Route {
+  #sessions = 0;
+  /** We are one of the servers: nothing behind us is tried. */
+  #foundSelf = false;
+  #loop = false;
+  #last: Destination | undefined;
+
+  constructor(private readonly delivery: Delivery) {}
+
+  async run(): Promise<void> {
+    const { delivery } = this;
+    const { agent, request } = delivery;
+    const { settings } = agent;
+    if (settings.families.length === 0) {
+      await delivery.finishSite(dsn("4.4.4", "all network protocols are disabled"));
+      return;
+    }
+    const nexthop =
+      settings.mode === "lmtp" && request.nexthop.startsWith("inet:")
+        ? request.nexthop.slice(5)
+        : request.nexthop;
+    const list = destinationList(nexthop, settings.get("fallback_relay"));
+    for (const [index, { text, fallback }] of list.entries()) {
+      if (delivery.done || this.#foundSelf) break;
+      const destination = parseDestination(text, settings.tcpPort, fallback);
+      if (destination.service === "smtps" || destination.port === 465)
+        info(
+          'SMTPS wrappermode (TCP port 465) requires setting "smtp_tls_wrappermode = yes", and "smtp_tls_security_level = encrypt" (or stronger)',
+        );
+      this.#last = destination;
+      if (index === 0) await cachePolicy(delivery, destination.host);
+      else {
+        delivery.loadSessions = false;
+        delivery.storeSessions = false;
+      }
+      await this.#tryDestination(destination, index === list.length - 1);
+    }
+    if (!delivery.done) await this.#finishRest();
+  }
+
+  async #tryDestination(destination: Destination, lastDestination: boolean): Promise<void> {
+    const { delivery } = this;
+    const { agent } = delivery;
+    const label = destinationLabel(labelContext(delivery));
+    if (delivery.loadSessions) {
+      const kept = await revive(delivery, () => agent.sessions.takeByDestination(label));
+      if (kept !== undefined) await this.#useKept(destination, kept, kept.peer, label);
+      if (delivery.done) return;
+    }
+    const context = { settings: agent.settings, tables: agent.tables, isOwnAddress: agent.isOwnAddress };
+    const found = await findServers(destination, context);
+    if (found.kind === "failure") {
+      delivery.tls = undefined;
+      delivery.lastReason = found.status;
+      if (found.loop) {
+        this.#foundSelf = true;
+        this.#loop = found.status.status === "5.4.6";
+      }
+      return;
+    }
+    this.#foundSelf = found.foundSelf;
+    await this.#tryServers(destination, found.servers, lastDestination || found.foundSelf, label);
+  }
+
+  async #tryServers(
+    destination: Destination,
+    found: ReadonlyArray<Server>,
+    lastDestination: boolean,
+    label: string,
+  ): Promise<void> {
+    const { delivery } = this;
+    const { settings } = delivery.agent;
+    const best = found[0]?.preference;
+    let servers = found.slice(0, settings.addressLimit > 0 ? settings.addressLimit : found.length);
+    if (delivery.loadSessions)
+      for (const server of servers.filter(({ preference }) => preference === best)) {
+        if (!(await this.#tryKept(destination, server, label))) continue;
+        if (delivery.done || this.#sessionsUsedUp()) return;
+        servers = servers.filter((other) => other !== server);
+      }
+    for (const [index, server] of servers.entries()) {
+      if (delivery.done || this.#sessionsUsedUp()) return;
+      delivery.finalServer = lastDestination && index === servers.length - 1;
+      if (
+        delivery.loadSessions &&
+        server.preference !== best &&
+        (await this.#tryKept(destination, server, label))
+      )
+        continue;
+      await this.#tryServer(destination, server, {
+        best: server.preference === best,
+        lastDestination,
+        label,
+      });
+    }
+  }
+
+  #sessionsUsedUp(): boolean {
+    const { sessionLimit } = this.delivery.agent.settings;
+    return sessionLimit > 0 && this.#sessions >= sessionLimit;
+  }
+
+  async #tryKept(destination: Destination, server: Server, label: string): Promise<boolean> {
+    const { sessions } = this.delivery.agent;
+    const endpoint = endpointLabel(labelContext(this.delivery), server);
+    const kept = await revive(this.delivery, () => sessions.takeByEndpoint(endpoint));
+    if (kept === undefined) return false;
+    await this.#useKept(destination, kept, server, label);
+    return true;
+  }
+
+  async #useKept(
+    destination: Destination,
+    session: SmtpSession,
+    server: { readonly address: string; readonly port: number | undefined },
+    label: string,
+  ): Promise<void> {
+    const { delivery } = this;
+    this.#sessions++;
+    delivery.finalServer = false;
+    delivery.tls = undefined;
+    const notes = new SessionNotes();
+    const endpoint = endpointLabel(labelContext(delivery), {
+      address: server.address,
+      port: server.port ?? 0,
+    });
+    const use: SessionUse = {
+      nexthop: destination.host,
+      bestServer: true,
+      detectLoops: false,
+      labels: { destination: label, endpoint },
+    };
+    await useSession(delivery, session, notes, use, NO_WORKAROUNDS);
+    await reportSession(delivery, session, notes);
+  }
+
+  async #tryServer(
+    destination: Destination,
+    server: Server,
+    place: { readonly best: boolean; readonly lastDestination: boolean; readonly label: string },
+  ): Promise<void> {
+    const { delivery } = this;
+    const { agent, request } = delivery;
+    const { settings } = agent;
+    delivery.tls = `${settings.tlsLevel}?`;
+    delivery.requireTls = "";
+    if ((request.sendopts & SENDOPT.requireTls) !== 0 && parameter("requiretls_enable")) {
+      const required = await requireTlsStatus(settings, destination.host, server.host);
+      delivery.requireTls = required.kind === "off" ? "" : "/requiretls?";
+      if (required.kind === "refused") {
+        warning(`TLS policy lookup for ${destination.text}/${server.host}: ${required.status.reason}`);
+        delivery.requireTls = `/!requiretls:${required.what}`;
+        delivery.lastReason = required.status;
+        return;
+      }
+    }
+    const connection: Connection = await connectServer(agent, server);
+    if (connection.kind === "failure") {
+      delivery.lastReason = connection.status;
+      return;
+    }
+    const { session } = connection;
+    const notes = new SessionNotes();
+    const use: SessionUse = {
+      nexthop: destination.host,
+      bestServer: place.best,
+      detectLoops: settings.mode === "smtp" && server.port === 25,
+      labels: {
+        destination: place.best ? place.label : undefined,
+        endpoint: endpointLabel(labelContext(delivery), server),
+      },
+    };
+    const pix = await openSession(delivery, session, notes, use);
+    if (pix === undefined) session.close();
+    else {
+      this.#sessions++;
+      if (this.#sessionsUsedUp()) delivery.finalServer = place.lastDestination;
+      await useSession(delivery, session, notes, use, pix);
+    }
+    await reportSession(delivery, session, notes);
+  }
+
+  /** All servers were tried. What is left is returned or put off for the last reason. */
+  async #finishRest(): Promise<void> {
+    const { delivery } = this;
+    delivery.finalServer = true;
+    const status = delivery.lastReason ?? UNAVAILABLE;
+    if (!status.status.startsWith("5")) {
+      await delivery.finishSite(status);
+      return;
+    }
+    const destination = this.#last;
+    if (destination?.fallback === true) {
+      warning(`${delivery.agent.settings.name("fallback_relay")} configuration problem`);
+      await delivery.finishSite({ ...status, status: "4.3.5" });
+    } else if (destination !== undefined && equalFold(destination.text, parameter("relayhost"))) {
+      warning("relayhost configuration problem");
+      await delivery.finishSite({ ...status, status: "4.3.5" });
+    } else if (this.#loop && delivery.agent.settings.mode === "smtp" && parameter("best_mx_transport") !== "")
+      await handOver(delivery, parameter("best_mx_transport"));
+    else await delivery.finishSite(status);
+  }
+}

@@ -1,0 +1,132 @@
+/** What is done with a connection: introducing ourselves, the transaction, keeping it or closing it (delivery.md 9, 12). */
+import { moment } from "../../lib/delivery/stats.ts";
+import { dsn } from "../../lib/delivery/status.ts";
+import { DELIVERY_FLAG as RequestFlag } from "../../lib/ipc/protocols/delivery.ts";
+import { breakdown, type SmtpSession } from "../../lib/smtp/client_session.ts";
+import type { Delivery } from "./delivery.ts";
+import { type PixWorkarounds, sayHello } from "./hello.ts";
+import type { LabelContext } from "./labels.ts";
+import { notifyPostmaster, type SessionNotes } from "./notice.ts";
+import { brokenStatus, sayQuit, transact } from "./transaction.ts";
+
+/** For recipients that are left without any reason. */
+export const UNAVAILABLE = dsn("4.3.0", "server unavailable or unable to receive mail");
+
+/** How one session is used. */
+export interface SessionUse {
+  readonly nexthop: string;
+  readonly bestServer: boolean;
+  readonly detectLoops: boolean;
+  /** Where the connection is kept afterwards; undefined: not at all. */
+  readonly labels: { readonly destination: string | undefined; readonly endpoint: string } | undefined;
+}
+
+/** Introduces us over a new connection; false when the session cannot be used. */
+export async function openSession(
+  delivery: Delivery,
+  session: SmtpSession,
+  notes: SessionNotes,
+  use: SessionUse,
+): Promise<PixWorkarounds | undefined> {
+  const { settings } = delivery.agent;
+  try {
+    const hello = await sayHello({ delivery, session, notes, ...use });
+    if (hello.kind === "ready") {
+      delivery.connected = moment();
+      return hello.pix;
+    }
+    await delivery.fail("site", hello.status, session);
+    await sayQuit(session, settings.limits.quit, settings.skipQuitResponse);
+  } catch (error) {
+    const kind = breakdown(error);
+    if (kind === undefined) throw error;
+    await delivery.fail("site", brokenStatus(session, kind), session);
+  }
+  return undefined;
+}
+
+/** Transfers the message, then keeps or closes the connection. */
+export async function useSession(
+  delivery: Delivery,
+  session: SmtpSession,
+  notes: SessionNotes,
+  use: SessionUse,
+  pix: PixWorkarounds,
+): Promise<void> {
+  const { agent } = delivery;
+  const { settings } = agent;
+  const countLimit = settings.get("connection_reuse_count_limit");
+  const mayKeep =
+    use.labels !== undefined &&
+    delivery.storeSessions &&
+    session.ageSeconds < settings.get("connection_reuse_time_limit") &&
+    (countLimit === 0 || session.reuseCount < countLimit);
+  let keep = false;
+  try {
+    keep = await transact(delivery, session, notes, { pix, mayKeep });
+  } finally {
+    if (keep && use.labels !== undefined)
+      agent.sessions.save({ session, ...use.labels }, settings.get("connection_cache_time_limit"));
+    else session.close();
+  }
+}
+
+export async function reportSession(
+  delivery: Delivery,
+  session: SmtpSession,
+  notes: SessionNotes,
+): Promise<void> {
+  const { request, agent } = delivery;
+  if (notes.wanted(agent.settings))
+    await notifyPostmaster(session, request.sender, request.flags & TRACE_BITS, agent.settings);
+}
+const TRACE_BITS = RequestFlag.mtaVerify | RequestFlag.userVerify | RequestFlag.record;
+
+export const labelContext = (delivery: Delivery): LabelContext => ({
+  service: delivery.agent.service,
+  nexthop: delivery.request.nexthop,
+  tlsLevel: delivery.agent.settings.tlsLevel,
+  sendopts: delivery.request.sendopts,
+});
+
+/** Decides whether kept connections are used and made for this request. */
+export async function cachePolicy(delivery: Delivery, host: string): Promise<void> {
+  const { settings, tables } = delivery.agent;
+  const { flags } = delivery.request;
+  if (!tables.cacheDestinations.empty) {
+    const listed = await tables.cacheDestinations.matches(host);
+    if (listed.kind === "match") {
+      delivery.loadSessions = true;
+      delivery.storeSessions = true;
+      return;
+    }
+  }
+  const demand = settings.get("connection_cache_on_demand");
+  delivery.loadSessions = demand && (flags & RequestFlag.connectionLoad) !== 0;
+  delivery.storeSessions = demand && (flags & RequestFlag.connectionStore) !== 0;
+}
+
+/** A kept connection that still answers. */
+export async function revive(
+  delivery: Delivery,
+  take: () => SmtpSession | undefined,
+): Promise<SmtpSession | undefined> {
+  const { settings } = delivery.agent;
+  for (let session = take(); session !== undefined; session = take()) {
+    session.state = "sending RSET probe";
+    session.quitting = false;
+    try {
+      const reply = await session.ask("RSET", settings.limits.rset);
+      if (reply.code >= 200 && reply.code < 300) {
+        session.reuseCount++;
+        session.transcript.length = 0;
+        delivery.connected = moment();
+        return session;
+      }
+    } catch (error) {
+      if (breakdown(error) === undefined) throw error;
+    }
+    session.close();
+  }
+  return undefined;
+}
