@@ -6,12 +6,12 @@ import { receive, send } from "../../lib/ipc/attributes.ts";
 import { CleanupFlags, CleanupGreeting, CleanupStatus } from "../../lib/ipc/protocols/cleanup.ts";
 import type { SharedTrigger } from "../../lib/ipc/trigger.ts";
 import { removed } from "../../lib/log/events/cleanup.ts";
-import { fatal, log, warning } from "../../lib/log/log.ts";
+import { ClientAbort, log, warning } from "../../lib/log/log.ts";
 import type { LogQueue, Queues } from "../../lib/queue/directories.ts";
 import { type ClockCheck, createQueueFile, type QueueFile } from "../../lib/queue/queue_file.ts";
 import { RecordDecoder } from "../../lib/queue/record_decoder.ts";
 import { type Channel, ChannelTimeout } from "../../lib/sys/channel.ts";
-import { errorText, SysError } from "../../lib/sys/errno.ts";
+import { errorCode, errorText, SysError } from "../../lib/sys/errno.ts";
 import { bounceMessage } from "./bounce_message.ts";
 import { Message } from "./message.ts";
 import { MessageProcessor, type Pipeline } from "./processor.ts";
@@ -35,13 +35,25 @@ export async function serveCleanup({ channel }: Client, shared: Shared): Promise
   const file = await createQueueFile(shared.queues, "incoming");
   const unfinished: Unfinished = { discard: () => file.discard() };
   shared.unfinished.add(unfinished);
+  // from the moment that the file is complete it must survive the end of this process
+  const keep = (): boolean => shared.unfinished.delete(unfinished);
   try {
     removeSpuriousLogs(shared.queues, file);
-    await converse(channel, file, shared);
+    await converse(channel, file, shared, keep);
+  } catch (error) {
+    throw clientFailure(error);
   } finally {
     shared.unfinished.delete(unfinished);
   }
 }
+
+/** A failed system call ends this message, not those of the other clients. */
+function clientFailure(error: unknown): unknown {
+  if (error instanceof ChannelTimeout || (error instanceof SysError && isSocketCall(error))) return error;
+  return errorCode(error) === undefined ? error : new ClientAbort(error instanceof Error ? error.message : String(error));
+}
+
+const isSocketCall = (error: SysError): boolean => error.call === "socket" || error.call === "write";
 
 const LOGS: ReadonlyArray<LogQueue> = ["defer", "bounce", "trace"];
 
@@ -53,12 +65,17 @@ function removeSpuriousLogs(queues: Queues, { id }: QueueFile): void {
     try {
       if (queues.remove(queue, id)) warning(`${queue}: removed spurious ${id} log`);
     } catch (error) {
-      fatal(`${queue}: remove ${id} log: ${errorText(error)}`);
+      throw new ClientAbort(`${queue}: remove ${id} log: ${errorText(error)}`);
     }
   }
 }
 
-async function converse(channel: Channel, file: QueueFile, shared: Shared): Promise<void> {
+async function converse(
+  channel: Channel,
+  file: QueueFile,
+  shared: Shared,
+  keep: () => void,
+): Promise<void> {
   let message: Message;
   try {
     send(channel, CleanupGreeting, { queueId: file.id });
@@ -78,7 +95,7 @@ async function converse(channel: Channel, file: QueueFile, shared: Shared): Prom
       await readRecords(channel, message, processor);
       processor.finish();
     }
-    await finish(message, file, shared);
+    await finish(message, file, shared, keep);
   } catch (error) {
     file.discard();
     throw error;
@@ -87,8 +104,11 @@ async function converse(channel: Channel, file: QueueFile, shared: Shared): Prom
   await channel.flush();
 }
 
+/** Far longer than any record of our clients; bounds the memory for one. */
+const RECORD_LIMIT = 16 * 1024 * 1024;
+
 async function readRecords(channel: Channel, message: Message, processor: MessageProcessor): Promise<void> {
-  const input = new RecordDecoder(channel.name);
+  const input = new RecordDecoder(channel.name, RECORD_LIMIT);
   try {
     for (;;) {
       if (channel.buffered > 0) {
@@ -104,13 +124,13 @@ async function readRecords(channel: Channel, message: Message, processor: Messag
     }
   } catch (error) {
     if (error instanceof ChannelTimeout) message.warn(`read timeout on ${channel.name}`);
-    else if (!(error instanceof SysError && error.call === "socket")) throw error;
+    else if (!(error instanceof SysError && isSocketCall(error))) throw error;
     message.fail("BAD");
   }
 }
 
 /** Makes the message permanent, or returns or removes it. */
-async function finish(message: Message, file: QueueFile, shared: Shared): Promise<void> {
+async function finish(message: Message, file: QueueFile, shared: Shared, keep: () => void): Promise<void> {
   if (message.canBounce) {
     if (await bounceMessage(message, shared.pipeline.addresses.settings)) {
       message.status = 0;
@@ -119,7 +139,10 @@ async function finish(message: Message, file: QueueFile, shared: Shared): Promis
   }
   const discarded = message.has("discard");
   if (message.status === 0 && !discarded) {
-    if (await commit(message, file, shared)) return;
+    if (await commit(message, file, shared)) {
+      keep();
+      return;
+    }
   }
   if (message.traced) removeTrace(message, shared.queues);
   file.discard();

@@ -8,7 +8,12 @@ const sweeper = new Sweeper();
 
 export const main = triggerServer({
   processLimit: 1,
-  parameters: ["content_filter", "receive_override_options", "smtputf8_autodetect_classes", "line_length_limit"],
+  parameters: [
+    "content_filter",
+    "receive_override_options",
+    "smtputf8_autodetect_classes",
+    "line_length_limit",
+  ],
   // a watcher stays for as long as it may
   maxIdle: () => (parameter("maildrop_world_writable") ? 0 : parameter("max_idle")),
   trigger: () => sweeper.sweep(),

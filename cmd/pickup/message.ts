@@ -3,7 +3,14 @@ import { closeSync, constants } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { receive, send } from "../../lib/ipc/attributes.ts";
 import { connectService } from "../../lib/ipc/client.ts";
-import { CLEANUP_FLAG, CleanupFlags, CleanupGreeting, CleanupStatus, cleanupStatusBit, cleanupStatusDetail } from "../../lib/ipc/protocols/cleanup.ts";
+import {
+  CLEANUP_FLAG,
+  CleanupFlags,
+  CleanupGreeting,
+  CleanupStatus,
+  cleanupStatusBit,
+  cleanupStatusDetail,
+} from "../../lib/ipc/protocols/cleanup.ts";
 import { warning } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { MODE_FROM_POSTDROP } from "../../lib/queue/directories.ts";
@@ -77,7 +84,12 @@ async function passToCleanup(fd: number, submitted: Submitted): Promise<Outcome>
   }
 }
 
-async function transfer(fd: number, submitted: Submitted, channel: Channel, queueId: string): Promise<Outcome> {
+async function transfer(
+  fd: number,
+  submitted: Submitted,
+  channel: Channel,
+  queueId: string,
+): Promise<Outcome> {
   const { path } = submitted;
   send(channel, CleanupFlags, { flags: cleanupFlags(submitted.requeued) });
   const reader = new RecordReader(fd, path, {
@@ -111,7 +123,9 @@ function sane(submitted: Submitted, queueId: string): Submitted {
     return { ...submitted, modified: now };
   }
   if (ahead < -DAY_SECONDS)
-    warning(`${queueId}: message ${submitted.path} has been queued for ${Math.floor(-ahead / DAY_SECONDS)} days`);
+    warning(
+      `${queueId}: message ${submitted.path} has been queued for ${Math.floor(-ahead / DAY_SECONDS)} days`,
+    );
   return submitted;
 }
 

@@ -13,7 +13,11 @@ import { readDecimal } from "../../lib/sys/numbers.ts";
 import { type Display, showFile } from "./show.ts";
 
 /** Does not log: lines go to standard error only, under the name by which we were called. */
-const definition = { program: "postcat", label: (invocation: Invocation) => invocation.argv0, log: { ownFile: true } };
+const definition = {
+  program: "postcat",
+  label: (invocation: Invocation) => invocation.argv0,
+  log: { ownFile: true },
+};
 
 export const main = command({ ...definition, run });
 

@@ -2,11 +2,11 @@
 import { writeSync } from "node:fs";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { ascTime } from "../../lib/message/date.ts";
+import { isHeader } from "../../lib/message/header.ts";
 import { LAST_TIME, splitNameValue } from "../../lib/queue/attributes.ts";
 import { RecordReader } from "../../lib/queue/record_reader.ts";
 import { REC_EOF, REC_ERROR, Rec, RecordSets, recordTypeName } from "../../lib/queue/records.ts";
 import { decodeSize } from "../../lib/queue/size_record.ts";
-import { isHeader } from "../../lib/message/header.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { leadingInteger } from "../../lib/sys/numbers.ts";
@@ -115,7 +115,8 @@ class Printer {
         if (!this.#text(type, offset)) return false;
         break;
       case Rec.CONTINUED:
-        if (this.#state === "envelope") this.#envelopeLine(type, offset, `content_filter: ${reader.string}\n`);
+        if (this.#state === "envelope")
+          this.#envelopeLine(type, offset, `content_filter: ${reader.string}\n`);
         else if (!this.#text(type, offset)) return false;
         break;
       case Rec.TIME:

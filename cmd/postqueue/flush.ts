@@ -2,7 +2,13 @@
 import { isValidAddressLiteral, isValidUtf8Hostname } from "../../lib/address/hostname.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { requestOnce } from "../../lib/ipc/client.ts";
-import { FLUSH_STATUS, FlushGreeting, FlushSendFile, FlushSendSite, FlushStatus } from "../../lib/ipc/protocols/flush.ts";
+import {
+  FLUSH_STATUS,
+  FlushGreeting,
+  FlushSendFile,
+  FlushSendSite,
+  FlushStatus,
+} from "../../lib/ipc/protocols/flush.ts";
 import { trigger } from "../../lib/ipc/trigger.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { pause } from "../../lib/queue/file_system.ts";
@@ -16,9 +22,7 @@ const TRIGGER_SECONDS = 2;
 const cut = (text: string): string => (text.length > 100 ? `${text.slice(0, 100)}...` : text);
 
 export function checkSite(site: string): void {
-  const valid = site.startsWith("[")
-    ? isValidAddressLiteral(site)
-    : isValidUtf8Hostname(site);
+  const valid = site.startsWith("[") ? isValidAddressLiteral(site) : isValidUtf8Hostname(site);
   if (!valid) fatal(`Cannot flush mail queue - invalid destination: "${cut(site)}"`);
 }
 

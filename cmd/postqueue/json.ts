@@ -14,7 +14,11 @@ const ESCAPES = new Map([
 const SPECIAL = /[\x00-\x1f\x7f"\\]/g;
 
 const reasonKey = (recipient: Recipient): string =>
-  recipient.logClass === "defer" ? "delay_reason" : recipient.logClass === "bounce" ? "bounce_reason" : "other_reason";
+  recipient.logClass === "defer"
+    ? "delay_reason"
+    : recipient.logClass === "bounce"
+      ? "bounce_reason"
+      : "other_reason";
 
 export function jsonFormat(utf8: boolean): Format {
   const quote = (text: string): string => {

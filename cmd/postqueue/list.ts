@@ -38,7 +38,12 @@ function runShowq(): Channel {
   const path = `${parameter("daemon_directory")}/showq`;
   const verbose = Array.from({ length: verbosity() }, () => "-v");
   try {
-    const child = Bun.spawn({ cmd: [path, "-u", "-S", ...verbose], stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+    const child = Bun.spawn({
+      cmd: [path, "-u", "-S", ...verbose],
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "inherit",
+    });
     return channelOfStream(child.stdout, path);
   } catch (error) {
     if (errorCode(error) === undefined) throw error;

@@ -6,7 +6,7 @@ import { command, configureCommand } from "../../lib/daemon/command.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal, setFatalDelay, setVerbosity, verbosity } from "../../lib/log/log.ts";
-import { deniedUser } from "../../lib/queue/user_access.ts";
+import { deniedUser } from "../../lib/submission/user_access.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { effectiveUid, lookupUser, realUid } from "../../lib/sys/identity.ts";

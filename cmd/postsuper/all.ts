@@ -9,7 +9,11 @@ import { queueKind } from "./queue_list.ts";
 import type { Action, Report } from "./report.ts";
 import { walk } from "./walk.ts";
 
-export async function actOnAll(action: Action, names: ReadonlyArray<KnownQueue>, report: Report): Promise<void> {
+export async function actOnAll(
+  action: Action,
+  names: ReadonlyArray<KnownQueue>,
+  report: Report,
+): Promise<void> {
   for (const queue of names) {
     if (action === "delete") await deleteAll(queue, report);
     else if (ACTION_QUEUES[action].has(queue))

@@ -63,6 +63,9 @@ export async function actOnStandardInput(
   names: ReadonlyArray<KnownQueue>,
   report: Report,
 ): Promise<void> {
-  const lines = createInterface({ input: process.stdin.setEncoding("latin1"), crlfDelay: Number.POSITIVE_INFINITY });
+  const lines = createInterface({
+    input: process.stdin.setEncoding("latin1"),
+    crlfDelay: Number.POSITIVE_INFINITY,
+  });
   for await (const line of lines) actOnId(actions, line, names, report);
 }

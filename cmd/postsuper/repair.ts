@@ -23,7 +23,11 @@ export interface Repairs {
 const FIX = "#FIX";
 const STALE_SECONDS = 7 * 86_400;
 
-export async function repair(names: ReadonlyArray<KnownQueue>, repairs: Repairs, report: Report): Promise<void> {
+export async function repair(
+  names: ReadonlyArray<KnownQueue>,
+  repairs: Repairs,
+  report: Report,
+): Promise<void> {
   const unwatch = warnWhenInterrupted(report);
   const first: Pass = { repairs, report, finishing: false, unfinished: false };
   await runPass(names, first);
@@ -87,7 +91,13 @@ function visit(queue: KnownQueue, path: string, name: string, pass: Pass): void 
   if (path !== proper) renameFile(path, proper);
 }
 
-function finishRename(queue: KnownQueue, path: string, name: string, status: FileStatus, messages: boolean): void {
+function finishRename(
+  queue: KnownQueue,
+  path: string,
+  name: string,
+  status: FileStatus,
+  messages: boolean,
+): void {
   if (!isQueueId(name)) warning(`bogus file name: ${path}`);
   else if (messages && inodeOf(name) !== status.inode) warning(`name/inode mismatch: ${path}`);
   else renameFile(path, queues().path(queue, name));

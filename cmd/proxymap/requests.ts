@@ -28,7 +28,9 @@ interface TableRequest {
 }
 
 /** The table of a request, or the status that refuses it. */
-type Access = { readonly kind: "table"; readonly table: Table } | { readonly kind: "refused"; readonly status: number };
+type Access =
+  | { readonly kind: "table"; readonly table: Table }
+  | { readonly kind: "refused"; readonly status: number };
 
 const STATUS = PROXYMAP_STATUS;
 
@@ -93,7 +95,9 @@ export class Requests {
           }),
         );
       case "sequence":
-        return await this.withRequest(channel, ProxymapSequence, async (value) => this.sequence(channel, value));
+        return await this.withRequest(channel, ProxymapSequence, async (value) =>
+          this.sequence(channel, value),
+        );
       default:
         return await this.withRequest(channel, ProxymapCommand, async () => {
           warning(`unrecognized request: "${request}", ignored`);
@@ -102,7 +106,11 @@ export class Requests {
     }
   }
 
-  private async withRequest<T>(channel: Channel, message: Message<T>, act: (value: T) => Promise<void>): Promise<boolean> {
+  private async withRequest<T>(
+    channel: Channel,
+    message: Message<T>,
+    act: (value: T) => Promise<void>,
+  ): Promise<boolean> {
     const received = await receive(channel, message, { skipExtra: true });
     if (received.kind !== "value") return false;
     await act(received.value);

@@ -10,7 +10,7 @@ import {
 } from "../../lib/ipc/protocols/delivery.ts";
 import { warning } from "../../lib/log/log.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
-import { errorText } from "../../lib/sys/errno.ts";
+import { errorCode, errorText } from "../../lib/sys/errno.ts";
 
 /** The socket below. */
 export interface AgentSocket {
@@ -108,6 +108,11 @@ export class Agent {
   /** The connection could not be made. */
   onFailure(error: unknown): void {
     if (this.stage === "done") return;
+    // The connection was made, and closed before we noticed.
+    if (errorCode(error) === "ECONNRESET") {
+      this.onClose();
+      return;
+    }
     this.stage = "done";
     warning(`connect to transport private/${this.transport}: ${errorText(error)}`);
     this.#events.unusable();

@@ -66,7 +66,7 @@ export function applyRecord(context: ReadContext, type: number, value: string): 
     case Rec.WARN_TIME:
       if (message.warnOffset === 0) {
         message.warnOffset = reader.offset;
-        message.warnTime = readSeconds(value);
+        message.warnTime = readInteger(value);
       }
       return true;
     case Rec.VERP:
@@ -77,11 +77,11 @@ export function applyRecord(context: ReadContext, type: number, value: string): 
   }
 }
 
-const SECONDS = /^-?[0-9]{1,15}$/;
-/** A time in seconds, or -1; 0 when it is neither. */
-function readSeconds(text: string): number {
+const INTEGER = /^-?[0-9]{1,15}$/;
+/** A decimal number of any sign; 0 when it is none. */
+function readInteger(text: string): number {
   const trimmed = trimSpace(text);
-  return SECONDS.test(trimmed) ? Number(trimmed) : 0;
+  return INTEGER.test(trimmed) ? Number(trimmed) : 0;
 }
 
 function applySize(context: ReadContext, value: string): boolean {
@@ -89,6 +89,7 @@ function applySize(context: ReadContext, value: string): boolean {
   const result = decodeSize(value);
   switch (result.kind) {
     case "invalid":
+      message.recipientUnread = readInteger(trimSpace(value).split(/ +/, 3)[2] ?? "");
       warning(`${message.id}: ${result.why}: ${value.slice(0, 200)}`);
       return false;
     case "ancient":

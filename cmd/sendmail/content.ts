@@ -81,12 +81,7 @@ export class ContentCutter {
   }
 
   #put(type: number, data: Buffer): void {
-    if (
-      data.length === 1 &&
-      data[0] === DOT &&
-      !this.rules.dotIsText &&
-      this.#previous !== Rec.CONTINUED
-    ) {
+    if (data.length === 1 && data[0] === DOT && !this.rules.dotIsText && this.#previous !== Rec.CONTINUED) {
       this.#ended = true;
       return;
     }

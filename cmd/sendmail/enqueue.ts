@@ -4,11 +4,11 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { cleanupStatusDetail } from "../../lib/ipc/protocols/cleanup.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { TraceFlag } from "../../lib/queue/attributes.ts";
-import { readInput } from "../../lib/queue/input.ts";
 import { Rec } from "../../lib/queue/records.ts";
 import { encodePreliminarySize } from "../../lib/queue/size_record.ts";
-import { limitFileSize } from "../../lib/queue/size_limit.ts";
-import { deniedUser } from "../../lib/queue/user_access.ts";
+import { readInput } from "../../lib/submission/input.ts";
+import { limitFileSize } from "../../lib/submission/size_limit.ts";
+import { deniedUser } from "../../lib/submission/user_access.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { lookupUserById, realUid, type User } from "../../lib/sys/identity.ts";
 import { ContentCutter, type LineEndings } from "./content.ts";
@@ -69,7 +69,11 @@ export async function enqueue(settings: Settings, context: EnqueueContext): Prom
   if (fullName !== undefined) await put(Rec.FULL_NAME, fullName);
   await put(Rec.FROM, sender);
   if (settings.encoding !== "") await put(Rec.ATTRIBUTE, `encoding=${settings.encoding}`);
-  const traceFlags = settings.verifyOnly ? TraceFlag.USER_VERIFY : settings.verbose === 1 ? TraceFlag.RECORD : 0;
+  const traceFlags = settings.verifyOnly
+    ? TraceFlag.USER_VERIFY
+    : settings.verbose === 1
+      ? TraceFlag.RECORD
+      : 0;
   if (traceFlags !== 0) await put(Rec.ATTRIBUTE, `trace_flags=${traceFlags}`);
   if (settings.verp !== "") await put(Rec.VERP, settings.verp);
   const named = settings.operands.flatMap(argumentRecipients);

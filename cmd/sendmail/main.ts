@@ -1,6 +1,7 @@
 /** sendmail(1), mailq(1), newaliases(1): submits mail, or runs the command that does what was asked (tools.md 2). */
-import { basename, dirname } from "node:path";
+
 import { writeSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { parameter } from "../../lib/config/configuration.ts";
 import { authorizeDirectory } from "../../lib/config/directory.ts";
 import { cleanEnvironment, currentEnvironment } from "../../lib/config/environment.ts";
@@ -97,7 +98,10 @@ async function act(settings: Settings, invocation: Invocation): Promise<void> {
       return;
     case "newaliases": {
       noOperands("alias initialization mode");
-      const files = settings.aliasFile === undefined ? splitAny(parameter("alias_database"), ", \t\r\n") : [settings.aliasFile];
+      const files =
+        settings.aliasFile === undefined
+          ? splitAny(parameter("alias_database"), ", \t\r\n")
+          : [settings.aliasFile];
       if (files.length > 0) execute("postalias", [...verbose, "--", ...files]);
       return;
     }
@@ -115,12 +119,20 @@ async function act(settings: Settings, invocation: Invocation): Promise<void> {
 async function submit(settings: Settings, invocation: Invocation): Promise<void> {
   const { enqueue } = await import("./enqueue.ts");
   const environment: Record<string, string> = {};
-  const exported = cleanEnvironment("export_environment", parameter("export_environment"), currentEnvironment());
+  const exported = cleanEnvironment(
+    "export_environment",
+    parameter("export_environment"),
+    currentEnvironment(),
+  );
   for (const [name, value] of exported) environment[decodeUtf8(name) ?? name] = decodeUtf8(value) ?? value;
   await enqueue(settings, { environment, nameVariable: invocation.environment.get("NAME") });
 }
 
-function execute(program: string, args: ReadonlyArray<string>, directory = parameter("command_directory")): never {
+function execute(
+  program: string,
+  args: ReadonlyArray<string>,
+  directory = parameter("command_directory"),
+): never {
   const path = `${directory}/${program}`;
   try {
     replaceProcess(path, [program, ...args], currentEnvironment());
@@ -133,7 +145,11 @@ function execute(program: string, args: ReadonlyArray<string>, directory = param
 function startMailSystem(verbose: ReadonlyArray<string>): void {
   const path = `${parameter("command_directory")}/postfix`;
   try {
-    Bun.spawn({ cmd: [path, ...verbose, "start"], argv0: "postfix", stdio: ["inherit", "inherit", "inherit"] }).unref();
+    Bun.spawn({
+      cmd: [path, ...verbose, "start"],
+      argv0: "postfix",
+      stdio: ["inherit", "inherit", "inherit"],
+    }).unref();
   } catch (error) {
     fatal(`execv ${path}: ${errorText(error)}`);
   }

@@ -1,10 +1,10 @@
 /** sendmail's options: what kind of run this is, and the properties of a message (tools.md 2.3, 2.4). */
-import { splitAny, lowerAscii, upperAscii } from "../../lib/sys/bytes.ts";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { fatal, setVerbosity, verbose, verbosity, warning } from "../../lib/log/log.ts";
 import { Notify } from "../../lib/queue/attributes.ts";
 import { SendOption } from "../../lib/queue/size_record.ts";
-import { isDigitCode } from "../../lib/sys/bytes.ts";
+import { isDigitCode, lowerAscii, splitAny, upperAscii } from "../../lib/sys/bytes.ts";
 import { Getopt } from "../../lib/sys/getopt.ts";
 import { isEnvelopeId } from "./envelope_id.ts";
 
@@ -46,7 +46,11 @@ export const modeOfName = (name: string): Mode =>
 const DAEMON_Q = "ignoring -q option in daemon mode";
 
 /** Interprets all options. Misuse is fatal. */
-export function readOptions(name: string, words: ReadonlyArray<string>, complain: (text: string) => void): Settings {
+export function readOptions(
+  name: string,
+  words: ReadonlyArray<string>,
+  complain: (text: string) => void,
+): Settings {
   const settings: Settings = {
     mode: modeOfName(name),
     site: undefined,

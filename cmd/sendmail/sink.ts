@@ -1,10 +1,10 @@
 /** Where a message goes: through the set-gid postdrop command, or straight into a maildrop that everybody may write to. */
 import { parameter } from "../../lib/config/configuration.ts";
 import { fatal } from "../../lib/log/log.ts";
-import { PostdropClient } from "../../lib/ipc/clients/postdrop.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
-import { LocalSenders } from "../../lib/queue/local_sender.ts";
-import { Submission, type SubmissionResult, SubmissionStatus } from "../../lib/queue/submission.ts";
+import { LocalSenders } from "../../lib/submission/local_sender.ts";
+import { PostdropClient } from "../../lib/submission/postdrop_client.ts";
+import { Submission, type SubmissionResult, SubmissionStatus } from "../../lib/submission/submission.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 
 export interface Sink {
@@ -44,7 +44,11 @@ async function openMaildrop(options: SinkOptions): Promise<Sink> {
     senderMaps: senders.name,
   });
   return {
-    put: (type, data) => submission.record(type, typeof data === "string" ? toBytes(data) : Buffer.from(data.buffer, data.byteOffset, data.byteLength)),
+    put: (type, data) =>
+      submission.record(
+        type,
+        typeof data === "string" ? toBytes(data) : Buffer.from(data.buffer, data.byteOffset, data.byteLength),
+      ),
     finish: () => submission.finish(),
   };
 }

@@ -1,9 +1,10 @@
 /** One queue: its files in the order of the directory, as fast as the client takes them, in constant memory. */
+
+import { warning } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import type { MessageQueue } from "../../lib/queue/directories.ts";
 import { parseQueueId } from "../../lib/queue/queue_id.ts";
 import { QueueScan } from "../../lib/queue/scan.ts";
-import { warning } from "../../lib/log/log.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { showMessage } from "./message.ts";

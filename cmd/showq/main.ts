@@ -1,7 +1,7 @@
 /** showq(8): tells what is in the queue (queue.md 32, ipc.md 5.7). */
 import { singleServer } from "../../lib/daemon/single.ts";
-import { LIST_TERMINATOR, ShowqGreeting } from "../../lib/ipc/protocols/showq.ts";
 import { send } from "../../lib/ipc/attributes.ts";
+import { LIST_TERMINATOR, ShowqGreeting } from "../../lib/ipc/protocols/showq.ts";
 import { listQueue } from "./list.ts";
 
 /** In this order, and whether the queue may have hash subdirectories. */

@@ -14,8 +14,8 @@ import type { QueueId } from "../../lib/queue/queue_id.ts";
 import { RecordReader } from "../../lib/queue/record_reader.ts";
 import { Rec } from "../../lib/queue/records.ts";
 import { printable } from "../../lib/sys/bytes.ts";
-import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 
 const FLUSH_AT = 32 * 1024;
 const SIZE_TEXT = /^[0-9 ]+$/;
@@ -164,7 +164,9 @@ function* loggedRecipients(id: QueueId): Generator<string, ReadonlySet<string>> 
   const listed = new Set<string>();
   const limit = parameter("duplicate_filter_limit");
   for (const log of ["defer", "bounce"] as const) {
-    const entries = unless(["ENOENT", "EACCES"], () => readLog(queues(), log, id, { utf8: parameter("smtputf8_enable") }));
+    const entries = unless(["ENOENT", "EACCES"], () =>
+      readLog(queues(), log, id, { utf8: parameter("smtputf8_enable") }),
+    );
     if (entries === undefined) continue;
     for (const { originalRecipient, recipient, reason } of entries) {
       yield encode(ShowqRecipient, { originalRecipient, recipient, logClass: log, reason }, "attr0", true);

@@ -70,7 +70,8 @@ export const fileSystem: FileSystem = {
   fchmod: (fd, mode) => fs.fchmodSync(fd, mode),
   ftruncate: (fd, size) => fs.ftruncateSync(fd, size),
   fstat: (fd) => statusOf(fs.fstatSync(fd), () => fs.fstatSync(fd, { bigint: true }).ino),
-  lstat: (path) => statusOf(fs.lstatSync(pathOf(path)), () => fs.lstatSync(pathOf(path), { bigint: true }).ino),
+  lstat: (path) =>
+    statusOf(fs.lstatSync(pathOf(path)), () => fs.lstatSync(pathOf(path), { bigint: true }).ino),
   exists: (path) => fs.existsSync(pathOf(path)),
   rename: (from, to) => fs.renameSync(pathOf(from), pathOf(to)),
   unlink: (path) => fs.unlinkSync(pathOf(path)),

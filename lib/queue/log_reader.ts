@@ -110,10 +110,10 @@ function setField(entry: MutableEntry, name: string, value: string): boolean {
       entry.notifyFlags = readDecimal(value, 15) ?? 0;
       return true;
     case "status":
-      entry.status = value;
+      if (value !== "") entry.status = value;
       return true;
     case "action":
-      entry.action = value;
+      if (value !== "") entry.action = value;
       return true;
     case "diag_type":
       entry.diagnosticType = value;
@@ -128,7 +128,7 @@ function setField(entry: MutableEntry, name: string, value: string): boolean {
       entry.mtaName = value;
       return true;
     case "reason":
-      entry.reason = value;
+      if (value !== "") entry.reason = value;
       return true;
     default:
       return false;

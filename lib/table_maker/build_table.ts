@@ -32,7 +32,9 @@ export async function buildTable(
   const source = incremental ? readSource(0, "stdin") : openSource(name);
   const release = incremental ? () => {} : takeIdentity(name, source.stat, options);
   const mask =
-    options.copyPermissions && source.stat.isFile() ? process.umask(0o22 | (~source.stat.mode & 0o077)) : undefined;
+    options.copyPermissions && source.stat.isFile()
+      ? process.umask(0o22 | (~source.stat.mode & 0o077))
+      : undefined;
 
   const builder = await openBuilder(type, name, incremental ? "update" : "rebuild", options.flags);
   const utf8 = (options.flags & TableFlag.utf8_request) !== 0 && parameter("smtputf8_enable");

@@ -26,7 +26,9 @@ export interface MakerOptions {
   readonly copyPermissions: boolean;
   readonly json: boolean;
   /** Look up the lines of a message that comes on standard input. */
-  readonly messageParts: { readonly headers: boolean; readonly body: boolean; readonly mime: boolean } | undefined;
+  readonly messageParts:
+    | { readonly headers: boolean; readonly body: boolean; readonly mime: boolean }
+    | undefined;
   /** `[type:]name`, at least one. */
   readonly operands: ReadonlyArray<string>;
 }

@@ -5,11 +5,17 @@ import { command } from "../daemon/command.ts";
 import type { Invocation, Main } from "../daemon/program.ts";
 import { fatal, warning } from "../log/log.ts";
 import { decodeUtf8, encodeUtf8, fromBytes } from "../sys/bytes.ts";
-import { openTable } from "../tables/open.ts";
-import { type LookupResult, type Table, type TableAccess, type TableFailure, TableFlag } from "../tables/table.ts";
-import { buildTable } from "./build_table.ts";
 import { decodeFileValue } from "../tables/file_value.ts";
-import { makerDefinition, type MakerOptions, readOptions } from "./options.ts";
+import { openTable } from "../tables/open.ts";
+import {
+  type LookupResult,
+  type Table,
+  type TableAccess,
+  type TableFailure,
+  TableFlag,
+} from "../tables/table.ts";
+import { buildTable } from "./build_table.ts";
+import { type MakerOptions, makerDefinition, readOptions } from "./options.ts";
 import { Output } from "./output.ts";
 import type { MakerProgram } from "./program.ts";
 
@@ -68,7 +74,12 @@ function failed(table: Table, operation: string, failure: TableFailure): never {
   return fatal(failure.error === "config" ? text : `${text}: ${failure.reason ?? "Application error"}`);
 }
 
-async function query(program: MakerProgram, options: MakerOptions, key: string, output: Output): Promise<boolean> {
+async function query(
+  program: MakerProgram,
+  options: MakerOptions,
+  key: string,
+  output: Output,
+): Promise<boolean> {
   const tables = new Tables(options, "read");
   if (options.messageParts !== undefined) {
     const { messageKeys } = await import("./message_keys.ts");
@@ -141,7 +152,11 @@ async function remove(options: MakerOptions, key: string): Promise<boolean> {
 /** Lists the first table. */
 async function list(program: MakerProgram, options: MakerOptions, output: Output): Promise<void> {
   const table = await new Tables(options, "read").get(0);
-  for (let record = await table.sequence?.("first"); record?.kind === "found"; record = await table.sequence?.("next")) {
+  for (
+    let record = await table.sequence?.("first");
+    record?.kind === "found";
+    record = await table.sequence?.("next")
+  ) {
     const value = decoded(options, table, record.key, { kind: "found", value: record.value });
     if (value.kind === "error") failed(table, "sequence", value);
     if (value.kind !== "found") continue;

@@ -32,7 +32,12 @@ export interface IndexBuilder {
 }
 
 /** Starts building `type:name`; every fault is fatal. Resolves hash and btree under non_bdb_migration_level. */
-export async function openBuilder(type: string, name: string, mode: BuildMode, flags: number): Promise<IndexBuilder> {
+export async function openBuilder(
+  type: string,
+  name: string,
+  mode: BuildMode,
+  flags: number,
+): Promise<IndexBuilder> {
   const actual = await buildType(type, name);
   const entry = tableType(actual);
   if (entry === undefined) fatal(`unsupported map type: ${actual}`);
@@ -137,4 +142,3 @@ function holdSignals(): () => void {
     for (const signal of held) process.kill(process.pid, signal);
   };
 }
-

@@ -140,7 +140,7 @@ const TEMPORARY = ".tmp";
 /** Opens and locks `path.tmp`, which becomes `path` at the commit. An existing file hands down its mode and owner. */
 async function openReplacement(path: string): Promise<Replacement> {
   const existing = unless(["ENOENT"], () => statSync(pathOf(path)));
-  if (existing !== undefined && existing.isFile() && existing.size === 0)
+  if (existing?.isFile() === true && existing.size === 0)
     warning(`removing zero-length database file: ${path}`);
   const temporary = path + TEMPORARY;
   const fd = await openTemporary(temporary);

@@ -37,7 +37,8 @@ export class TableSettings {
   /** A text; shorter than `least` is fatal. */
   text(setting: string, fallback: string, least = 0): string {
     const value = this.find(setting) ?? fallback;
-    if (value.length < least) fatal(`${this.title}: bad string length ${value.length} < ${least}: ${setting} = ${value}`);
+    if (value.length < least)
+      fatal(`${this.title}: bad string length ${value.length} < ${least}: ${setting} = ${value}`);
     return value;
   }
 

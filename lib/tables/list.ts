@@ -1,6 +1,7 @@
 /** An ordered list of tables: each key is tried in all of them before the next derived key is tried; the first result wins. */
-import { warning } from "../log/log.ts";
+
 import { splitBraced } from "../config/lists.ts";
+import { warning } from "../log/log.ts";
 import { openTable } from "./open.ts";
 import { ABSENT, CONFIG, type Table, type TableFailure } from "./table.ts";
 

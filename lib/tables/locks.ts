@@ -6,7 +6,8 @@ export type LockStyle = "flock" | "record";
 
 const SHORTEST_MS = 1;
 const LONGEST_MS = 50;
-const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Unit tests on Node have no foreign calls; every program runs on Bun. */
 const available = (): boolean => typeof Bun !== "undefined";
@@ -19,7 +20,8 @@ export function tryFileLock(fd: number, style: LockStyle, kind: LockKind): boole
 
 /** Waits for a lock. */
 export async function lockFile(fd: number, style: LockStyle, kind: LockKind): Promise<void> {
-  for (let wait = SHORTEST_MS; !tryFileLock(fd, style, kind); wait = Math.min(2 * wait, LONGEST_MS)) await pause(wait);
+  for (let wait = SHORTEST_MS; !tryFileLock(fd, style, kind); wait = Math.min(2 * wait, LONGEST_MS))
+    await pause(wait);
 }
 
 export function unlockFile(fd: number, style: LockStyle): void {

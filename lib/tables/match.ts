@@ -15,7 +15,10 @@ export interface MatchOptions {
   readonly parentMode?: boolean;
 }
 
-export type MatchResult = { readonly kind: "match" } | { readonly kind: "none" } | { readonly kind: "error"; readonly error: "retry" };
+export type MatchResult =
+  | { readonly kind: "match" }
+  | { readonly kind: "none" }
+  | { readonly kind: "error"; readonly error: "retry" };
 
 const MATCH: MatchResult = { kind: "match" };
 const NONE: MatchResult = { kind: "none" };
@@ -37,10 +40,21 @@ export class MatchList {
   }
 
   /** Parses a list and opens its tables and files. */
-  static async open(title: string, value: string, kind: MatchKind, options: MatchOptions = {}): Promise<MatchList> {
+  static async open(
+    title: string,
+    value: string,
+    kind: MatchKind,
+    options: MatchOptions = {},
+  ): Promise<MatchList> {
     const utf8 = parameter("smtputf8_enable") === true;
     const patterns = await parsePatterns(title, value, utf8);
-    return new MatchList(title, kind, patterns, options.parentMode ?? parentMode(options.parentFeature), utf8);
+    return new MatchList(
+      title,
+      kind,
+      patterns,
+      options.parentMode ?? parentMode(options.parentFeature),
+      utf8,
+    );
   }
 
   /** `subject` is the string, host name or address; for a namadr list the host name, with its address as second argument. Tables' trouble is an error. */
@@ -67,7 +81,11 @@ export class MatchList {
     for (const pattern of this.patterns) if (pattern.kind === "table") pattern.table.close();
   }
 
-  private async matchOne(pattern: MatchPattern, subject: string, address: string | undefined): Promise<Outcome> {
+  private async matchOne(
+    pattern: MatchPattern,
+    subject: string,
+    address: string | undefined,
+  ): Promise<Outcome> {
     switch (this.kind) {
       case "string":
         return pattern.kind === "table" ? await this.inTable(pattern, subject) : pattern.text === subject;
@@ -92,7 +110,10 @@ export class MatchList {
     }
     const { text } = pattern;
     if (text === name) return true;
-    if (this.parentMode) return text.charAt(0) !== "." && name.endsWith(text) && name.charAt(name.length - text.length - 1) === ".";
+    if (this.parentMode)
+      return (
+        text.charAt(0) !== "." && name.endsWith(text) && name.charAt(name.length - text.length - 1) === "."
+      );
     return text.charAt(0) === "." && name.length > text.length && name.endsWith(text);
   }
 

@@ -39,7 +39,10 @@ async function parseInto(
   const words = splitBraced(text);
   for (const [index, word] of words.entries()) {
     if (word.startsWith("#")) {
-      const rest = words.slice(index + 1).join(" ").slice(0, 20);
+      const rest = words
+        .slice(index + 1)
+        .join(" ")
+        .slice(0, 20);
       warning(`${context.title}: #comment after other text is not allowed: ${word} ${rest}...`);
       return;
     }

@@ -8,7 +8,9 @@ import { type TableAccess, TableFlag, TableOpenError } from "./table.ts";
 export type LegacyType = "hash" | "btree";
 export const isLegacyType = (type: string): type is LegacyType => type === "hash" || type === "btree";
 
-export type Mapping = { readonly ok: true; readonly type: string } | { readonly ok: false; readonly problem: string };
+export type Mapping =
+  | { readonly ok: true; readonly type: string }
+  | { readonly ok: false; readonly problem: string };
 
 const ALNUM = /^[A-Za-z0-9]+$/;
 
@@ -23,8 +25,7 @@ export async function mapLegacyType(type: LegacyType, name: string): Promise<Map
     const table = await openTable(custom, { flags: TableFlag.lock | TableFlag.fold_fix });
     for (const key of [`${type}:${name}`, type]) {
       const result = await table.lookup(key);
-      if (result.kind === "error")
-        return { ok: false, problem: `${custom} lookup error for '${key}'` };
+      if (result.kind === "error") return { ok: false, problem: `${custom} lookup error for '${key}'` };
       if (result.kind === "found") {
         mapped = result.value;
         break;
@@ -32,7 +33,8 @@ export async function mapLegacyType(type: LegacyType, name: string): Promise<Map
     }
   }
   if (!ALNUM.test(mapped)) return { ok: false, problem: `bad non-legacy database type syntax: '${mapped}'` };
-  if (isLegacyType(mapped)) return { ok: false, problem: `mapping from '${type}' to legacy type '${mapped}'` };
+  if (isLegacyType(mapped))
+    return { ok: false, problem: `mapping from '${type}' to legacy type '${mapped}'` };
   if (tableType(mapped)?.load === undefined)
     return { ok: false, problem: `mapping to unsupported database type: '${mapped}'` };
   return { ok: true, type: mapped };
@@ -43,10 +45,16 @@ export async function redirect(type: LegacyType, name: string, access: TableAcce
   const mapping = await mapLegacyType(type, name);
   if (!mapping.ok) {
     warning(`non-Berkeley-DB type mapping lookup error for '${type}:${name}': ${mapping.problem}`);
-    throw new TableOpenError(`Berkeley DB type mapping lookup error for '${type}:${name}': ${mapping.problem}`);
+    throw new TableOpenError(
+      `Berkeley DB type mapping lookup error for '${type}:${name}': ${mapping.problem}`,
+    );
   }
   logRedirect(type, name, mapping.type);
-  if (parameter("non_bdb_migration_level") === "enable-reindex" && access !== "create" && access !== "rebuild") {
+  if (
+    parameter("non_bdb_migration_level") === "enable-reindex" &&
+    access !== "create" &&
+    access !== "rebuild"
+  ) {
     const { requestReindex } = await import("./reindex.ts");
     await requestReindex(type, name, mapping.type);
   }

@@ -84,7 +84,15 @@ export async function openDirect(spec: string, access: TableAccess, flags: numbe
 }
 
 /** Types whose text is written by people: with src_rhs_is_file their values name files. */
-const SOURCE_TYPES: ReadonlySet<string> = new Set(["cidr", "inline", "pcre", "randmap", "regexp", "static", "texthash"]);
+const SOURCE_TYPES: ReadonlySet<string> = new Set([
+  "cidr",
+  "inline",
+  "pcre",
+  "randmap",
+  "regexp",
+  "static",
+  "texthash",
+]);
 
 /** The type and the name of `type:name`. Throws TableOpenError. */
 export function splitSpec(spec: string): { type: string; name: string } {

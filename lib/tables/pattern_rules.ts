@@ -144,7 +144,8 @@ function readPattern(
   }
   const delimiter = text.charAt(at++);
   const patternStart = at;
-  while (at < text.length && text.charAt(at) !== delimiter) at += text.charAt(at) === "\\" && at + 1 < text.length ? 2 : 1;
+  while (at < text.length && text.charAt(at) !== delimiter)
+    at += text.charAt(at) === "\\" && at + 1 < text.length ? 2 : 1;
   if (at >= text.length) {
     context.warn(line, `no closing regexp delimiter "${delimiter}": ${context.dialect.noDelimiterAction}`);
     return undefined;

@@ -6,7 +6,10 @@ import { MatchList } from "./match.ts";
 import { RETRY, type TableFailure, TableFlag } from "./table.ts";
 import { foldFixedKey } from "./types/memory.ts";
 
-export type Guarded = { readonly kind: "query"; readonly key: string } | { readonly kind: "skip" } | TableFailure;
+export type Guarded =
+  | { readonly kind: "query"; readonly key: string }
+  | { readonly kind: "skip" }
+  | TableFailure;
 
 export class QueryGuard {
   private constructor(
@@ -16,7 +19,8 @@ export class QueryGuard {
 
   static async open(tableName: string, settings: TableSettings): Promise<QueryGuard> {
     const value = settings.text("domain", "");
-    const domains = value === "" ? undefined : await MatchList.open(`domain of ${settings.title}`, value, "string");
+    const domains =
+      value === "" ? undefined : await MatchList.open(`domain of ${settings.title}`, value, "string");
     return new QueryGuard(tableName, domains);
   }
 

@@ -1,7 +1,7 @@
 /** Asking nbdb_reindexd(8) to build the replacement of a Berkeley DB file. */
 import { existsSync } from "node:fs";
 import { parameter } from "../config/configuration.ts";
-import { message, receive, send, int, string } from "../ipc/attributes.ts";
+import { int, message, receive, send, string } from "../ipc/attributes.ts";
 import { greeting } from "../ipc/protocols/greeting.ts";
 import { warning } from "../log/log.ts";
 import { pathOf } from "../sys/bytes.ts";
@@ -53,7 +53,8 @@ async function converse(nbdb_type: string, nbdb_path: string): Promise<Outcome> 
     send(channel, ReindexRequest, { nbdb_type, nbdb_path });
     await channel.flush();
     const reply = await receive(channel, ReindexReply);
-    if (reply.kind !== "value") return failed(`error receiving response from ${path} service: Connection reset by peer`);
+    if (reply.kind !== "value")
+      return failed(`error receiving response from ${path} service: Connection reset by peer`);
     return reply.value.status === 0 ? { kind: "ok" } : { kind: "refused", problem: reply.value.reason };
   } catch (failure) {
     if (failure instanceof TypeError || failure instanceof RangeError) throw failure;

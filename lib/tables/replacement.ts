@@ -31,7 +31,8 @@ export function parseReplacement(text: string, outOfRange: string): ReplacementR
     const name = groupName(text, dollar + 1);
     if (name === undefined) return { ok: false, problem: `truncated macro reference: "${text}"` };
     if (name.text === "") return { ok: false, problem: `empty macro name: "${text}"` };
-    if (!DIGITS.test(name.text)) return { ok: false, problem: `non-numeric replacement index "${name.text}"` };
+    if (!DIGITS.test(name.text))
+      return { ok: false, problem: `non-numeric replacement index "${name.text}"` };
     const index = Number(name.text);
     if (index < 1) return { ok: false, problem: `${outOfRange} replacement index "${name.text}"` };
     if (literal !== "") parts.push(literal);

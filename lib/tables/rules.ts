@@ -1,5 +1,5 @@
 /** Tables of rules (cidr, regexp, pcre): where rules come from, IF/ENDIF blocks, the search. */
-import { readFileSync, fstatSync, openSync, closeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { logicalLines } from "../config/lines.ts";
 import { splitBraced, unwrapBraces } from "../config/lists.ts";
 import { warning } from "../log/log.ts";

@@ -7,7 +7,8 @@ export type SourceLine =
 
 /** One logical line. `problem` goes into a warning after `FILE, line N: `. */
 export function parseSourceLine(line: string, utf8: boolean): SourceLine {
-  if (utf8 && !isValidUtf8(line)) return { kind: "skip", problem: `non-UTF-8 input "${line}" -- ignoring this line` };
+  if (utf8 && !isValidUtf8(line))
+    return { kind: "skip", problem: `non-UTF-8 input "${line}" -- ignoring this line` };
   let quoted = false;
   let end = 0;
   for (; end < line.length; end++) {
@@ -22,6 +23,11 @@ export function parseSourceLine(line: string, utf8: boolean): SourceLine {
   const value = trimSpace(line.slice(end));
   if (key === "" || value === "") return { kind: "skip", problem: "expected format: key whitespace value" };
   if (key.endsWith(":"))
-    return { kind: "record", key, value, problem: 'record is in "key: value" format; is this an alias file?' };
+    return {
+      kind: "record",
+      key,
+      value,
+      problem: 'record is in "key: value" format; is this an alias file?',
+    };
   return { kind: "record", key, value };
 }

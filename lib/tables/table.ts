@@ -7,7 +7,10 @@ export interface TableFailure {
   readonly reason?: string;
 }
 
-export type LookupResult = { readonly kind: "found"; readonly value: string } | { readonly kind: "absent" } | TableFailure;
+export type LookupResult =
+  | { readonly kind: "found"; readonly value: string }
+  | { readonly kind: "absent" }
+  | TableFailure;
 
 /** `unchanged`: removing a key that is not there, or inserting one that is. */
 export type StoreResult = { readonly kind: "done" } | { readonly kind: "unchanged" } | TableFailure;
@@ -82,7 +85,12 @@ export function combinedOwner(owners: ReadonlyArray<TableOwner>): TableOwner {
 export type TableAccess = "read" | "write" | "create" | "rebuild";
 
 /** The open(2) flags that stand for an access in the name of a registered table. */
-export const ACCESS_BITS: Readonly<Record<TableAccess, number>> = { read: 0, write: 0o2, create: 0o102, rebuild: 0o1102 };
+export const ACCESS_BITS: Readonly<Record<TableAccess, number>> = {
+  read: 0,
+  write: 0o2,
+  create: 0o102,
+  rebuild: 0o1102,
+};
 
 export interface Table {
   /** `type:name`. */

@@ -67,7 +67,9 @@ interface Parts {
 
 function split(text: string): Parts {
   const at = text.lastIndexOf("@");
-  return at < 0 ? { local: text, domain: undefined } : { local: text.slice(0, at), domain: text.slice(at + 1) };
+  return at < 0
+    ? { local: text, domain: undefined }
+    : { local: text.slice(0, at), domain: text.slice(at + 1) };
 }
 
 const unlessEmpty = (text: string | undefined): string | undefined => (text === "" ? undefined : text);

@@ -27,7 +27,8 @@ export class Utf8Table implements Table {
     this.name = table.name;
     table.flags |= TableFlag.utf8_active;
     const { update, remove, sequence } = table;
-    if (update !== undefined) this.update = (key, value) => this.checkedUpdate(key, value, update.bind(table));
+    if (update !== undefined)
+      this.update = (key, value) => this.checkedUpdate(key, value, update.bind(table));
     if (remove !== undefined) this.remove = (key) => this.checkedRemove(key, remove.bind(table));
     if (sequence !== undefined) this.sequence = sequence.bind(table);
   }
@@ -73,7 +74,10 @@ export class Utf8Table implements Table {
     return await update(this.fold(key), value);
   }
 
-  private async checkedRemove(key: string, remove: (key: string) => Promise<StoreResult>): Promise<StoreResult> {
+  private async checkedRemove(
+    key: string,
+    remove: (key: string) => Promise<StoreResult>,
+  ): Promise<StoreResult> {
     if ((this.flags & TableFlag.utf8_active) === 0) return await remove(key);
     if (!valid(key)) {
       this.warnKey(key);

@@ -1,9 +1,9 @@
 /** Berkeley DB btree files. */
 import {
   appendOverflow,
+  type BdbFile,
   BTREE_INTERNAL,
   BTREE_LEAF,
-  type BdbFile,
   invalid,
   itemCount,
   itemOffset,
@@ -101,7 +101,8 @@ export class BtreeReader implements IndexReader {
     const pairs = itemCount(page) >> 1;
     for (let pair = this.lowerBound(page, key); pair < pairs; pair++) {
       if (compareKeys(this.item(page, 2 * pair), key) !== 0) return undefined;
-      if (!this.isDeleted(page, 2 * pair) && !this.isDeleted(page, 2 * pair + 1)) return this.item(page, 2 * pair + 1);
+      if (!this.isDeleted(page, 2 * pair) && !this.isDeleted(page, 2 * pair + 1))
+        return this.item(page, 2 * pair + 1);
     }
     return undefined;
   }

@@ -137,7 +137,8 @@ export class HashReader implements IndexReader {
       for (let i = 0; i + 1 < count; i += 2) {
         const candidate = this.item(page, i);
         if (key !== undefined && compareKeys(candidate, key) <= 0) continue;
-        if (best === undefined || compareKeys(candidate, best.key) < 0) best = { key: candidate, page, index: i };
+        if (best === undefined || compareKeys(candidate, best.key) < 0)
+          best = { key: candidate, page, index: i };
       }
     }
     return best === undefined

@@ -68,7 +68,8 @@ export class CdbReader implements IndexReader {
   private get end(): number {
     let end = this.size;
     for (let table = 0; table < TABLES; table++)
-      if (this.header.readUInt32LE(8 * table + 4) !== 0) end = Math.min(end, this.header.readUInt32LE(8 * table));
+      if (this.header.readUInt32LE(8 * table + 4) !== 0)
+        end = Math.min(end, this.header.readUInt32LE(8 * table));
     return end;
   }
 
@@ -76,7 +77,8 @@ export class CdbReader implements IndexReader {
 
   after(key: Buffer | undefined): IndexRecord | undefined {
     let position = HEADER;
-    if (key !== undefined) position = this.cursor.key?.equals(key) === true ? this.cursor.next : this.behind(key);
+    if (key !== undefined)
+      position = this.cursor.key?.equals(key) === true ? this.cursor.next : this.behind(key);
     if (position + 8 > this.end) return undefined;
     const record = this.recordAt(position);
     this.cursor = { key: record.key, next: record.end };

@@ -19,7 +19,8 @@ const FREE_DATABASE_FLAGS = 0x4008;
 
 export const MDB_CORRUPTED = "MDB_CORRUPTED: Located page was wrong type";
 export const MDB_INVALID = "MDB_INVALID: File is not an LMDB file";
-export const MDB_BAD_VALSIZE = "MDB_BAD_VALSIZE: Unsupported size of key/DB name/data, or wrong DUPFIXED size";
+export const MDB_BAD_VALSIZE =
+  "MDB_BAD_VALSIZE: Unsupported size of key/DB name/data, or wrong DUPFIXED size";
 
 /** The root of one B+tree and its counts. */
 export interface TreeDescriptor {
@@ -90,10 +91,13 @@ export const META_SIZE = 152;
 /** Reads the meta page at `offset`; undefined when there is none. */
 export function readMeta(buffer: Buffer, offset: number): LmdbMeta | undefined {
   if (buffer.length < offset + META_SIZE) return undefined;
-  if ((buffer.readUInt16LE(offset + 10) & META) === 0 || buffer.readUInt32LE(offset + 16) !== LMDB_MAGIC) return undefined;
-  if (buffer.readUInt32LE(offset + 20) !== 1) throw new IndexError("MDB_VERSION_MISMATCH: Database environment version mismatch");
+  if ((buffer.readUInt16LE(offset + 10) & META) === 0 || buffer.readUInt32LE(offset + 16) !== LMDB_MAGIC)
+    return undefined;
+  if (buffer.readUInt32LE(offset + 20) !== 1)
+    throw new IndexError("MDB_VERSION_MISMATCH: Database environment version mismatch");
   const pageSize = buffer.readUInt32LE(offset + 40);
-  if (pageSize < 512 || pageSize > 65536 || (pageSize & (pageSize - 1)) !== 0) throw new IndexError(MDB_INVALID);
+  if (pageSize < 512 || pageSize > 65536 || (pageSize & (pageSize - 1)) !== 0)
+    throw new IndexError(MDB_INVALID);
   return {
     pageSize,
     mapSize: buffer.readBigUInt64LE(offset + 32),
@@ -142,12 +146,15 @@ export function nodeKey(page: Buffer, offset: number): Buffer {
 }
 
 export const childPage = (page: Buffer, offset: number): number =>
-  page.readUInt16LE(offset) + page.readUInt16LE(offset + 2) * 0x10000 + page.readUInt16LE(offset + 4) * 0x100000000;
+  page.readUInt16LE(offset) +
+  page.readUInt16LE(offset + 2) * 0x10000 +
+  page.readUInt16LE(offset + 4) * 0x100000000;
 
 export const dataSize = (page: Buffer, offset: number): number =>
   page.readUInt16LE(offset) + page.readUInt16LE(offset + 2) * 0x10000;
 
-export const isBigData = (page: Buffer, offset: number): boolean => (page.readUInt16LE(offset + 4) & BIG_DATA) !== 0;
+export const isBigData = (page: Buffer, offset: number): boolean =>
+  (page.readUInt16LE(offset + 4) & BIG_DATA) !== 0;
 
 /** The data of a leaf node inside its page (the value itself, or the 8 bytes of an overflow page number). */
 export function nodeData(page: Buffer, offset: number): Buffer {

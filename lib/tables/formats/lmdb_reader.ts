@@ -72,7 +72,8 @@ export class LmdbReader implements IndexReader {
         const result = read(meta);
         if (!this.touched || this.refresh().transaction === meta.transaction) return result;
       } catch (failure) {
-        if (!(failure instanceof IndexError) || this.refresh().transaction === meta.transaction) throw failure;
+        if (!(failure instanceof IndexError) || this.refresh().transaction === meta.transaction)
+          throw failure;
       }
     }
     throw new IndexError("MDB_BAD_TXN: Transaction must abort, has a child, or is invalid");
@@ -101,7 +102,12 @@ export class LmdbReader implements IndexReader {
     this.adopt(meta);
     if (length === this.metaBuffer.length) {
       this.metaBuffer.copy(this.transactions, 0, TRANSACTION_AT, TRANSACTION_AT + 8);
-      this.metaBuffer.copy(this.transactions, 8, this.pageSize + TRANSACTION_AT, this.pageSize + TRANSACTION_AT + 8);
+      this.metaBuffer.copy(
+        this.transactions,
+        8,
+        this.pageSize + TRANSACTION_AT,
+        this.pageSize + TRANSACTION_AT + 8,
+      );
     }
     return meta;
   }
@@ -172,7 +178,11 @@ export class LmdbReader implements IndexReader {
     return compareNode(page, offset, key) === 0 ? this.value(page, offset) : undefined;
   }
 
-  private follow(tree: TreeDescriptor, key: Buffer | undefined, integerKeys = false): IndexRecord | undefined {
+  private follow(
+    tree: TreeDescriptor,
+    key: Buffer | undefined,
+    integerKeys = false,
+  ): IndexRecord | undefined {
     if (tree.root < 0) return undefined;
     const path: Array<{ readonly page: Buffer; readonly index: number }> = [];
     let number = tree.root;
@@ -181,7 +191,8 @@ export class LmdbReader implements IndexReader {
       if (path.length > MAX_DEPTH) throw corrupted();
       const page = this.page(number);
       if (pageKind(page) === BRANCH) {
-        const index = from === undefined ? 0 : integerKeys ? integerChild(page, from) : childIndex(page, from);
+        const index =
+          from === undefined ? 0 : integerKeys ? integerChild(page, from) : childIndex(page, from);
         path.push({ page, index });
         number = childPage(page, nodeOffset(page, index));
         continue;
@@ -259,6 +270,7 @@ function firstAfter(page: Buffer, key: Buffer, integerKeys: boolean): number {
     return same ? index + 1 : index;
   }
   let index = 0;
-  while (index < nodeCount(page) && integerOf(nodeKey(page, nodeOffset(page, index))) <= integerOf(key)) index++;
+  while (index < nodeCount(page) && integerOf(nodeKey(page, nodeOffset(page, index))) <= integerOf(key))
+    index++;
   return index;
 }

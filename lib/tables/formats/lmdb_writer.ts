@@ -83,7 +83,11 @@ export class LmdbTransaction {
   private loadFreePages(): void {
     const { free } = this.meta;
     if (free.root < 0) return;
-    for (let record = this.reader.freeAfter(undefined); record !== undefined; record = this.reader.freeAfter(record.key)) {
+    for (
+      let record = this.reader.freeAfter(undefined);
+      record !== undefined;
+      record = this.reader.freeAfter(record.key)
+    ) {
       const count = Number(record.value.readBigUInt64LE(0));
       if (count * 8 + 8 > record.value.length) throw corrupted();
       for (let i = 1; i <= count; i++) {
@@ -238,7 +242,11 @@ export class LmdbTransaction {
       if (!leaf && pageKind(page) !== BRANCH) throw corrupted();
       for (let i = 0; i < nodeCount(page); i++) {
         const offset = nodeOffset(page, i);
-        if (leaf) records.push({ key: Buffer.from(nodeKey(page, offset)), value: Buffer.from(this.value(page, offset)) });
+        if (leaf)
+          records.push({
+            key: Buffer.from(nodeKey(page, offset)),
+            value: Buffer.from(this.value(page, offset)),
+          });
         else walk(childPage(page, offset), depth + 1);
       }
     };
@@ -249,7 +257,9 @@ export class LmdbTransaction {
   private value(page: Buffer, offset: number): Buffer {
     if (!isBigData(page, offset)) return nodeData(page, offset);
     const run = this.dirty.get(bigDataPage(nodeData(page, offset)));
-    return run === undefined ? this.reader.value(page, offset) : run.subarray(PAGE_HEADER, PAGE_HEADER + dataSize(page, offset));
+    return run === undefined
+      ? this.reader.value(page, offset)
+      : run.subarray(PAGE_HEADER, PAGE_HEADER + dataSize(page, offset));
   }
 
   /** Removes all records. */
@@ -262,7 +272,8 @@ export class LmdbTransaction {
   bulkLoad(records: ReadonlyArray<IndexRecord>): void {
     if (records.length === 0) return;
     const { main } = this;
-    for (const { key } of records) if (key.length === 0 || key.length > MAX_KEY) throw new IndexError(MDB_BAD_VALSIZE);
+    for (const { key } of records)
+      if (key.length === 0 || key.length > MAX_KEY) throw new IndexError(MDB_BAD_VALSIZE);
     let level: NewChild[] = [];
     const limit = PAGE_HEADER + Math.floor((this.pageSize - PAGE_HEADER) * BULK_FILL);
     let nodes: Node[] = [];
@@ -292,7 +303,8 @@ export class LmdbTransaction {
         const remaining = level.length - index;
         const full = size + node.bytes.length + 2 > limit;
         const twoMoreMayNotFit = size + 2 * (NODE_HEADER + MAX_KEY + 3) > this.pageSize;
-        if (nodes.length > 1 && remaining > 1 && (full || (remaining === 2 && twoMoreMayNotFit))) flush(false, above);
+        if (nodes.length > 1 && remaining > 1 && (full || (remaining === 2 && twoMoreMayNotFit)))
+          flush(false, above);
         nodes.push(node);
         size += node.bytes.length + 2;
       }
@@ -344,7 +356,10 @@ export class LmdbTransaction {
       data = Buffer.alloc(8);
       data.writeBigUInt64LE(BigInt(this.writeOverflow(value, tree)), 0);
     }
-    return { key, bytes: makeNode(key, data, value.length & 0xffff, Math.floor(value.length / 0x10000), flags) };
+    return {
+      key,
+      bytes: makeNode(key, data, value.length & 0xffff, Math.floor(value.length / 0x10000), flags),
+    };
   }
 
   private writeOverflow(value: Buffer, tree: TreeDescriptor): number {
@@ -457,7 +472,8 @@ export class LmdbTransaction {
     const fileEnd = this.nextPage * this.pageSize;
     let mapSize = Math.max(this.mapSize, Number(this.meta.mapSize));
     while (mapSize < fileEnd) mapSize *= 2;
-    if (this.meta.transaction === 0n && fstatSync(this.fd).size < 2 * this.pageSize) this.writeFirstMetas(mapSize);
+    if (this.meta.transaction === 0n && fstatSync(this.fd).size < 2 * this.pageSize)
+      this.writeFirstMetas(mapSize);
     for (const [number, page] of this.dirty) writeAll(this.fd, page, number * this.pageSize);
     await syncData(this.fd);
     const meta: LmdbMeta = {
@@ -473,7 +489,13 @@ export class LmdbTransaction {
   }
 
   private writeFirstMetas(mapSize: number): void {
-    const empty = { pageSize: this.pageSize, mapSize: BigInt(mapSize), free: emptyFreeTree(), main: emptyTree(), lastPage: 1 };
+    const empty = {
+      pageSize: this.pageSize,
+      mapSize: BigInt(mapSize),
+      free: emptyFreeTree(),
+      main: emptyTree(),
+      lastPage: 1,
+    };
     writeAll(
       this.fd,
       Buffer.concat([
@@ -534,7 +556,8 @@ export class LmdbTransaction {
 }
 
 function writeAll(fd: number, bytes: Buffer, position: number): void {
-  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
+  for (let done = 0; done < bytes.length; )
+    done += writeSync(fd, bytes, done, bytes.length - done, position + done);
 }
 
 function makeNode(key: Buffer, data: Buffer, low: number, high: number, flags: number): Buffer {

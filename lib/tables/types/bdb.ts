@@ -1,5 +1,5 @@
 /** hash: and btree: tables, Berkeley DB files NAME.db. */
-import { ftruncateSync, fdatasyncSync, fstatSync, writeSync } from "node:fs";
+import { fdatasyncSync, fstatSync, ftruncateSync, writeSync } from "node:fs";
 import { fatal } from "../../log/log.ts";
 import { errorText } from "../../sys/errno.ts";
 import { BtreeReader, buildBtree } from "../formats/bdb_btree.ts";
@@ -35,7 +35,8 @@ import {
 } from "./indexed.ts";
 import { foldFixedKey } from "./memory.ts";
 
-const reason = (failure: unknown): string => (failure instanceof IndexError ? failure.message : errorText(failure));
+const reason = (failure: unknown): string =>
+  failure instanceof IndexError ? failure.message : errorText(failure);
 
 function rethrowFault(failure: unknown): void {
   if (failure instanceof TypeError || failure instanceof RangeError) throw failure;
@@ -49,7 +50,8 @@ export function loadRecords(kind: BdbKind, file: BdbFile): Map<string, Buffer> {
   const records = new Map<string, Buffer>();
   const { size } = fstatSync(file.fd);
   if (size === 0) return records;
-  for (const { key, value } of allRecords(reader, Math.floor(size / LEAST_RECORD))) records.set(key.toString("latin1"), value);
+  for (const { key, value } of allRecords(reader, Math.floor(size / LEAST_RECORD)))
+    records.set(key.toString("latin1"), value);
   return records;
 }
 
@@ -111,7 +113,10 @@ export class BdbTable implements Table {
 
   async sequence(position: "first" | "next"): Promise<SequenceResult> {
     const from = position === "first" ? undefined : this.cursor;
-    const found = await this.read("seeking", () => ({ kind: "record" as const, record: this.reader.after(from) }));
+    const found = await this.read("seeking", () => ({
+      kind: "record" as const,
+      record: this.reader.after(from),
+    }));
     if (found.kind === "error") return found;
     if (found.record === undefined) return ABSENT;
     this.cursor = found.record.key;
@@ -206,7 +211,8 @@ export async function openBdb(kind: BdbKind, name: string, options: TypeOptions)
   try {
     if ((options.flags & TableFlag.open_lock) !== 0 && !tryFileLock(file.fd, "flock", "exclusive"))
       fatal(`${kind}:${name}: unable to get exclusive lock: Resource temporarily unavailable`);
-    if (fstatSync(file.fd).size === 0 && options.access === "create") rewrite(file.fd, buildPages(kind, new Map()));
+    if (fstatSync(file.fd).size === 0 && options.access === "create")
+      rewrite(file.fd, buildPages(kind, new Map()));
     if (options.access === "read" && (options.flags & TableFlag.lock) !== 0) {
       await lockFile(file.fd, "flock", "shared");
       try {

@@ -24,7 +24,8 @@ import {
   WITHOUT_NUL,
 } from "./indexed.ts";
 
-const reason = (failure: unknown): string => (failure instanceof IndexError ? failure.message : errorText(failure));
+const reason = (failure: unknown): string =>
+  failure instanceof IndexError ? failure.message : errorText(failure);
 
 class CdbTable implements Table {
   readonly fixed = true;

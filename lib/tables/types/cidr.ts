@@ -16,7 +16,9 @@ import type { OpenType } from "../table.ts";
 export const openCidr: OpenType = (name, options) => {
   const { rules, owner } = readRules("cidr", name);
   const warn = ruleWarning("cidr", name);
-  const statements = rules.map((rule) => parseRule(rule, warn)).filter((statement) => statement !== undefined);
+  const statements = rules
+    .map((rule) => parseRule(rule, warn))
+    .filter((statement) => statement !== undefined);
   const program = new RuleProgram(statements, warn, "ENDIF without IF: skipping this rule");
   const find = (key: string): string | undefined => {
     const address = parseAddress(key);

@@ -42,7 +42,12 @@ class CombinedTable implements Table {
   }
 }
 
-async function openCombined(type: string, name: string, options: TypeOptions, combine: Combine): Promise<Table> {
+async function openCombined(
+  type: string,
+  name: string,
+  options: TypeOptions,
+  combine: Combine,
+): Promise<Table> {
   const inner = unwrapBraces(name);
   const specs = inner.ok ? splitBraced(inner.text) : [];
   if (specs.length === 0 || specs.some((spec) => !spec.includes(":")))

@@ -3,7 +3,14 @@ import { closeSync, fstatSync, openSync, statSync } from "node:fs";
 import { fatal, warning } from "../../log/log.ts";
 import { fromBytes, pathOf, toBytes } from "../../sys/bytes.ts";
 import { errorCode, errorText } from "../../sys/errno.ts";
-import { ownerOf, type TableAccess, TableFlag, TableOpenError, type TableOwner, type TypeOptions } from "../table.ts";
+import {
+  ownerOf,
+  type TableAccess,
+  TableFlag,
+  TableOpenError,
+  type TableOwner,
+  type TypeOptions,
+} from "../table.ts";
 import { foldFixedKey } from "./memory.ts";
 
 const NUL = "\0";
@@ -30,12 +37,16 @@ export const WITHOUT_NUL: NulConvention = {
 };
 
 /** The forms in which a key is looked for, and the flags that remain when one is found. */
-export function keyForms(flags: number, key: string): ReadonlyArray<{ readonly bytes: Buffer; readonly flags: number }> {
+export function keyForms(
+  flags: number,
+  key: string,
+): ReadonlyArray<{ readonly bytes: Buffer; readonly flags: number }> {
   const folded = foldFixedKey(flags, key);
   const forms: Array<{ bytes: Buffer; flags: number }> = [];
   if ((flags & TableFlag.try1null) !== 0)
     forms.push({ bytes: toBytes(folded + NUL), flags: flags & ~TableFlag.try0null });
-  if ((flags & TableFlag.try0null) !== 0) forms.push({ bytes: toBytes(folded), flags: flags & ~TableFlag.try1null });
+  if ((flags & TableFlag.try0null) !== 0)
+    forms.push({ bytes: toBytes(folded), flags: flags & ~TableFlag.try1null });
   return forms;
 }
 
@@ -74,7 +85,8 @@ export function openIndexFile(name: string, suffix: string, options: TypeOptions
   const path = name + suffix;
   const { fd, created } = openWith(path, options.access);
   const stat = fstatSync(fd);
-  if (options.access === "read" && (options.flags & TableFlag.lock) !== 0) warnWhenOld(name, path, stat.mtimeMs);
+  if (options.access === "read" && (options.flags & TableFlag.lock) !== 0)
+    warnWhenOld(name, path, stat.mtimeMs);
   return { fd, path, owner: ownerOf(stat.uid), mtime: stat.mtimeMs, created };
 }
 

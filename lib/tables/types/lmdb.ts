@@ -1,6 +1,7 @@
 /** `lmdb:name`: NAME.lmdb (lmdb_table(5)). Readers take no locks; writers take the locks that the library's other users take. */
-import { fatal } from "../../log/log.ts";
+
 import { parameter } from "../../config/configuration.ts";
+import { fatal } from "../../log/log.ts";
 import { errorText } from "../../sys/errno.ts";
 import { IndexError } from "../formats/index.ts";
 import { MAX_KEY, MDB_BAD_VALSIZE } from "../formats/lmdb_pages.ts";
@@ -37,7 +38,8 @@ import {
 } from "./indexed.ts";
 import { foldFixedKey } from "./memory.ts";
 
-const reason = (failure: unknown): string => (failure instanceof IndexError ? failure.message : errorText(failure));
+const reason = (failure: unknown): string =>
+  failure instanceof IndexError ? failure.message : errorText(failure);
 
 /** Engine errors are not trouble with the file. */
 function rethrowFault(failure: unknown): void {
@@ -150,7 +152,10 @@ export class LmdbTable implements Table {
 }
 
 /** Runs a transaction under the locks of the reference: exclusive to wait for readers, then shared while it works. */
-export async function lmdbTransaction<T>(fd: number, work: (transaction: LmdbTransaction) => Promise<T>): Promise<T> {
+export async function lmdbTransaction<T>(
+  fd: number,
+  work: (transaction: LmdbTransaction) => Promise<T>,
+): Promise<T> {
   await lockFile(fd, "record", "exclusive");
   try {
     await lockFile(fd, "record", "shared");

@@ -37,7 +37,9 @@ export class MemoryTable implements Table {
   sequence(position: "first" | "next"): Promise<SequenceResult> {
     if (position === "first" || this.cursor === undefined) this.cursor = this.entries.entries();
     const next = this.cursor.next();
-    return Promise.resolve(next.done === true ? ABSENT : { kind: "found", key: next.value[0], value: next.value[1] });
+    return Promise.resolve(
+      next.done === true ? ABSENT : { kind: "found", key: next.value[0], value: next.value[1] },
+    );
   }
   changed(): boolean {
     return false;

@@ -8,7 +8,7 @@ import {
   type PatternText,
   parsePatternRule,
 } from "../pattern_rules.ts";
-import { type RuleWarning, RuleProgram, RuleTable, readRules, ruleWarning } from "../rules.ts";
+import { RuleProgram, RuleTable, type RuleWarning, readRules, ruleWarning } from "../rules.ts";
 import { type OpenType, TableFlag, TableOpenError } from "../table.ts";
 
 const pcre2 = library(["libpcre2-8.so.0", "libpcre2-8.so"], {
@@ -67,7 +67,14 @@ class PcreDialect implements PatternDialect {
     const error = new Int32Array(1);
     const offset = new BigUint64Array(1);
     const source = pattern.length === 0 ? EMPTY_SUBJECT : pattern;
-    const code = lib.pcre2_compile_8(ptr(source), BigInt(pattern.length), options, ptr(error), ptr(offset), null);
+    const code = lib.pcre2_compile_8(
+      ptr(source),
+      BigInt(pattern.length),
+      options,
+      ptr(error),
+      ptr(offset),
+      null,
+    );
     if (code === null || code === 0) {
       warn(text.line, `error in regex at offset ${offset[0]}: ${errorMessage(error[0] ?? 0)}`);
       return undefined;
@@ -162,7 +169,11 @@ export const openPcre: OpenType = (name, options) => {
   }
   const warn = ruleWarning("pcre", name);
   const dialect = new PcreDialect();
-  const context: DialectContext = { dialect, warn, noSubstitution: (options.flags & TableFlag.no_regsub) !== 0 };
+  const context: DialectContext = {
+    dialect,
+    warn,
+    noSubstitution: (options.flags & TableFlag.no_regsub) !== 0,
+  };
   const statements = rules
     .map((rule) => parsePatternRule(rule, context))
     .filter((statement) => statement !== undefined);

@@ -1,8 +1,8 @@
 /** `proxy:type:name`: a table that proxymap(8) or proxywrite(8) has open. */
 import { existsSync } from "node:fs";
 import { parameter } from "../../config/configuration.ts";
-import { PersistentClient } from "../../ipc/client.ts";
 import type { Message } from "../../ipc/attributes.ts";
+import { PersistentClient } from "../../ipc/client.ts";
 import {
   PROXYMAP_STATUS,
   ProxymapDelete,
@@ -64,7 +64,12 @@ interface Reply {
 }
 
 /** Requests with retry "forever" always come back with a reply. */
-async function ask<Q, R extends Reply>(service: Service, request: Message<Q>, value: Q, reply: Message<R>): Promise<R> {
+async function ask<Q, R extends Reply>(
+  service: Service,
+  request: Message<Q>,
+  value: Q,
+  reply: Message<R>,
+): Promise<R> {
   for (;;) {
     const answer = await client(service).request(request, value, reply);
     if (answer !== undefined) return answer;
@@ -94,7 +99,12 @@ class ProxyTable implements Table {
 
   async lookup(key: string): Promise<LookupResult> {
     const { table, instanceFlags, flags } = this;
-    const reply = await ask(this.service, ProxymapLookup, { table, instanceFlags, flags, key }, ProxymapLookupReply);
+    const reply = await ask(
+      this.service,
+      ProxymapLookup,
+      { table, instanceFlags, flags, key },
+      ProxymapLookupReply,
+    );
     const outcome = this.outcome(reply, "lookup", key);
     return outcome === "ok" ? found(reply.value) : outcome === "no key" ? ABSENT : outcome;
   }
@@ -106,7 +116,12 @@ class ProxyTable implements Table {
   }
   async remove(key: string): Promise<StoreResult> {
     const { table, instanceFlags, flags } = this;
-    const reply = await ask(this.service, ProxymapDelete, { table, instanceFlags, flags, key }, ProxymapStatusReply);
+    const reply = await ask(
+      this.service,
+      ProxymapDelete,
+      { table, instanceFlags, flags, key },
+      ProxymapStatusReply,
+    );
     return this.stored(this.outcome(reply, "delete", key));
   }
   async sequence(position: "first" | "next"): Promise<SequenceResult> {
@@ -160,5 +175,10 @@ export const openProxy: OpenType = async (name, options) => {
     throw new TableOpenError(`${service} open failed for table "${name}": invalid request`);
   if (reply.status === PROXYMAP_STATUS.denied) throw new TableOpenError(denied(service, name));
   // trouble with the table itself shows at the lookups
-  return new ProxyTable(name, service, options.flags, reply.status === PROXYMAP_STATUS.ok ? reply.flags : options.flags);
+  return new ProxyTable(
+    name,
+    service,
+    options.flags,
+    reply.status === PROXYMAP_STATUS.ok ? reply.flags : options.flags,
+  );
 };

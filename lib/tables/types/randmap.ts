@@ -30,6 +30,7 @@ class RandomTable implements Table {
 export const openRandmap: OpenType = (name, options) => {
   const inner = unwrapBraces(name);
   const values = inner.ok ? splitBraced(inner.text) : [];
-  if (values.length === 0) throw new TableOpenError(`bad syntax: "randmap:${name}"; need "randmap:{value...}"`);
+  if (values.length === 0)
+    throw new TableOpenError(`bad syntax: "randmap:${name}"; need "randmap:{value...}"`);
   return Promise.resolve(new RandomTable(`randmap:${name}`, options.flags | TableFlag.pattern, values));
 };

@@ -43,7 +43,11 @@ class RegexpDialect implements PatternDialect {
     }
     const regex = Buffer.alloc(REGEX_SIZE);
     const { ptr } = ffi();
-    const status = libc().regcomp(ptr(regex), ptr(cString(text.pattern)), capture ? flags : flags | REG_NOSUB);
+    const status = libc().regcomp(
+      ptr(regex),
+      ptr(cString(text.pattern)),
+      capture ? flags : flags | REG_NOSUB,
+    );
     if (status !== 0) {
       warn(text.line, regexError(status, regex));
       return undefined;
@@ -104,7 +108,11 @@ export const openRegexp: OpenType = (name, options) => {
   const { rules, owner } = readRules("regexp", name);
   const warn = ruleWarning("regexp", name);
   const dialect = new RegexpDialect();
-  const context: DialectContext = { dialect, warn, noSubstitution: (options.flags & TableFlag.no_regsub) !== 0 };
+  const context: DialectContext = {
+    dialect,
+    warn,
+    noSubstitution: (options.flags & TableFlag.no_regsub) !== 0,
+  };
   const statements = rules
     .map((rule) => parsePatternRule(rule, context))
     .filter((statement) => statement !== undefined);

@@ -71,7 +71,9 @@ class SqliteTable implements Table {
     try {
       return statement.values().map((row) => columnText(row[0]));
     } catch (failure) {
-      warning(`dict_sqlite_lookup: ${title}: SQL step failed for query '${encodeUtf8(sql)}': ${message(failure)}\n`);
+      warning(
+        `dict_sqlite_lookup: ${title}: SQL step failed for query '${encodeUtf8(sql)}': ${message(failure)}\n`,
+      );
       return undefined;
     } finally {
       statement.finalize();

@@ -35,7 +35,9 @@ export const openStatic: OpenType = (name, options) => {
     if (!inner.ok) throw new TableOpenError(`bad static:name syntax: ${inner.problem}`);
     value = inner.text;
   }
-  return Promise.resolve(new ConstantTable(`static:${name}`, true, options.flags | TableFlag.fixed, found(value)));
+  return Promise.resolve(
+    new ConstantTable(`static:${name}`, true, options.flags | TableFlag.fixed, found(value)),
+  );
 };
 
 export const openFail: OpenType = (name, options) =>

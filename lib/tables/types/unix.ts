@@ -27,7 +27,10 @@ const DATABASES: ReadonlyMap<string, Database> = new Map<string, Database>([
     "passwd.byname",
     { find: passwdLine, probe: () => lookupUserById(0), trouble: "cannot access UNIX password database" },
   ],
-  ["group.byname", { find: groupLine, probe: () => lookupGroupById(0), trouble: "cannot access UNIX group database" }],
+  [
+    "group.byname",
+    { find: groupLine, probe: () => lookupGroupById(0), trouble: "cannot access UNIX group database" },
+  ],
 ]);
 
 class UnixTable implements Table {

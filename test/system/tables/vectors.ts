@@ -13,19 +13,32 @@ export interface Case {
   expect: { stdout: string; stderr: string; rc: number };
 }
 
-export const cases = (): Case[] => JSON.parse(readFileSync("test/vectors/tables/tables.json", "utf8")) as Case[];
+export const cases = (): Case[] =>
+  JSON.parse(readFileSync("test/vectors/tables/tables.json", "utf8")) as Case[];
 
 /** Accounts that every system has, in place of those of an installed Postfix. */
 const withOwnAccounts = (text: string): string =>
-  text.replace("mail_owner = postfix", "mail_owner = games").replace("setgid_group = postdrop", "setgid_group = uucp");
+  text
+    .replace("mail_owner = postfix", "mail_owner = games")
+    .replace("setgid_group = postdrop", "setgid_group = uucp");
 
 /** The differences of one case; none = it passes. */
 export function runCase(binaries: string, one: Case): string[] {
   const directory = mkdtempSync(join(tmpdir(), "table-case-"));
-  const environment = { PATH: `${resolve(binaries)}:/usr/sbin:/usr/bin:/sbin:/bin`, LC_ALL: "C.UTF-8", TZ: "UTC" };
+  const environment = {
+    PATH: `${resolve(binaries)}:/usr/sbin:/usr/bin:/sbin:/bin`,
+    LC_ALL: "C.UTF-8",
+    TZ: "UTC",
+  };
   const run = (argv: string[], stdin = "") => {
     const [program = "", ...args] = argv;
-    return spawnSync(program, args, { cwd: directory, input: stdin, env: environment, encoding: "utf8", timeout: 20000 });
+    return spawnSync(program, args, {
+      cwd: directory,
+      input: stdin,
+      env: environment,
+      encoding: "utf8",
+      timeout: 20000,
+    });
   };
   try {
     for (const [name, text] of Object.entries(one.files)) {
@@ -41,8 +54,11 @@ export function runCase(binaries: string, one: Case): string[] {
     const differences: string[] = [];
     for (const part of ["stdout", "stderr"] as const)
       if (seen(result[part]) !== one.expect[part])
-        differences.push(`${part}\n  want ${JSON.stringify(one.expect[part])}\n  got  ${JSON.stringify(seen(result[part]))}`);
-    if (result.status !== one.expect.rc) differences.push(`status: want ${one.expect.rc}, got ${result.status}`);
+        differences.push(
+          `${part}\n  want ${JSON.stringify(one.expect[part])}\n  got  ${JSON.stringify(seen(result[part]))}`,
+        );
+    if (result.status !== one.expect.rc)
+      differences.push(`status: want ${one.expect.rc}, got ${result.status}`);
     return differences;
   } finally {
     rmSync(directory, { recursive: true });

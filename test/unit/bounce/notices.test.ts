@@ -104,7 +104,10 @@ const statusOf = (entry: Recipient) => ({
 const about = { flags: 0, queueName: "active", queueId: "QUEUEID", encoding: "", sendopts: 0, sender: "games@example.com", envelopeId: "", retFlags: 0 };
 const UNKNOWN: Recipient = { recipient: "nosuchuser@example.com", reason: 'unknown user: "nosuchuser"' };
 
+t.setTimeout(180_000);
+
 t.test("notices", async (t) => {
+  t.setTimeout(120_000);
   const bounce = new Bounce(t);
   const { instance } = bounce;
   await instance.fakeCleanup();
@@ -180,7 +183,7 @@ t.test("notices", async (t) => {
     ];
     bounce.configure("");
     const { posted } = await bounce.notice("trace", entries, encode(BounceTrace, { ...about }));
-    t.equal(content(posted[0]), messages("success")[0]);
+    t.equal(content(posted[0]), messages("success").find((message) => message.includes("Subject: Successful")));
   });
   await t.test("international address", (t) => {
     instance.store("QUEUEID", "games@example.com", ["x@example.com"], ["Received: by test.example (Postfix)", "Subject: \u00c3\u00a9", ...ORIGINAL.slice(1)]);

@@ -25,7 +25,10 @@ const usersExist = ["games", "news", "list"].every((name) => new RegExp(`^${name
 const normal = (line: string, directory: string): string =>
   line.replaceAll(directory, "$TEST").replace(/\bM1D\b/, "QUEUEID").replace(/forwarded as \w+/, "forwarded as ID").replace(/\d{10}\.P\d+\.[^:]+/g, "FILE");
 
+t.setTimeout(180_000);
+
 t.test("local vectors", { skip: isRoot && usersExist ? false : "needs root and Debian's system users" }, async (t) => {
+  t.setTimeout(150_000);
   const setUp = async (t: Test): Promise<Instance> => {
     const instance = new Instance();
     t.teardown(() => instance.close());

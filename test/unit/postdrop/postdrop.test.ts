@@ -10,7 +10,8 @@ const root = join(import.meta.dirname, "../../..");
 const scratch = mkdtempSync(join(tmpdir(), "posthaste-postdrop-"));
 t.setTimeout(0);
 t.teardown(() => rmSync(scratch, { recursive: true }));
-for (const directory of ["etc", "queue", "queue/maildrop", "queue/public"]) mkdirSync(join(scratch, directory));
+for (const directory of ["etc", "queue", "queue/maildrop", "queue/public"])
+  mkdirSync(join(scratch, directory));
 const maildrop = join(scratch, "queue/maildrop");
 const uid = process.getuid?.() ?? 0;
 
@@ -72,7 +73,11 @@ t.test("vectors", async (t) => {
       }),
   );
   const left = readdirSync(maildrop).map((name) => statSync(join(maildrop, name)).mode & 0o7777);
-  t.same(left, Array(cases.filter((c) => c.stdout.includes("status\x000")).length).fill(0o744), "only complete files stay");
+  t.same(
+    left,
+    Array(cases.filter((c) => c.stdout.includes("status\x000")).length).fill(0o744),
+    "only complete files stay",
+  );
   clear();
 });
 
@@ -87,12 +92,20 @@ const message = (sender = "user"): Buffer =>
   ]);
 const run = (input: Buffer) => {
   const done = spawnSync(postdrop, ["-r"], { input, env });
-  return { status: done.status, stdout: done.stdout.toString("latin1"), stderr: done.stderr.toString("latin1") };
+  return {
+    status: done.status,
+    stdout: done.stdout.toString("latin1"),
+    stderr: done.stderr.toString("latin1"),
+  };
 };
 
 t.test("limits and permissions", async (t) => {
   configure("message_size_limit = 1000");
-  t.match(run(message()), { status: 4, stdout: /status\x004\x00/, stderr: `postdrop: warning: uid=${uid}: File too large\n` });
+  t.match(run(message()), {
+    status: 4,
+    stdout: /status\x004\x00/,
+    stderr: `postdrop: warning: uid=${uid}: File too large\n`,
+  });
   const login = spawnSync("id", ["-un"], { encoding: "utf8" }).stdout.trim();
   configure(`local_login_sender_maps = inline:{{${login}=@example.com, "<>" ${login}}}`);
   t.match(run(message("a@example.com")), { status: 0 });
@@ -112,7 +125,11 @@ t.test("limits and permissions", async (t) => {
 });
 
 t.test("a signal leaves no file; the parent's ignored signals stay ignored", async (t) => {
-  for (const [signal, number] of [["SIGTERM", 15], ["SIGINT", 2], ["SIGHUP", 1]] as const) {
+  for (const [signal, number] of [
+    ["SIGTERM", 15],
+    ["SIGINT", 2],
+    ["SIGHUP", 1],
+  ] as const) {
     const child = spawn(postdrop, ["-r"], { env });
     await new Promise((resolve) => child.stdout.once("data", resolve));
     t.equal(readdirSync(maildrop).length, 1);

@@ -10,7 +10,11 @@ import { Channel } from "../../../lib/sys/channel.ts";
 const vectors = join(import.meta.dirname, "../../vectors/queue");
 process.env.TZ = "UTC";
 
-async function list(stream: Buffer, format: Format, chunk = stream.length): Promise<{ ok: boolean; text: string }> {
+async function list(
+  stream: Buffer,
+  format: Format,
+  chunk = stream.length,
+): Promise<{ ok: boolean; text: string }> {
   const channel = new Channel("public/showq socket");
   let text = "";
   const done = printListing(channel, format, (piece) => {
@@ -31,7 +35,9 @@ t.test("what the reference prints for its own streams", async (t) => {
   t.same(await list(stream, mailqFormat(false, true)), { ok: true, text: mailq });
   t.same(await list(stream, jsonFormat(true)), { ok: true, text: json });
   t.same(await list(stream, mailqFormat(false, true), 7), { ok: true, text: mailq });
-  for (const { name, showq_stream, mailq, json } of JSON.parse(readFileSync(join(vectors, "mailq.json"), "utf8"))) {
+  for (const { name, showq_stream, mailq, json } of JSON.parse(
+    readFileSync(join(vectors, "mailq.json"), "utf8"),
+  )) {
     const bytes = Buffer.from(showq_stream, "latin1");
     t.same(await list(bytes, mailqFormat(/long/.test(name), true)), { ok: true, text: mailq }, name);
     t.same(await list(bytes, jsonFormat(true)), { ok: true, text: json }, name);

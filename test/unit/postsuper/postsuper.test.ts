@@ -50,7 +50,18 @@ if (built.status !== 0) throw new Error(built.stderr);
 
 function freshQueue(): void {
   rmSync(queue, { recursive: true, force: true });
-  for (const name of ["", "maildrop", "incoming", "active", "deferred", "hold", "bounce", "defer", "trace", "flush"]) {
+  for (const name of [
+    "",
+    "maildrop",
+    "incoming",
+    "active",
+    "deferred",
+    "hold",
+    "bounce",
+    "defer",
+    "trace",
+    "flush",
+  ]) {
     mkdirSync(join(queue, name), { mode: 0o700 });
     chownSync(join(queue, name), uid, gid);
   }
@@ -69,8 +80,15 @@ function put(path: string, mode = 0o700): string {
 }
 const run = (...args: string[]): string[] => runWith("", ...args);
 function runWith(input: string, ...args: string[]): string[] {
-  const done = spawnSync(postsuper, args, { input, env: { MAIL_CONFIG: join(scratch, "etc"), PATH: "/usr/bin:/bin" } });
-  return done.stderr.toString().trimEnd().split("\n").concat(done.status === 0 ? [] : [`status ${done.status}`]);
+  const done = spawnSync(postsuper, args, {
+    input,
+    env: { MAIL_CONFIG: join(scratch, "etc"), PATH: "/usr/bin:/bin" },
+  });
+  return done.stderr
+    .toString()
+    .trimEnd()
+    .split("\n")
+    .concat(done.status === 0 ? [] : [`status ${done.status}`]);
 }
 const files = (name: string): string[] =>
   readdirSync(join(queue, name), { recursive: true, withFileTypes: true })
@@ -114,7 +132,14 @@ t.test("single messages", async (t) => {
 
 t.test("everything", async (t) => {
   freshQueue();
-  for (const name of ["deferred/A/AAAAA1", "active/BBBBB2", "incoming/CCCCC3", "hold/DDDDD4", "maildrop/EEEEE5"]) put(name);
+  for (const name of [
+    "deferred/A/AAAAA1",
+    "active/BBBBB2",
+    "incoming/CCCCC3",
+    "hold/DDDDD4",
+    "maildrop/EEEEE5",
+  ])
+    put(name);
   put("incoming/123.456", 0o600);
   put("defer/A/AAAAA1", 0o600);
   put("flush/example_com", 0o600);
@@ -151,15 +176,18 @@ t.test("repair", async (t) => {
   ]);
   const lines = run();
   t.ok(lines.includes("postsuper: warning: bogus file name: hold/x.tmp"));
-  t.same(files(""), [
-    `defer/A/${short}`,
-    `hold/2FD76${long.toString(16).toUpperCase()}`,
-    `hold/${short}`,
-    "hold/x.tmp",
-    `hold/${wanted}`,
-    "incoming/234.567",
-    `trace/${short}`,
-  ].sort());
+  t.same(
+    files(""),
+    [
+      `defer/A/${short}`,
+      `hold/2FD76${long.toString(16).toUpperCase()}`,
+      `hold/${short}`,
+      "hold/x.tmp",
+      `hold/${wanted}`,
+      "incoming/234.567",
+      `trace/${short}`,
+    ].sort(),
+  );
   t.notOk(existsSync(join(queue, "hold/0")));
   t.notOk(existsSync(join(queue, "hold/nonsense")));
 });
@@ -170,7 +198,10 @@ t.test("names that collide with wanted names lose nothing", async (t) => {
   const inodes = Array.from({ length: 50 }, (_, n) => statSync(put(`hold/tmp${n}`)).ino);
   inodes.forEach((_, n) => {
     const next = inodes[(n + 1) % inodes.length] ?? 0;
-    spawnSync("mv", [join(queue, `hold/tmp${n}`), join(queue, `hold/00000${next.toString(16).toUpperCase()}`)]);
+    spawnSync("mv", [
+      join(queue, `hold/tmp${n}`),
+      join(queue, `hold/00000${next.toString(16).toUpperCase()}`),
+    ]);
   });
   t.equal(files("hold").length, 50);
   t.match(run("-s"), ["postsuper: Renamed to match inode number: 50 messages", /WERE CHANGED/]);

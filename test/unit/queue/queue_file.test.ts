@@ -185,10 +185,10 @@ t.test("log files", async (t) => {
 
   const size = statSync(`defer/A/${id}`).size;
   const broken = new Queues(settings, failing("fsync", "EIO"));
-  await t.rejects(
-    appendLog(broken, "defer", id, entry, options),
-    { name: "LogAppendError", message: "append file defer ABCDE123: Input/output error" },
-  );
+  await t.rejects(appendLog(broken, "defer", id, entry, options), {
+    name: "LogAppendError",
+    message: "append file defer ABCDE123: Input/output error",
+  });
   t.equal(statSync(`defer/A/${id}`).size, size);
   const busy = new Queues(settings, { ...base, tryLock: () => false });
   await t.rejects(appendLog(busy, "defer", id, entry, options), {

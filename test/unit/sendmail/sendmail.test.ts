@@ -90,26 +90,31 @@ writeFileSync(
 const LEFT_OUT = new Set(["vv"]);
 const asRoot = process.getuid?.() === 0;
 
-t.test("sendmail, mailq, newaliases", { skip: asRoot ? false : "the vectors were made by root" }, async (t) => {
-  for (const c of cases) {
-    if (LEFT_OUT.has(c.name)) continue;
-    rmSync(stored, { force: true });
-    const run = spawnSync(join(commands, "sendmail"), c.argv, {
-      argv0: c.argv0,
-      input: Buffer.from(c.stdin, "latin1"),
-      env: { PATH: process.env.PATH ?? "", MAIL_CONFIG: join(scratch, "etc"), ...c.env },
-    });
-    const told = (bytes: Buffer): string => bytes.toString("latin1").replaceAll(commands, "$command_directory");
-    // the daemon start is not waited for
-    if (c.stdout.startsWith("EXEC: postfix")) await new Promise((resolve) => setTimeout(resolve, 50));
-    const dropped = existsSync(stored) ? JSON.parse(readFileSync(stored, "utf8")) : undefined;
-    t.same(
-      { rc: run.status, stdout: told(run.stdout), stderr: told(run.stderr) },
-      { rc: c.rc, stdout: c.stdout, stderr: c.stderr },
-      `${c.name} status and output`,
-    );
-    if (c.complete === true) t.same(dropped?.records, c.records, `${c.name} records`);
-    else t.notOk(dropped?.complete, `${c.name} nothing submitted`);
-    if (c.complete === true) t.same(dropped?.argv, c.postdrop_argv, `${c.name} postdrop arguments`);
-  }
-});
+t.test(
+  "sendmail, mailq, newaliases",
+  { skip: asRoot ? false : "the vectors were made by root" },
+  async (t) => {
+    for (const c of cases) {
+      if (LEFT_OUT.has(c.name)) continue;
+      rmSync(stored, { force: true });
+      const run = spawnSync(join(commands, "sendmail"), c.argv, {
+        argv0: c.argv0,
+        input: Buffer.from(c.stdin, "latin1"),
+        env: { PATH: process.env.PATH ?? "", MAIL_CONFIG: join(scratch, "etc"), ...c.env },
+      });
+      const told = (bytes: Buffer): string =>
+        bytes.toString("latin1").replaceAll(commands, "$command_directory");
+      // the daemon start is not waited for
+      if (c.stdout.startsWith("EXEC: postfix")) await new Promise((resolve) => setTimeout(resolve, 50));
+      const dropped = existsSync(stored) ? JSON.parse(readFileSync(stored, "utf8")) : undefined;
+      t.same(
+        { rc: run.status, stdout: told(run.stdout), stderr: told(run.stderr) },
+        { rc: c.rc, stdout: c.stdout, stderr: c.stderr },
+        `${c.name} status and output`,
+      );
+      if (c.complete === true) t.same(dropped?.records, c.records, `${c.name} records`);
+      else t.notOk(dropped?.complete, `${c.name} nothing submitted`);
+      if (c.complete === true) t.same(dropped?.argv, c.postdrop_argv, `${c.name} postdrop arguments`);
+    }
+  },
+);

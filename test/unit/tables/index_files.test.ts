@@ -7,7 +7,13 @@ import { BtreeReader } from "../../../lib/tables/formats/bdb_btree.ts";
 import { HashReader } from "../../../lib/tables/formats/bdb_hash.ts";
 import { BdbFile } from "../../../lib/tables/formats/bdb_pages.ts";
 import { buildCdb, CdbReader } from "../../../lib/tables/formats/cdb.ts";
-import { allRecords, compareKeys, IndexError, type IndexReader, type IndexRecord } from "../../../lib/tables/formats/index.ts";
+import {
+  allRecords,
+  compareKeys,
+  IndexError,
+  type IndexReader,
+  type IndexRecord,
+} from "../../../lib/tables/formats/index.ts";
 import { LmdbReader } from "../../../lib/tables/formats/lmdb_reader.ts";
 import { LmdbTransaction } from "../../../lib/tables/formats/lmdb_writer.ts";
 import { buildPages } from "../../../lib/tables/types/bdb.ts";
@@ -22,7 +28,9 @@ interface Sample {
   size: number;
   file_gzip_base64: string;
 }
-const vectors = JSON.parse(readFileSync("test/vectors/tables/index_files.json", "utf8")) as { files: Sample[] };
+const vectors = JSON.parse(readFileSync("test/vectors/tables/index_files.json", "utf8")) as {
+  files: Sample[];
+};
 
 const expected: Record<string, Map<string, string>> = {
   small: new Map([
@@ -31,7 +39,10 @@ const expected: Record<string, Map<string, string>> = {
     ["zed", "z"],
   ]),
   medium: new Map([
-    ...Array.from({ length: 300 }, (_, i) => [`user${i}@example.com`, `dest${i}@host${i % 7}.example.net`] as const),
+    ...Array.from(
+      { length: 300 },
+      (_, i) => [`user${i}@example.com`, `dest${i}@host${i % 7}.example.net`] as const,
+    ),
     ["large", "x".repeat(9000)] as const,
   ]),
 };
@@ -50,7 +61,7 @@ function checkReader(t: Test, reader: IndexReader, records: Map<string, string>)
   t.same(new Map([...listed].sort()), new Map([...records].sort()));
   for (const [key, value] of records) {
     const got = reader.get(Buffer.from(`${key}\0`, "latin1"));
-    if (got === undefined || text(got) !== value) return t.fail(`get ${key}: ${got}`) as never;
+    if (got === undefined || text(got) !== value) t.fail(`get ${key}: ${got}`);
   }
   t.equal(reader.get(Buffer.from("nosuchkey\0")), undefined);
   t.equal(reader.get(Buffer.from("zzzzz")), undefined);
@@ -77,19 +88,19 @@ for (const sample of vectors.files) {
     let errors = 0;
     for (let round = 0; round < 300; round++) {
       const bytes = Buffer.from(round % 5 === 0 ? whole.subarray(0, random(whole.length)) : whole);
-      for (let i = 0; bytes.length > 0 && i < 40; i++) bytes[random(Math.min(bytes.length, 9000))] = random(256);
+      for (let i = 0; bytes.length > 0 && i < 40; i++)
+        bytes[random(Math.min(bytes.length, 9000))] = random(256);
       writeFileSync(path, bytes);
       const fd = openSync(path, "r");
       try {
         const reader = openReader(sample.type, fd);
         reader.get(Buffer.from("bee\0"));
         reader.get(Buffer.from("large\0"));
-        let count = 0;
-        for (const _ of allRecords(reader, 5000)) count++;
-        t.ok(count >= 0);
+        for (const record of allRecords(reader, 5000)) if (record.key.length > whole.length) t.fail("too long");
       } catch (failure) {
         errors++;
-        if (!(failure instanceof IndexError)) t.fail(`round ${round}: ${failure instanceof Error ? failure.stack : failure}`);
+        if (!(failure instanceof IndexError))
+          t.fail(`round ${round}: ${failure instanceof Error ? failure.stack : failure}`);
       }
       closeSync(fd);
     }
@@ -99,7 +110,10 @@ for (const sample of vectors.files) {
 
 const asRecords = (entries: Map<string, string>): IndexRecord[] =>
   [...entries]
-    .map(([key, value]) => ({ key: Buffer.from(`${key}\0`, "latin1"), value: Buffer.from(`${value}\0`, "latin1") }))
+    .map(([key, value]) => ({
+      key: Buffer.from(`${key}\0`, "latin1"),
+      value: Buffer.from(`${value}\0`, "latin1"),
+    }))
     .sort((a, b) => compareKeys(a.key, b.key));
 
 const large = new Map([
@@ -109,7 +123,11 @@ const large = new Map([
   ["k".repeat(400), "long key"] as const,
 ]);
 
-for (const [name, entries] of [...Object.entries(expected), ["large", large], ["empty", new Map<string, string>()]] as const) {
+for (const [name, entries] of [
+  ...Object.entries(expected),
+  ["large", large],
+  ["empty", new Map<string, string>()],
+] as const) {
   for (const kind of ["hash", "btree"] as const)
     tap.test(`writes and reads ${kind} (${name})`, async (t) => {
       const records = new Map(asRecords(entries).map(({ key, value }) => [key.toString("latin1"), value]));
@@ -153,12 +171,13 @@ tap.test("lmdb: random changes keep the tree whole and the file small", async (t
       // the second half removes more than it adds
       if (random(100) < (round < 200 ? 70 : 25)) {
         const value = `v${random(1000)}${"x".repeat(random(30) === 0 ? random(9000) : random(60))}`;
-        t.equal(transaction.put(bytes, Buffer.from(`${value}\0`), false), !model.has(key)) || t.bailout("put");
+        if (transaction.put(bytes, Buffer.from(`${value}\0`), false) === model.has(key)) t.fail(`put ${key}`);
         transaction.put(bytes, Buffer.from(`${value}\0`), true);
         model.set(key, value);
       } else {
-        const victim = model.size > 0 && random(2) === 0 ? ([...model.keys()][random(model.size)] ?? key) : key;
-        t.equal(transaction.remove(Buffer.from(`${victim}\0`)), model.delete(victim)) || t.bailout("remove");
+        const victim =
+          model.size > 0 && random(2) === 0 ? ([...model.keys()][random(model.size)] ?? key) : key;
+        if (transaction.remove(Buffer.from(`${victim}\0`)) !== model.delete(victim)) t.fail(`remove ${victim}`);
       }
     }
     await transaction.commit();

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import t from "tap";
 import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
 import { setLogSinks } from "../../../lib/log/log.ts";
-import { MatchList, type MatchKind } from "../../../lib/tables/match.ts";
+import { type MatchKind, MatchList } from "../../../lib/tables/match.ts";
 import { allowSurrogates } from "../../../lib/tables/policy.ts";
 
 const directory = mkdtempSync(`${tmpdir()}/match-`);
@@ -30,7 +30,11 @@ const vectors = JSON.parse(readFileSync("test/vectors/tables/match_lists.json", 
 mkdirSync(`${directory}/w`);
 for (const [name, text] of Object.entries(vectors.files)) writeFileSync(`${directory}/${name}`, text);
 
-const KINDS: Record<Case["list_type"], MatchKind> = { namadr_list: "namadr", domain_list: "domain", string_list: "string" };
+const KINDS: Record<Case["list_type"], MatchKind> = {
+  namadr_list: "namadr",
+  domain_list: "domain",
+  string_list: "string",
+};
 const bytes = (text: string): string => Buffer.from(text, "utf8").toString("latin1");
 
 t.test("match lists give the reference's verdicts and log lines", async (t) => {
@@ -38,9 +42,14 @@ t.test("match lists give the reference's verdicts and log lines", async (t) => {
     // a process that ends cannot be tested here; regexp needs libc
     if (one.stderr.includes("fatal:") || one.list.includes("regexp:")) continue;
     lines.length = 0;
-    const list = await MatchList.open("command line", bytes(one.list.replaceAll("$CWD", directory)), KINDS[one.list_type], {
-      parentMode: one.parent === true,
-    });
+    const list = await MatchList.open(
+      "command line",
+      bytes(one.list.replaceAll("$CWD", directory)),
+      KINDS[one.list_type],
+      {
+        parentMode: one.parent === true,
+      },
+    );
     const result = await list.matches(bytes(one.name), one.addr ?? undefined);
     list.close();
     const verdict = result.kind === "match" ? "YES" : result.kind === "none" ? "NO" : "ERROR";
@@ -48,7 +57,10 @@ t.test("match lists give the reference's verdicts and log lines", async (t) => {
     // `::1` is a broken table name: the reference's test program died of it, a daemon defers
     t.equal(verdict, one.result === "FATAL" ? "ERROR" : one.result, title);
     if (one.result === "FATAL") continue;
-    const logged = lines.map((line) => `${line}\n`).join("").replaceAll(directory, "$CWD");
+    const logged = lines
+      .map((line) => `${line}\n`)
+      .join("")
+      .replaceAll(directory, "$CWD");
     t.equal(logged, bytes(one.stderr), title);
   }
 });

@@ -1,12 +1,13 @@
 import t from "tap";
-import { Requests } from "../../../cmd/proxymap/requests.ts";
 import { tableNames, withoutProxy } from "../../../cmd/proxymap/approved.ts";
+import { Requests } from "../../../cmd/proxymap/requests.ts";
 import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
 import { setLogSinks } from "../../../lib/log/log.ts";
 import { Channel } from "../../../lib/sys/channel.ts";
 import { allowSurrogates } from "../../../lib/tables/policy.ts";
 
-const configure = (text: string): void => installConfiguration(configurationFromText(`compatibility_level = 3.11\n${text}`));
+const configure = (text: string): void =>
+  installConfiguration(configurationFromText(`compatibility_level = 3.11\n${text}`));
 const lines: string[] = [];
 setLogSinks([(event) => lines.push(event.text)]);
 allowSurrogates(true);
@@ -69,11 +70,14 @@ t.test("requests and replies as on the wire", async (t) => {
     "status|0|flags|1589329|value|z||",
     "status|1|flags|1589329|value|||",
   ]);
-  t.match(await converse(requests, lookup("a", "fail:a"), lookup("a", "inline:bad"), lookup("a", "static:{}")), [
-    /^status\|2\|flags\|\d+\|value\|\|\|$/,
-    /^status\|2\|flags\|\d+\|value\|\|\|$/,
-    /^status\|0\|flags\|\d+\|value\|\|\|$/,
-  ]);
+  t.match(
+    await converse(requests, lookup("a", "fail:a"), lookup("a", "inline:bad"), lookup("a", "static:{}")),
+    [
+      /^status\|2\|flags\|\d+\|value\|\|\|$/,
+      /^status\|2\|flags\|\d+\|value\|\|\|$/,
+      /^status\|0\|flags\|\d+\|value\|\|\|$/,
+    ],
+  );
   lines.length = 0;
   t.same(await converse(requests, lookup("a", "inline:{x=y}"), lookup("a", "nocolon")), [
     "status|4|flags|0|value|||",
@@ -112,6 +116,13 @@ t.test("proxywrite changes tables", async (t) => {
       `request|delete|${head}|key|k||`,
       `request|delete|${head}|key|k||`,
     ),
-    [/^status\|0\|/, /\|value\|v\|\|$/, /^status\|0\|flags\|\d+\|key\|k\|value\|v\|\|$/, /^status\|1\|/, /^status\|0\|/, /^status\|1\|/],
+    [
+      /^status\|0\|/,
+      /\|value\|v\|\|$/,
+      /^status\|0\|flags\|\d+\|key\|k\|value\|v\|\|$/,
+      /^status\|1\|/,
+      /^status\|0\|/,
+      /^status\|1\|/,
+    ],
   );
 });

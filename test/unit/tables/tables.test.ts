@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync, utimesSync, writeFileSync, symlinkSync, readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import t from "tap";
 import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
@@ -42,7 +42,8 @@ t.test("keys are folded by Unicode rules (JS-15)", async (t) => {
 
 t.test("names of objects are ordinary keys (JS-01)", async (t) => {
   const table = await openTable("inline:{a=1}", { flags: FOLD });
-  for (const key of ["__proto__", "constructor", "toString", "hasOwnProperty"]) t.equal(await get(table, key), "absent");
+  for (const key of ["__proto__", "constructor", "toString", "hasOwnProperty"])
+    t.equal(await get(table, key), "absent");
   const environ = await openTable("environ:x", { flags: 0 });
   t.equal(await get(environ, "__proto__"), "absent");
 });
@@ -85,7 +86,7 @@ t.test("tables that cannot be opened fail each lookup (TAB-05)", async (t) => {
     t.equal(await get(table, "a"), "error", spec);
     t.match(lines[0], /^error: /);
     t.match(lines.at(-1), / is unavailable\. /);
-    t.equal(table.fixed, spec.startsWith("unionmap") ? true : false, spec);
+    t.equal(table.fixed, spec.startsWith("unionmap"), spec);
     table.close();
   }
   t.match((await openTable("tcp:localhost:1", { flags: PARANOID })).name, "tcp:localhost:1");
@@ -104,7 +105,12 @@ t.test("handles are shared by name and flags", async (t) => {
   t.equal(await get(b as Table, "s"), "1");
 });
 
-for (const [type, suffix] of [["hash", "db"], ["btree", "db"], ["lmdb", "lmdb"], ["cdb", "cdb"]] as const)
+for (const [type, suffix] of [
+  ["hash", "db"],
+  ["btree", "db"],
+  ["lmdb", "lmdb"],
+  ["cdb", "cdb"],
+] as const)
   t.test(`${type}: build, query, change, notice`, async (t) => {
     const name = `${directory}/t-${type}`;
     const flags = FOLD | TableFlag.warn_dup;
@@ -128,7 +134,8 @@ for (const [type, suffix] of [["hash", "db"], ["btree", "db"], ["lmdb", "lmdb"],
     t.equal(await get(table, "@"), "@");
     t.equal((table.flags & TableFlag.try0null) !== 0, type === "cdb", "the form that worked is kept");
     const keys: string[] = [];
-    for (let r = await table.sequence?.("first"); r?.kind === "found"; r = await table.sequence?.("next")) keys.push(r.key);
+    for (let r = await table.sequence?.("first"); r?.kind === "found"; r = await table.sequence?.("next"))
+      keys.push(r.key);
     t.same(keys.sort(), ["@", "key1", "key2"]);
     t.equal(changedTable(), undefined);
 
@@ -144,7 +151,10 @@ for (const [type, suffix] of [["hash", "db"], ["btree", "db"], ["lmdb", "lmdb"],
     t.equal(changedTable(), undefined);
     if (type === "cdb") return;
 
-    const writable = await openTable(`${type}:${name}`, { access: "create", flags: FOLD | TableFlag.dup_replace });
+    const writable = await openTable(`${type}:${name}`, {
+      access: "create",
+      flags: FOLD | TableFlag.dup_replace,
+    });
     t.match(await writable.update?.("A", "1"), { kind: "done" });
     t.match(await writable.update?.("a", "2"), { kind: "done" });
     t.equal(await get(writable, "a"), "2");
@@ -165,19 +175,22 @@ for (const [type, suffix] of [["hash", "db"], ["btree", "db"], ["lmdb", "lmdb"],
     t.equal(statSync(`${name}.${suffix}`).mode & 0o777, 0o644 & ~process.umask());
   });
 
-t.test("an index is never written through a link (TAB-01), nor readable while it is made (TAB-14)", async (t) => {
-  for (const type of ["hash", "cdb"] as const) {
-    const name = `${directory}/link-${type}`;
-    const suffix = type === "hash" ? "db" : "cdb";
-    writeFileSync(`${directory}/victim`, "precious");
-    symlinkSync(`${directory}/victim`, `${name}.${suffix}`);
-    const builder = await openBuilder(type, name, "rebuild", FOLD);
-    await builder.add("a", "b");
-    await builder.finish();
-    t.equal(readFileSync(`${directory}/victim`, "utf8"), "precious");
-    t.notOk(statSync(`${name}.${suffix}`).size === 8);
-  }
-});
+t.test(
+  "an index is never written through a link (TAB-01), nor readable while it is made (TAB-14)",
+  async (t) => {
+    for (const type of ["hash", "cdb"] as const) {
+      const name = `${directory}/link-${type}`;
+      const suffix = type === "hash" ? "db" : "cdb";
+      writeFileSync(`${directory}/victim`, "precious");
+      symlinkSync(`${directory}/victim`, `${name}.${suffix}`);
+      const builder = await openBuilder(type, name, "rebuild", FOLD);
+      await builder.add("a", "b");
+      await builder.finish();
+      t.equal(readFileSync(`${directory}/victim`, "utf8"), "precious");
+      t.notOk(statSync(`${name}.${suffix}`).size === 8);
+    }
+  },
+);
 
 t.test("cidr: families, brackets, negation (TAB-09)", async (t) => {
   const path = `${directory}/cidr`;

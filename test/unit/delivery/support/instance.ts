@@ -119,6 +119,7 @@ export class Instance {
           }
         }
       });
+      socket.on("end", () => socket.end());
       socket.on("close", () => {
         if (!complete) this.posted.push({ queueId, flags, records, complete });
       });

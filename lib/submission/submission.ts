@@ -1,13 +1,13 @@
 /** One local submission: checks the records that a user's program sends and writes them to a maildrop file (tools.md 3). */
 import { check, fatal, onDeath, warning } from "../log/log.ts";
+import { attributeRecordType, splitNameValue } from "../queue/attributes.ts";
+import type { Queues } from "../queue/directories.ts";
+import { createQueueFile, type QueueFile } from "../queue/queue_file.ts";
+import { Rec, RecordSets, recordTypeName, timeData } from "../queue/records.ts";
 import { fromBytes } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { timeOfDay } from "../sys/process.ts";
-import { attributeRecordType, splitNameValue } from "./attributes.ts";
-import type { Queues } from "./directories.ts";
 import type { SenderVerdict } from "./local_sender.ts";
-import { createQueueFile, type QueueFile } from "./queue_file.ts";
-import { Rec, RecordSets, recordTypeName, timeData } from "./records.ts";
 
 const MAILDROP = "maildrop";
 /** Maildrop files are readable, the directory is not; pickup takes the missing bit as a mark of requeued mail. */
@@ -93,7 +93,8 @@ export class Submission {
     if (set === undefined || type <= 0 || !set.has(type))
       fatal(`uid=${uid}: unexpected record type: ${type}`);
     const text = type === Rec.NORMAL || type === Rec.CONTINUED;
-    if (!text && (data.includes(CR) || data.includes(LF) || data.includes(NUL))) this.#refuseBreak(type, data);
+    if (!text && (data.includes(CR) || data.includes(LF) || data.includes(NUL)))
+      this.#refuseBreak(type, data);
     if (type === set.terminator) this.#part++;
     switch (type) {
       case Rec.FROM:
@@ -114,7 +115,8 @@ export class Submission {
 
   /** Commits a complete submission and says how it ended. Every refused one leaves no file behind. */
   async finish(): Promise<SubmissionResult> {
-    if (this.#status === 0 && (this.#senders === 0 || this.#recipients === 0)) this.#status |= SubmissionStatus.BAD;
+    if (this.#status === 0 && (this.#senders === 0 || this.#recipients === 0))
+      this.#status |= SubmissionStatus.BAD;
     if (this.#status === 0) {
       const result = await this.file.commit();
       if (result.status !== 0) {
@@ -186,9 +188,7 @@ export class Submission {
   #refuseBreak(type: number, data: Buffer): never {
     const end = data.indexOf(NUL);
     const shown = fromBytes(data.subarray(0, end < 0 ? SHOWN : Math.min(end, SHOWN)));
-    fatal(
-      `uid=${this.options.uid}: null or line break in '${recordTypeName(type)}' record type: ${shown}`,
-    );
+    fatal(`uid=${this.options.uid}: null or line break in '${recordTypeName(type)}' record type: ${shown}`);
   }
 }
 

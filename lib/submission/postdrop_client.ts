@@ -1,9 +1,10 @@
 /** Client of the postdrop command: hands a message to the set-gid program that may write into maildrop (ipc.md 5.18). */
-import { ClientAbort, logClientAbort, warning } from "../../log/log.ts";
-import { RecordBuffer } from "../../queue/record_writer.ts";
-import { errorCode, errorText } from "../../sys/errno.ts";
-import { decode, type Message } from "../attributes.ts";
-import { PostdropGreeting, PostdropStatus } from "../protocols/cleanup.ts";
+
+import { decode, type Message } from "../ipc/attributes.ts";
+import { PostdropGreeting, PostdropStatus } from "../ipc/protocols/cleanup.ts";
+import { ClientAbort, logClientAbort, warning } from "../log/log.ts";
+import { RecordBuffer } from "../queue/record_writer.ts";
+import { errorCode, errorText } from "../sys/errno.ts";
 
 export interface PostdropOptions {
   /** $command_directory/postdrop */
@@ -117,10 +118,19 @@ export class PostdropClient {
   }
 }
 
-async function spawn(argv: string[], environment: Readonly<Record<string, string>>): Promise<Child | undefined> {
+async function spawn(
+  argv: string[],
+  environment: Readonly<Record<string, string>>,
+): Promise<Child | undefined> {
   for (;;) {
     try {
-      return Bun.spawn({ cmd: argv, stdin: "pipe", stdout: "pipe", stderr: "inherit", env: { ...environment } });
+      return Bun.spawn({
+        cmd: argv,
+        stdin: "pipe",
+        stdout: "pipe",
+        stderr: "inherit",
+        env: { ...environment },
+      });
     } catch (error) {
       const code = errorCode(error);
       if (code !== "EAGAIN" && code !== "ENOMEM") {
