@@ -32,7 +32,8 @@ function installed() {
 }
 
 if (!installed()) {
-  const status = run("npm", ["ci", "--no-audit", "--no-fund"]);
+  // not `npm ci`: it insists on lock entries for every foreign platform's optional package, which a registry may not carry
+  const status = run("npm", ["install", "--no-save", "--no-audit", "--no-fund"]);
   if (status !== 0) process.exit(status);
 }
 // the npm package fetches its executable out of a sibling package at the first run
