@@ -4,8 +4,8 @@
  */
 import { writeSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
-import { type Client, singleServer } from "../../lib/daemon/single.ts";
 import type { Service } from "../../lib/daemon/service.ts";
+import { type Client, singleServer } from "../../lib/daemon/single.ts";
 import { decode, type Message, receive, send } from "../../lib/ipc/attributes.ts";
 import {
   BOUNCE_FLAG,
@@ -21,18 +21,34 @@ import {
   BounceWarn,
 } from "../../lib/ipc/protocols/bounce.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
-import { isQueueId } from "../../lib/queue/queue_id.ts";
 import type { LogQueue } from "../../lib/queue/directories.ts";
+import { isQueueId } from "../../lib/queue/queue_id.ts";
 import { printable, toBytes } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
-import { append, type BounceService, bounceService, flush, flushVerp, one, removeLog, trace, warn } from "./request.ts";
+import {
+  append,
+  type BounceService,
+  bounceService,
+  flush,
+  flushVerp,
+  one,
+  removeLog,
+  trace,
+  warn,
+} from "./request.ts";
 import { loadTemplates, printExpanded, printTemplates } from "./template.ts";
 
 const services = new WeakMap<Service, BounceService>();
 
 export const main = singleServer({
   processLimit: 0,
-  parameters: ["bounce_template_file", "bounce_size_limit", "notify_classes", "double_bounce_sender", "backwards_bounce_logfile_compatibility"],
+  parameters: [
+    "bounce_template_file",
+    "bounce_size_limit",
+    "notify_classes",
+    "double_bounce_sender",
+    "backwards_bounce_logfile_compatibility",
+  ],
   preJail(service) {
     if (service.name === "dump_templates" || service.name === "expand_templates") {
       const text = (service.name === "expand_templates" ? printExpanded : printTemplates)(loadTemplates());
@@ -55,7 +71,9 @@ function logQueue(name: string): LogQueue {
   if (name === current.get("bounce_service_name")) return "bounce";
   if (name === current.get("defer_service_name")) return "defer";
   if (name === current.get("trace_service_name")) return "trace";
-  return name === "bounce" || name === "defer" || name === "trace" ? name : fatal(`unexpected service name: ${name}`);
+  return name === "bounce" || name === "defer" || name === "trace"
+    ? name
+    : fatal(`unexpected service name: ${name}`);
 }
 
 async function serve({ channel }: Client, service: BounceService): Promise<void> {
@@ -134,7 +152,9 @@ function sanitized<T extends object>(request: T): T {
   const utf8 = configuration().get("smtputf8_enable");
   const entries = Object.entries(request).map(([key, value]) => [
     key,
-    typeof value === "string" && key !== "queueId" && key !== "queueName" && key !== "verpDelimiters" ? printable(value, utf8) : value,
+    typeof value === "string" && key !== "queueId" && key !== "queueName" && key !== "verpDelimiters"
+      ? printable(value, utf8)
+      : value,
   ]);
   return Object.fromEntries(entries) as T;
 }

@@ -7,7 +7,7 @@ import { type NoticeKind, notSendingTrace } from "../../lib/log/events/bounce.ts
 import { log, warning } from "../../lib/log/log.ts";
 import type { LogEntry } from "../../lib/queue/log_entry.ts";
 import { equalFold, lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
-import { doubleBounceSender, postNotice, type PostResult } from "./post.ts";
+import { doubleBounceSender, type PostResult, postNotice } from "./post.ts";
 import type { Notice, Report } from "./report.ts";
 
 /** What a notice is to be made of; the template is in the report. */
@@ -33,18 +33,35 @@ const notifies = (...classes: ReadonlyArray<string>): boolean =>
   splitAny(lowerAscii(parameter("notify_classes")), ", \t\r\n").some((word) => classes.includes(word));
 
 /** RFC 3461 section 4.1: recipients that asked for this kind of notice, or for nothing in particular. */
-const eligible = (entries: ReadonlyArray<LogEntry> | undefined, bit: number): ReadonlyArray<LogEntry> | undefined =>
+const eligible = (
+  entries: ReadonlyArray<LogEntry> | undefined,
+  bit: number,
+): ReadonlyArray<LogEntry> | undefined =>
   entries?.filter((entry) => entry.notifyFlags === 0 || (entry.notifyFlags & bit) !== 0);
 
 /** A postmaster's copy: full for bounces that nobody else gets, else headers only. */
-async function toPostmaster(request: NoticeRequest, recipient: string, kind: NoticeKind, full: boolean): Promise<PostResult> {
-  const notice: Notice = { report: request.report, recipient, postmaster: true, headersOnly: !full, entries: request.entries };
+async function toPostmaster(
+  request: NoticeRequest,
+  recipient: string,
+  kind: NoticeKind,
+  full: boolean,
+): Promise<PostResult> {
+  const notice: Notice = {
+    report: request.report,
+    recipient,
+    postmaster: true,
+    headersOnly: !full,
+    entries: request.entries,
+  };
   return postNotice(doubleBounceSender(), kind, notice);
 }
 
 function failedFor(queueId: string, to: string | undefined, result: PostResult): boolean {
   if (result.ok) return false;
-  const whom = to === undefined ? "postmaster notification failed" : `sender notification failed to ${internalToExternal(to)}`;
+  const whom =
+    to === undefined
+      ? "postmaster notification failed"
+      : `sender notification failed to ${internalToExternal(to)}`;
   warning(`${queueId}: ${whom}${result.reason === "" ? "" : `: ${result.reason}`}`);
   return true;
 }
@@ -63,12 +80,23 @@ export async function notifyFailure(request: NoticeRequest): Promise<boolean> {
       return discarded(queueId);
     case "null":
       if (!notifies("2bounce", "bounce")) return true;
-      return !failedFor(queueId, undefined, await toPostmaster(request, parameter("2bounce_notice_recipient"), "postmaster non-delivery", true));
+      return !failedFor(
+        queueId,
+        undefined,
+        await toPostmaster(request, parameter("2bounce_notice_recipient"), "postmaster non-delivery", true),
+      );
     case "normal": {
       const entries = eligible(request.entries, NOTIFY.failure);
-      const notice: Notice = { report, recipient: sender, postmaster: false, headersOnly: request.retFlags === RET.headers, entries };
+      const notice: Notice = {
+        report,
+        recipient: sender,
+        postmaster: false,
+        headersOnly: request.retFlags === RET.headers,
+        entries,
+      };
       const wanted = entries === undefined || entries.length > 0;
-      if (failedFor(queueId, sender, await postNotice("", "sender non-delivery", notice, wanted))) return false;
+      if (failedFor(queueId, sender, await postNotice("", "sender non-delivery", notice, wanted)))
+        return false;
       await copyFailure(request);
       return true;
     }
@@ -78,8 +106,14 @@ export async function notifyFailure(request: NoticeRequest): Promise<boolean> {
 async function copyFailure(request: NoticeRequest): Promise<void> {
   if (!notifies("bounce")) return;
   const { queueId, sender } = request.report;
-  const result = await toPostmaster(request, parameter("bounce_notice_recipient"), "postmaster non-delivery", false);
-  if (failedFor(queueId, undefined, result)) warning(`${queueId}: postmaster notice failed while bouncing to ${internalToExternal(sender)}`);
+  const result = await toPostmaster(
+    request,
+    parameter("bounce_notice_recipient"),
+    "postmaster non-delivery",
+    false,
+  );
+  if (failedFor(queueId, undefined, result))
+    warning(`${queueId}: postmaster notice failed while bouncing to ${internalToExternal(sender)}`);
 }
 
 /** One non-delivery notice a recipient, each to an address that names the recipient. */
@@ -94,7 +128,13 @@ export async function notifyFailureVerp(request: NoticeRequest, delimiters: stri
     const one: NoticeRequest = { ...request, entries: [entry] };
     if (entry.notifyFlags === 0 || (entry.notifyFlags & NOTIFY.failure) !== 0) {
       const recipient = verpSender(delimiters, sender, verpRecipient(entry));
-      const notice: Notice = { report, recipient, postmaster: false, headersOnly: request.retFlags === RET.headers, entries: [entry] };
+      const notice: Notice = {
+        report,
+        recipient,
+        postmaster: false,
+        headersOnly: request.retFlags === RET.headers,
+        entries: [entry],
+      };
       if (failedFor(queueId, recipient, await postNotice("", "sender non-delivery", notice))) return false;
     }
     await copyFailure(one);
@@ -114,12 +154,19 @@ export async function notifyDelay(request: NoticeRequest): Promise<boolean> {
     case "double-bounce":
       return discarded(queueId);
     case "null":
-      return !notifies("delay") || !failedFor(queueId, undefined, await toPostmaster(request, postmaster, "postmaster delay", true));
+      return (
+        !notifies("delay") ||
+        !failedFor(queueId, undefined, await toPostmaster(request, postmaster, "postmaster delay", true))
+      );
     case "normal": {
       const entries = eligible(request.entries ?? [], NOTIFY.delay) ?? [];
       const notice: Notice = { report, recipient: sender, postmaster: false, headersOnly: true, entries };
-      if (failedFor(queueId, sender, await postNotice("", "sender delay", notice, entries.length > 0))) return false;
-      if (notifies("delay") && failedFor(queueId, undefined, await toPostmaster(request, postmaster, "postmaster delay", false)))
+      if (failedFor(queueId, sender, await postNotice("", "sender delay", notice, entries.length > 0)))
+        return false;
+      if (
+        notifies("delay") &&
+        failedFor(queueId, undefined, await toPostmaster(request, postmaster, "postmaster delay", false))
+      )
         warning(`${queueId}: postmaster notice failed while warning ${internalToExternal(sender)}`);
       return true;
     }
@@ -136,7 +183,13 @@ export async function notifyTrace(request: NoticeRequest): Promise<boolean> {
     return true;
   }
   const recipient = kind === "null" ? parameter("2bounce_notice_recipient") : sender;
-  const notice: Notice = { report, recipient, postmaster: false, headersOnly: true, entries: request.entries ?? [] };
+  const notice: Notice = {
+    report,
+    recipient,
+    postmaster: false,
+    headersOnly: true,
+    entries: request.entries ?? [],
+  };
   const from = kind === "null" ? doubleBounceSender() : "";
   return !failedFor(queueId, recipient, await postNotice(from, "sender delivery status", notice));
 }

@@ -1,7 +1,7 @@
 /** The message that a notice is about, as its queue file has it. */
 import { closeSync, constants, openSync } from "node:fs";
 import { ClientAbort, check } from "../../lib/log/log.ts";
-import { splitNameValue, readTime } from "../../lib/queue/attributes.ts";
+import { readTime, splitNameValue } from "../../lib/queue/attributes.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import type { QueueId } from "../../lib/queue/queue_id.ts";
 import { RecordReader } from "../../lib/queue/record_reader.ts";
@@ -57,7 +57,11 @@ function lockShared(fd: number, path: string): void {
   throw new ClientAbort(`cannot get shared lock on ${path}: ${reason}`);
 }
 
-function readEnvelope(fd: number, path: string, threaded: boolean): Pick<Original, "dataOffset" | "size" | "arrival" | "messageId"> {
+function readEnvelope(
+  fd: number,
+  path: string,
+  threaded: boolean,
+): Pick<Original, "dataOffset" | "size" | "arrival" | "messageId"> {
   const reader = new RecordReader(fd, path, { bufferSize: 4096 });
   let dataOffset: number | undefined;
   let size: number | undefined;

@@ -11,7 +11,12 @@ import { type Notice, writeNotice } from "./report.ts";
 export type PostResult = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
 /** `sender`: the notice's own envelope sender. Nothing is sent when `wanted` is false: the notice is opened and dropped. */
-export async function postNotice(sender: string, kind: NoticeKind, notice: Notice, wanted = true): Promise<PostResult> {
+export async function postNotice(
+  sender: string,
+  kind: NoticeKind,
+  notice: Notice,
+  wanted = true,
+): Promise<PostResult> {
   const { report } = notice;
   const post = await postMail({
     sender,
@@ -37,10 +42,12 @@ export async function postNotice(sender: string, kind: NoticeKind, notice: Notic
 }
 
 /** A notice about REQUIRETLS mail may go to where TLS is not to be had, but then it tells little (RFC 8689 section 5). */
-const redacts = (sendopts: number): boolean => (sendopts & SENDOPT.requireTls) !== 0 && parameter("requiretls_redact_dsn");
+const redacts = (sendopts: number): boolean =>
+  (sendopts & SENDOPT.requireTls) !== 0 && parameter("requiretls_redact_dsn");
 
 const noticeOptions = (sendopts: number): number =>
   sendopts & (SENDOPT.smtputf8Requested | (redacts(sendopts) ? 0 : SENDOPT.requireTls));
 
 /** The sender of postmaster notices; mail from it is never reported to anybody. */
-export const doubleBounceSender = (): string => `${parameter("double_bounce_sender")}@${parameter("myhostname")}`;
+export const doubleBounceSender = (): string =>
+  `${parameter("double_bounce_sender")}@${parameter("myhostname")}`;

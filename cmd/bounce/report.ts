@@ -41,7 +41,8 @@ export interface Notice {
   readonly entries: ReadonlyArray<LogEntry> | undefined;
 }
 
-const SMTPUTF8_MASK = SENDOPT.smtputf8Requested | SENDOPT.smtputf8Header | SENDOPT.smtputf8Sender | SENDOPT.smtputf8Recipient;
+const SMTPUTF8_MASK =
+  SENDOPT.smtputf8Requested | SENDOPT.smtputf8Header | SENDOPT.smtputf8Sender | SENDOPT.smtputf8Recipient;
 
 /** Writes header, the three parts and the closing boundary. */
 export async function writeNotice(post: Submission, notice: Notice): Promise<void> {
@@ -71,7 +72,8 @@ function writeHeader(post: Submission, notice: Notice, boundary: string, encodin
     post.line(`In-Reply-To: ${original.messageId}`);
   }
   const requireTls = (report.sendopts & SENDOPT.requireTls) !== 0;
-  if ((report.sendopts & SENDOPT.tlsRequiredNo) !== 0 && !requireTls && parameter("tls_required_enable")) post.line("TLS-Required: no");
+  if ((report.sendopts & SENDOPT.tlsRequiredNo) !== 0 && !requireTls && parameter("tls_required_enable"))
+    post.line("TLS-Required: no");
   post.line(`Auto-Submitted: ${postmaster ? "auto-generated" : "auto-replied"}`);
   post.line("MIME-Version: 1.0");
   post.line("Content-Type: multipart/report; report-type=delivery-status;");
@@ -133,7 +135,8 @@ function writeStatus(post: Submission, notice: Notice, boundary: string): void {
   post.line(`X-${mailName}-Queue-ID: ${report.queueId}`);
   const sender = shownSender(report);
   post.line(`X-${mailName}-Sender: ${addressType(report, sender)}; ${sender}`);
-  if (original !== undefined && original.arrival > 0) post.line(`Arrival-Date: ${mailDate(original.arrival)}`);
+  if (original !== undefined && original.arrival > 0)
+    post.line(`Arrival-Date: ${mailDate(original.arrival)}`);
   for (const entry of notice.entries ?? []) writeRecipient(post, report, entry, mailName);
 }
 
@@ -142,10 +145,13 @@ function writeRecipient(post: Submission, report: Report, entry: LogEntry, mailN
   post.line(`Final-Recipient: ${addressType(report, entry.recipient)}; ${entry.recipient}`);
   if (entry.dsnOriginalRecipient !== "") post.line(`Original-Recipient: ${entry.dsnOriginalRecipient}`);
   else if (entry.originalRecipient !== "")
-    post.line(`Original-Recipient: ${addressType(report, entry.originalRecipient)}; ${entry.originalRecipient}`);
+    post.line(
+      `Original-Recipient: ${addressType(report, entry.originalRecipient)}; ${entry.originalRecipient}`,
+    );
   post.line(`Action: ${report.action ?? entry.action}`);
   post.line(`Status: ${entry.status}`);
-  if (entry.mtaType !== "" && entry.mtaName !== "") post.line(`Remote-MTA: ${entry.mtaType}; ${entry.mtaName}`);
+  if (entry.mtaType !== "" && entry.mtaName !== "")
+    post.line(`Remote-MTA: ${entry.mtaType}; ${entry.mtaName}`);
   const diagnostic =
     entry.diagnosticType !== "" && entry.diagnosticText !== ""
       ? `${entry.diagnosticType}; ${entry.diagnosticText}`
@@ -163,16 +169,23 @@ const addressType = (report: Report, address: string): string =>
 const shownSender = (report: Report): string =>
   report.sender === "" ? `MAILER-DAEMON@${parameter("myhostname")}` : internalToExternal(report.sender);
 
-async function writeOriginal(post: Submission, notice: Notice, boundary: string, encoding: string): Promise<void> {
+async function writeOriginal(
+  post: Submission,
+  notice: Notice,
+  boundary: string,
+  encoding: string,
+): Promise<void> {
   const { report } = notice;
   const { original } = report;
   const headersOnly = notice.headersOnly || isTooBig(original);
   const international = (report.sendopts & SENDOPT.smtputf8Requested) !== 0;
-  const undelivered = report.template.class === "failure" || report.template.class === "delay" ? "Undelivered " : "";
+  const undelivered =
+    report.template.class === "failure" || report.template.class === "delay" ? "Undelivered " : "";
   post.line("");
   post.line(`--${boundary}`);
   post.line(`Content-Description: ${undelivered}Message${headersOnly ? " Headers" : ""}`);
-  if (headersOnly) post.line(`Content-Type: ${international ? "message/global-headers" : "text/rfc822-headers"}`);
+  if (headersOnly)
+    post.line(`Content-Type: ${international ? "message/global-headers" : "text/rfc822-headers"}`);
   else post.line(`Content-Type: ${international ? "message/global" : "message/rfc822"}`);
   partEncoding(post, encoding);
   post.line("");
@@ -191,7 +204,12 @@ function isTooBig(original: Original | undefined): boolean {
   return limit > 0 && (original?.size === undefined || original.size > limit);
 }
 
-async function copyContent(post: Submission, original: Original, offset: number, headersOnly: boolean): Promise<void> {
+async function copyContent(
+  post: Submission,
+  original: Original,
+  offset: number,
+  headersOnly: boolean,
+): Promise<void> {
   const reader = new RecordReader(original.fd, original.path, { start: offset });
   for (;;) {
     const type = reader.read();

@@ -5,18 +5,25 @@ import { verpDelimiterProblem } from "../../lib/address/verp.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import type { NoticeEnvelope } from "../../lib/ipc/clients/bounce.ts";
 import { BOUNCE_FLAG } from "../../lib/ipc/protocols/bounce.ts";
-import { SENDOPT, type Dsn, type Recipient } from "../../lib/ipc/protocols/delivery.ts";
+import { type Dsn, type Recipient, SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
 import { ClientAbort, check, warning } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { isQueueName, type LogQueue } from "../../lib/queue/directories.ts";
-import { appendLog, LogAppendError } from "../../lib/queue/log_file.ts";
 import type { LogEntry } from "../../lib/queue/log_entry.ts";
+import { appendLog, LogAppendError } from "../../lib/queue/log_file.ts";
 import { readLog } from "../../lib/queue/log_reader.ts";
 import { isQueueId, type QueueId } from "../../lib/queue/queue_id.ts";
 import { Rec } from "../../lib/queue/records.ts";
 import { errorText } from "../../lib/sys/errno.ts";
-import { notifyDelay, notifyFailure, notifyFailureVerp, notifyTrace, type NoticeRequest, traceTemplate } from "./notices.ts";
-import { closeOriginal, openOriginal, type Original } from "./original.ts";
+import {
+  type NoticeRequest,
+  notifyDelay,
+  notifyFailure,
+  notifyFailureVerp,
+  notifyTrace,
+  traceTemplate,
+} from "./notices.ts";
+import { closeOriginal, type Original, openOriginal } from "./original.ts";
 import { loadTemplates, type TemplateClass, type Templates } from "./template.ts";
 
 /** The service that this process runs as, and its templates. */
@@ -119,7 +126,11 @@ export const flush = (service: BounceService, envelope: NoticeEnvelope): Promise
     return done && finish(service, envelope, id, request.entries, original);
   });
 
-export function flushVerp(service: BounceService, envelope: NoticeEnvelope, delimiters: string): Promise<boolean> {
+export function flushVerp(
+  service: BounceService,
+  envelope: NoticeEnvelope,
+  delimiters: string,
+): Promise<boolean> {
   if (verpDelimiterProblem(delimiters, parameter("verp_delimiter_filter")) !== undefined) {
     warning(`malformed verp delimiter string: ${delimiters}`);
     return Promise.resolve(false);
@@ -142,7 +153,11 @@ export const trace = (service: BounceService, envelope: NoticeEnvelope): Promise
   });
 
 /** A non-delivery notice about one recipient, without a log. */
-export async function one(service: BounceService, envelope: NoticeEnvelope, recipient: Recipient & Dsn): Promise<boolean> {
+export async function one(
+  service: BounceService,
+  envelope: NoticeEnvelope,
+  recipient: Recipient & Dsn,
+): Promise<boolean> {
   if (service.queue !== "bounce") {
     warning(`wrong service name "${service.name}" for one-recipient bouncing`);
     return false;
@@ -156,7 +171,12 @@ export async function one(service: BounceService, envelope: NoticeEnvelope, reci
 
 type Work = (request: NoticeRequest, id: QueueId, original: Original | undefined) => Promise<boolean>;
 
-async function withLog(service: BounceService, envelope: NoticeEnvelope, template: TemplateClass, work: Work): Promise<boolean> {
+async function withLog(
+  service: BounceService,
+  envelope: NoticeEnvelope,
+  template: TemplateClass,
+  work: Work,
+): Promise<boolean> {
   const id = checkEnvelope(envelope);
   if (id === undefined) return false;
   try {
@@ -164,13 +184,19 @@ async function withLog(service: BounceService, envelope: NoticeEnvelope, templat
     // a delay or trace notice without a log has nothing to say; a failure is reported all the same
     if (log === undefined && template !== "failure") return true;
     const entries = log === undefined ? undefined : [...log];
-    return await withOriginal(envelope, id, (original) => work(noticeRequest(service, envelope, template, original, entries), id, original));
+    return await withOriginal(envelope, id, (original) =>
+      work(noticeRequest(service, envelope, template, original, entries), id, original),
+    );
   } finally {
     if ((envelope.flags & BOUNCE_FLAG.clean) !== 0) removeLog(service, id);
   }
 }
 
-async function withOriginal(envelope: NoticeEnvelope, id: QueueId, work: (original: Original | undefined) => Promise<boolean>): Promise<boolean> {
+async function withOriginal(
+  envelope: NoticeEnvelope,
+  id: QueueId,
+  work: (original: Original | undefined) => Promise<boolean>,
+): Promise<boolean> {
   const original = openOriginal(envelope.queueName, id, parameter("enable_threaded_bounces"));
   try {
     return await work(original);
@@ -186,7 +212,9 @@ function noticeRequest(
   original: Original | undefined,
   entries: ReadonlyArray<LogEntry> | undefined,
 ): NoticeRequest {
-  const sendopts = parameter("requiretls_enable") ? envelope.sendopts : envelope.sendopts & ~SENDOPT.requireTls;
+  const sendopts = parameter("requiretls_enable")
+    ? envelope.sendopts
+    : envelope.sendopts & ~SENDOPT.requireTls;
   return {
     flags: envelope.flags,
     retFlags: envelope.retFlags,

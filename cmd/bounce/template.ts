@@ -41,7 +41,12 @@ export function loadTemplates(): Templates {
     if (template === undefined) throw new Error(`no built-in ${name} template`);
     return template;
   };
-  return { failure: choose("failure"), delay: choose("delay"), success: choose("success"), verify: choose("verify") };
+  return {
+    failure: choose("failure"),
+    delay: choose("delay"),
+    success: choose("success"),
+    verify: choose("verify"),
+  };
 }
 
 function readTemplateFile(path: string): string {
@@ -87,7 +92,8 @@ function takeDocument(lines: ReadonlyArray<string>, start: number, value: string
   if (!value.startsWith("<<")) return { lines: [value], last: start };
   const marker = trimSpace(value.slice(2));
   if (marker === "") fatal(`${where}: missing end marker after <<`);
-  if ([...marker].some((character) => !isAlnumCode(character.charCodeAt(0)))) fatal(`${where}: malformed end marker after <<`);
+  if ([...marker].some((character) => !isAlnumCode(character.charCodeAt(0))))
+    fatal(`${where}: malformed end marker after <<`);
   const end = lines.indexOf(marker, start + 1);
   if (end >= 0) return { lines: lines.slice(start + 1, end), last: end };
   warning(`${where}: missing "${marker}" end marker`);
@@ -102,14 +108,24 @@ interface TemplateHeaders {
 }
 
 const SUBJECTS: Readonly<Record<TemplateClass, Pick<TemplateHeaders, "subject" | "postmasterSubject">>> = {
-  failure: { subject: "Undelivered Mail Returned to Sender", postmasterSubject: "Postmaster Copy: Undelivered Mail" },
-  delay: { subject: "Delayed Mail (still being retried)", postmasterSubject: "Postmaster Warning: Delayed Mail" },
+  failure: {
+    subject: "Undelivered Mail Returned to Sender",
+    postmasterSubject: "Postmaster Copy: Undelivered Mail",
+  },
+  delay: {
+    subject: "Delayed Mail (still being retried)",
+    postmasterSubject: "Postmaster Warning: Delayed Mail",
+  },
   success: { subject: "Successful Mail Delivery Report", postmasterSubject: undefined },
   verify: { subject: "Mail Delivery Status Report", postmasterSubject: undefined },
 };
 
 /** The template of one class; undefined, with a warning, when it cannot be used. */
-function parseTemplate(name: TemplateClass, lines: ReadonlyArray<string>, origin: string): Template | undefined {
+function parseTemplate(
+  name: TemplateClass,
+  lines: ReadonlyArray<string>,
+  origin: string,
+): Template | undefined {
   const ignore = (what: string): undefined => {
     warning(`${origin}: ${what} ${name} template -- ignoring this template`);
     return undefined;
@@ -167,7 +183,8 @@ export const expandTemplate = (template: Template): string[] =>
       },
     });
     if (!expansion.ok) fatal(`${template.origin}: bad $name syntax in ${template.class} template: ${line}`);
-    if (missing.length > 0) fatal(`${template.origin}: undefined $name in ${template.class} template: ${line}`);
+    if (missing.length > 0)
+      fatal(`${template.origin}: undefined $name in ${template.class} template: ${line}`);
     return expansion.value;
   });
 
@@ -195,7 +212,8 @@ function timeMacro(template: Template, name: string, base: (typeof TIME_PARAMETE
   const seconds = parameter(base);
   const unit = name.slice(base.length + 1);
   const divisor = UNITS.get(unit);
-  if (divisor === undefined) return fatal(`${template.origin}: unrecognized suffix "${unit}" in parameter "${name}"`);
+  if (divisor === undefined)
+    return fatal(`${template.origin}: unrecognized suffix "${unit}" in parameter "${name}"`);
   const result = Math.floor(seconds / divisor);
   const complain = (what: string, advice: string): void => {
     warning(`${template.origin}: ${what} in ${template.class} template conversion of parameter "${base}"`);
@@ -210,16 +228,27 @@ function timeMacro(template: Template, name: string, base: (typeof TIME_PARAMETE
 /** The templates in the format of bounce_template_file (postconf -t). */
 export const printTemplates = (templates: Templates): string =>
   printBlocks(templates, (template) => {
-    const headers = [`Charset: ${template.charset}`, `From: ${template.from}`, `Subject: ${template.subject}`];
-    if (template.postmasterSubject !== undefined) headers.push(`Postmaster-Subject: ${template.postmasterSubject}`);
+    const headers = [
+      `Charset: ${template.charset}`,
+      `From: ${template.from}`,
+      `Subject: ${template.subject}`,
+    ];
+    if (template.postmasterSubject !== undefined)
+      headers.push(`Postmaster-Subject: ${template.postmasterSubject}`);
     return { name: `${template.class}_template`, lines: [...headers, "", ...template.body] };
   });
 
 /** The texts with `$name` replaced (postconf -b). */
 export const printExpanded = (templates: Templates): string =>
-  printBlocks(templates, (template) => ({ name: `expanded_${template.class}_text`, lines: expandTemplate(template) }));
+  printBlocks(templates, (template) => ({
+    name: `expanded_${template.class}_text`,
+    lines: expandTemplate(template),
+  }));
 
-const printBlocks = (templates: Templates, block: (template: Template) => { name: string; lines: ReadonlyArray<string> }): string =>
+const printBlocks = (
+  templates: Templates,
+  block: (template: Template) => { name: string; lines: ReadonlyArray<string> },
+): string =>
   TEMPLATE_CLASSES.map((name) => block(templates[name]))
     .map(({ name, lines }) => `${name} = <<EOF\n${lines.join("\n")}\nEOF\n`)
     .join("\n");

@@ -77,7 +77,7 @@ export class Content {
     if (settings.replaceStrayCrLf) blankStrayLineEnds(data);
     if (message.has("filter")) {
       if (settings.rejectCharacters !== undefined && holdsAny(bytes, settings.rejectCharacters)) {
-        rejectContent(message, "content", fromBytes(bytes), "disallowed character");
+        rejectContent(message, "content", cString(bytes), "disallowed character");
         return;
       }
       if (settings.stripCharacters !== undefined) bytes = without(bytes, settings.stripCharacters);
@@ -154,11 +154,17 @@ export class Content {
       message.putText(type, data);
       return;
     }
-    const line = fromBytes(data);
+    const line = cString(data);
     const result = await applyCheck(message, this.#bodyCheck, line, (text) =>
       message.putText(Rec.NORMAL, text),
     );
     if (result === undefined) return;
     message.putText(type, result === line ? data : toBytes(result));
   }
+}
+
+/** The data up to the first NUL: what tables and log lines get. */
+function cString(data: Uint8Array): string {
+  const end = data.indexOf(0);
+  return fromBytes(end < 0 ? data : data.subarray(0, end));
 }

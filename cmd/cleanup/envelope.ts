@@ -206,7 +206,7 @@ export class Envelope {
       case Rec.DSN_RET: {
         const flags = readReturnFlags(item.text);
         if (flags === undefined) {
-          message.reject(`bad DSN RET record <${item.text.slice(0, 100)}>`);
+          message.reject(`bad DSN RET record <${text.slice(0, 100)}>`);
           return;
         }
         message.returnFlags = flags;
@@ -263,7 +263,7 @@ export class Envelope {
       case "trace_flags": {
         const flags = readDecimal(value, 0x7fffffff);
         if (flags === undefined) {
-          message.reject(`bad trace flags: ${value.slice(0, 100)}`);
+          message.reject(`bad TFLAG record <trace_flags=${value.slice(0, 100)}>`);
           return false;
         }
         message.traceFlags = flags & TRACE_FLAGS;

@@ -94,7 +94,7 @@ export class Headers {
       case "Message-Id": {
         const value = headerValue(text);
         log(messageId({ queueId: message.queueId, id: value }));
-        message.messageId ??= leadingMessageId(value);
+        message.messageId ??= leadingMessageId(value, this.settings.smtputf8);
         return;
       }
       case "Resent-Message-Id":

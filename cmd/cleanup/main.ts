@@ -8,7 +8,7 @@ import type { Main } from "../../lib/daemon/program.ts";
 import { singleServer } from "../../lib/daemon/single.ts";
 import { rewriteAddress } from "../../lib/ipc/clients/rewrite.ts";
 import { SharedTrigger } from "../../lib/ipc/trigger.ts";
-import { ClientAbort, onDeath } from "../../lib/log/log.ts";
+import { ClientAbort, onDeath, runDeathCleanups } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { ClockCheck } from "../../lib/queue/queue_file.ts";
@@ -45,6 +45,13 @@ export const main: Main = (invocation) => {
       const { unfinished } = shared;
       onDeath(() => {
         for (const file of unfinished) file.discard();
+      });
+    },
+    postJail: () => {
+      // unfinished files would stay behind
+      process.on("SIGTERM", () => {
+        runDeathCleanups();
+        process.exit(0);
       });
     },
     changedTable,

@@ -122,7 +122,9 @@ export class Message {
 
   /** An address for a log line. */
   logged(address: string): string {
-    return parameter("info_log_address_format") === "internal" ? address : internalToExternal(address);
+    return address === "" || parameter("info_log_address_format") === "internal"
+      ? address
+      : internalToExternal(address);
   }
 
   /** Appends a record while the message is still good. */

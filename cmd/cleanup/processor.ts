@@ -1,4 +1,5 @@
 /** One message from the first record to the complete queue file; where records come from and what becomes of the file is not its business. */
+import { warning } from "../../lib/log/log.ts";
 import type { RecordDecoder } from "../../lib/queue/record_decoder.ts";
 import { encodeRecord, REC_EOF, REC_ERROR, REC_MORE, Rec } from "../../lib/queue/records.ts";
 import { encodeSize, ZERO_SIZE } from "../../lib/queue/size_record.ts";
@@ -96,7 +97,12 @@ export class MessageProcessor {
     this.#content ??= new Content(message, this.pipeline.addresses.settings, this.pipeline.headers);
     if (type === Rec.NORMAL || type === Rec.CONTINUED) await this.#content.record(type, data);
     else if (type === Rec.EXTRACTED) await this.#content.end();
-    else message.reject(`unexpected record type ${type} in message content`);
+    else {
+      warning(
+        `cleanup_message_headerbody: message rejected: unexpected record type ${type} in message content`,
+      );
+      message.fail("BAD");
+    }
   }
 
   /** Milters of the SMTP server would hand their connections over here. */

@@ -118,7 +118,11 @@ export class Recipients {
       (notify & NOTIFY.success) !== 0 &&
       (second !== undefined || this.fold(first) !== this.fold(recipient.address))
     ) {
-      if (message.accepts && !(await this.services.traceExpansion(message, recipient))) message.fail("WRITE");
+      if (message.accepts && !(await this.services.traceExpansion(message, recipient))) {
+        message.warn("trace service failure");
+        message.warn("trace logfile update error");
+        message.fail("WRITE");
+      }
       message.traced = true;
       notify = notify === NOTIFY.success ? NOTIFY.never : notify & ~NOTIFY.success;
     }

@@ -3,7 +3,12 @@ import { statSync } from "node:fs";
 import { addFlowTokens } from "../../lib/daemon/flow_control.ts";
 import type { Client } from "../../lib/daemon/single.ts";
 import { receive, send } from "../../lib/ipc/attributes.ts";
-import { CleanupFlags, CleanupGreeting, CleanupStatus } from "../../lib/ipc/protocols/cleanup.ts";
+import {
+  CleanupFlags,
+  CleanupGreeting,
+  CleanupStatus,
+  cleanupStatusBit,
+} from "../../lib/ipc/protocols/cleanup.ts";
 import type { SharedTrigger } from "../../lib/ipc/trigger.ts";
 import { removed } from "../../lib/log/events/cleanup.ts";
 import { ClientAbort, log, warning } from "../../lib/log/log.ts";
@@ -50,7 +55,9 @@ export async function serveCleanup({ channel }: Client, shared: Shared): Promise
 /** A failed system call ends this message, not those of the other clients. */
 function clientFailure(error: unknown): unknown {
   if (error instanceof ChannelTimeout || (error instanceof SysError && isSocketCall(error))) return error;
-  return errorCode(error) === undefined ? error : new ClientAbort(error instanceof Error ? error.message : String(error));
+  return errorCode(error) === undefined
+    ? error
+    : new ClientAbort(error instanceof Error ? error.message : String(error));
 }
 
 const isSocketCall = (error: SysError): boolean => error.call === "socket" || error.call === "write";
@@ -70,12 +77,7 @@ function removeSpuriousLogs(queues: Queues, { id }: QueueFile): void {
   }
 }
 
-async function converse(
-  channel: Channel,
-  file: QueueFile,
-  shared: Shared,
-  keep: () => void,
-): Promise<void> {
+async function converse(channel: Channel, file: QueueFile, shared: Shared, keep: () => void): Promise<void> {
   let message: Message;
   try {
     send(channel, CleanupGreeting, { queueId: file.id });
@@ -135,7 +137,7 @@ async function finish(message: Message, file: QueueFile, shared: Shared, keep: (
     if (await bounceMessage(message, shared.pipeline.addresses.settings)) {
       message.status = 0;
       message.set("discard");
-    } else message.fail("WRITE");
+    } else message.status = cleanupStatusBit("WRITE");
   }
   const discarded = message.has("discard");
   if (message.status === 0 && !discarded) {

@@ -177,7 +177,7 @@ export function readSettings(tables: CleanupTables, rules: LookupRules): Cleanup
     remoteHeaderRewriteDomain: parameter("remote_header_rewrite_domain"),
     alwaysAddMissingHeaders: parameter("always_add_missing_headers"),
     undisclosedRecipientsHeader: parameter("undisclosed_recipients_header"),
-    dropHeaders: listed(parameter("message_drop_headers").replaceAll(":", " ")),
+    dropHeaders: listed(parameter("message_drop_headers")),
     headerTokenLimit: parameter("header_address_token_limit"),
     headerSizeLimit: parameter("header_size_limit"),
     hopcountLimit: parameter("hopcount_limit"),

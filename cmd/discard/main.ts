@@ -1,18 +1,27 @@
 /** discard(8): pretends to deliver, with the text of the nexthop as the reason. */
+
+import { parameter } from "../../lib/config/configuration.ts";
 import { singleServer } from "../../lib/daemon/single.ts";
 import { combine, openDispositionTables } from "../../lib/delivery/agent.ts";
 import { type Disposition, sent } from "../../lib/delivery/disposition.ts";
-import { type DeliveryRequest, type DeliveryResult, markRecipientDone, serveDelivery } from "../../lib/delivery/request.ts";
+import {
+  type DeliveryRequest,
+  type DeliveryResult,
+  markRecipientDone,
+  serveDelivery,
+} from "../../lib/delivery/request.ts";
 import { dsn, splitDsn } from "../../lib/delivery/status.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
-import { parameter } from "../../lib/config/configuration.ts";
 
 let filter: StatusFilter | undefined;
 
 export const main = singleServer({
   async preJail() {
     await openDispositionTables();
-    filter = await openStatusFilter("default_delivery_status_filter", parameter("default_delivery_status_filter"));
+    filter = await openStatusFilter(
+      "default_delivery_status_filter",
+      parameter("default_delivery_status_filter"),
+    );
   },
   serve: ({ channel }) => serveDelivery(channel, deliver),
 });
@@ -22,7 +31,16 @@ async function deliver(request: DeliveryRequest): Promise<DeliveryResult> {
   const dispositions: Disposition[] = [];
   for (const recipient of request.recipients)
     dispositions.push(
-      await sent({ message: request, recipient, relay: "none", filter, markDone: (done) => markRecipientDone(request, done) }, dsn(status, text)),
+      await sent(
+        {
+          message: request,
+          recipient,
+          relay: "none",
+          filter,
+          markDone: (done) => markRecipientDone(request, done),
+        },
+        dsn(status, text),
+      ),
     );
   return { disposition: combine(dispositions) };
 }

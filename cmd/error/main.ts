@@ -1,11 +1,17 @@
 /** error(8), also as retry: gives up on, or puts off, all recipients with the text of the nexthop. */
+
+import { parameter } from "../../lib/config/configuration.ts";
 import { singleServer } from "../../lib/daemon/single.ts";
 import { combine, openDispositionTables } from "../../lib/delivery/agent.ts";
-import { type Attempt, bounced, deferred, type Disposition } from "../../lib/delivery/disposition.ts";
-import { type DeliveryRequest, type DeliveryResult, markRecipientDone, serveDelivery } from "../../lib/delivery/request.ts";
+import { type Attempt, bounced, type Disposition, deferred } from "../../lib/delivery/disposition.ts";
+import {
+  type DeliveryRequest,
+  type DeliveryResult,
+  markRecipientDone,
+  serveDelivery,
+} from "../../lib/delivery/request.ts";
 import { dsn, splitDsn } from "../../lib/delivery/status.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
-import { parameter } from "../../lib/config/configuration.ts";
 import { fatal } from "../../lib/log/log.ts";
 
 const DEFAULT_STATUS: ReadonlyMap<string, string> = new Map([
@@ -20,7 +26,10 @@ export const main = singleServer({
   async preJail(service) {
     if (!DEFAULT_STATUS.has(service.name)) fatal(`bad error service name: ${service.name}`);
     await openDispositionTables();
-    filter = await openStatusFilter("default_delivery_status_filter", parameter("default_delivery_status_filter"));
+    filter = await openStatusFilter(
+      "default_delivery_status_filter",
+      parameter("default_delivery_status_filter"),
+    );
   },
   serve: ({ channel }, service) => serveDelivery(channel, (request) => deliver(request, service.name)),
 });
@@ -30,7 +39,13 @@ async function deliver(request: DeliveryRequest, service: string): Promise<Deliv
   const outcome = dsn(status, text);
   const dispositions: Disposition[] = [];
   for (const recipient of request.recipients) {
-    const attempt: Attempt = { message: request, recipient, relay: "none", filter, markDone: (done) => markRecipientDone(request, done) };
+    const attempt: Attempt = {
+      message: request,
+      recipient,
+      relay: "none",
+      filter,
+      markDone: (done) => markRecipientDone(request, done),
+    };
     dispositions.push(await (service === "retry" ? deferred(attempt, outcome) : bounced(attempt, outcome)));
   }
   return { disposition: combine(dispositions) };

@@ -17,19 +17,21 @@ function touch(queues: Queues, queue: string, id: QueueId, now: number): boolean
   }
 }
 
-/** Lets the queue manager forget what it knows of the destinations of this message. */
-function unthrottle(queues: Queues, queue: string, id: QueueId): void {
+/** Lets the queue manager forget what it knows of the destinations of this message; false when the file is not complete. */
+function unthrottle(queues: Queues, queue: string, id: QueueId): boolean {
   const path = queues.path(queue, id);
   let fd: number;
   try {
     fd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK);
   } catch (error) {
     if (errorCode(error) !== "ENOENT") warning(`${path}: open: ${errorText(error)}`);
-    return;
+    return false;
   }
   try {
     const stat = fs.fstatSync(fd);
-    if (stat.isFile() && isReady(stat.mode)) fs.fchmodSync(fd, (stat.mode & 0o7777) | MODE_UNTHROTTLE);
+    if (!stat.isFile() || !isReady(stat.mode)) return false;
+    fs.fchmodSync(fd, (stat.mode & 0o7777) | MODE_UNTHROTTLE);
+    return true;
   } finally {
     fs.closeSync(fd);
   }
@@ -39,7 +41,7 @@ function unthrottle(queues: Queues, queue: string, id: QueueId): void {
 export function deliverMessage(queues: Queues, id: QueueId, now: number, unthrottled: boolean): boolean {
   const queue = ["deferred", "incoming"].find((candidate) => touch(queues, candidate, id, now));
   if (queue === undefined) return false;
-  if (unthrottled) unthrottle(queues, queue, id);
+  if (unthrottled && !unthrottle(queues, queue, id)) return false;
   if (queue === "incoming") return true;
   try {
     queues.move(id, "deferred", "incoming");

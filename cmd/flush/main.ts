@@ -61,14 +61,14 @@ async function reply(channel: Channel, status: number): Promise<void> {
   await channel.flush();
 }
 
-/** The command of a list that has begun to arrive; undefined when it does not begin as it should. */
+/** The command of a list that has begun to arrive; `bad` when the list does not begin as it should, undefined when the client is gone. */
 async function peekCommand(channel: Channel): Promise<string | undefined> {
   for (;;) {
     const command = decode(FlushCommand, channel.peek(), { open: true, stream: channel.name });
     if (command.kind === "value") return command.value.request;
     if (command.kind === "bad") {
       warning(command.text);
-      return undefined;
+      return "bad";
     }
     if (!(await channel.more())) return undefined;
   }
@@ -80,7 +80,7 @@ async function answer<T>(
   declared: Message<T>,
   work: (request: T) => Promise<number> | number,
 ): Promise<void> {
-  const request = await receive(channel, declared);
+  const request = await receive(channel, declared, { skipExtra: true });
   await reply(channel, request.kind === "value" ? await work(request.value) : FLUSH_STATUS.bad);
 }
 
@@ -97,6 +97,8 @@ async function serve(channel: Channel): Promise<void> {
     return;
   }
   switch (await peekCommand(channel)) {
+    case "bad":
+      return reply(channel, FLUSH_STATUS.bad);
     case "add":
       return answer(channel, FlushAdd, ({ site, queueId }) => add(service, site, queueId));
     case "send_site":
@@ -113,6 +115,7 @@ async function serve(channel: Channel): Promise<void> {
 }
 
 export const main: Main = singleServer({
+  processLimit: 0,
   parameters: ["fast_flush_domains", "fast_flush_refresh_time", "fast_flush_purge_time"],
   preJail: async () => {
     await openFlushDomains();

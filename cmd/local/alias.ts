@@ -4,11 +4,11 @@ import { type Disposition, traceExpansion } from "../../lib/delivery/disposition
 import { dsn } from "../../lib/delivery/status.ts";
 import { DELIVERY_FLAG, NOTIFY } from "../../lib/ipc/protocols/delivery.ts";
 import { warning } from "../../lib/log/log.ts";
-import { lookupUserById, type User } from "../../lib/sys/identity.ts";
 import { equalFold } from "../../lib/sys/bytes.ts";
+import { lookupUserById, type User } from "../../lib/sys/identity.ts";
 import type { Table } from "../../lib/tables/table.ts";
 import { canonical, lookupAlias } from "./owner.ts";
-import { attemptOf, bounce, defer, nested, sentTo, type State, tooDeep, withoutSuccess } from "./state.ts";
+import { attemptOf, bounce, defer, nested, type State, sentTo, tooDeep, withoutSuccess } from "./state.ts";
 
 const UNAVAILABLE = dsn("4.3.0", "alias database unavailable");
 
@@ -24,13 +24,16 @@ export async function deliverAlias(outer: State, name: string): Promise<Disposit
     warning(`alias database loop for ${name}`);
     return bounce(state, dsn("5.4.6", `alias database loop for ${name}`));
   }
-  if ((state.session.request.flags & DELIVERY_FLAG.mtaVerify) !== 0) return sentTo(state, dsn("2.0.0", `aliased to ${found.value}`));
+  if ((state.session.request.flags & DELIVERY_FLAG.mtaVerify) !== 0)
+    return sentTo(state, dsn("2.0.0", `aliased to ${found.value}`));
   const rights = await rightsOf(found.table);
   if (!rights.ok) return defer(state, dsn("4.3.0", rights.reason));
   return expand({ ...state, rights: rights.user }, name, found.value);
 }
 
-type Rights = { readonly ok: true; readonly user: User | undefined } | { readonly ok: false; readonly reason: string };
+type Rights =
+  | { readonly ok: true; readonly user: User | undefined }
+  | { readonly ok: false; readonly reason: string };
 
 /** Commands and files of an alias get the rights of whoever could have written the table. */
 async function rightsOf(table: Table): Promise<Rights> {
@@ -43,7 +46,9 @@ async function rightsOf(table: Table): Promise<Rights> {
       return { ok: false, reason: "mail system configuration error" };
     case "untrusted": {
       const user = lookupUserById(owner.uid);
-      return user === undefined ? { ok: false, reason: "cannot find alias database owner" } : { ok: true, user };
+      return user === undefined
+        ? { ok: false, reason: "cannot find alias database owner" }
+        : { ok: true, user };
     }
   }
 }
@@ -63,7 +68,10 @@ async function expand(state: State, name: string, value: string): Promise<Dispos
     if (owner.kind === "error") return defer(state, UNAVAILABLE);
     if (owner.kind === "found") {
       owned = true;
-      expansion = withOwner(expansion, await canonical(parameter("expand_owner_alias") ? owner.value : `owner-${name}`));
+      expansion = withOwner(
+        expansion,
+        await canonical(parameter("expand_owner_alias") ? owner.value : `owner-${name}`),
+      );
     } else if (parameter("reset_owner_alias")) expansion = { ...expansion, owner: undefined };
   }
   const { outcomes } = session;

@@ -10,13 +10,18 @@ import { encodeUtf8, splitAny } from "../../lib/sys/bytes.ts";
 import type { User } from "../../lib/sys/identity.ts";
 import { expandLocal } from "./expand.ts";
 import { failToOwner } from "./owner.ts";
-import { copySource, defer, sentTo, type State } from "./state.ts";
+import { copySource, defer, type State, sentTo } from "./state.ts";
 import { deliveryUser } from "./user.ts";
 
 /** A command of an alias, :include: or .forward file. */
-export const deliverCommand = (state: State, command: string): Promise<Disposition> => deliverCommandAs(state, command, state.rights);
+export const deliverCommand = (state: State, command: string): Promise<Disposition> =>
+  deliverCommandAs(state, command, state.rights);
 
-export async function deliverCommandAs(state: State, command: string, context: User | undefined): Promise<Disposition> {
+export async function deliverCommandAs(
+  state: State,
+  command: string,
+  context: User | undefined,
+): Promise<Disposition> {
   const { session } = state;
   const { request, settings } = session;
   const user = deliveryUser(context);
@@ -49,7 +54,10 @@ export async function deliverCommandAs(state: State, command: string, context: U
 }
 
 /** The directory to run in; empty: the queue directory. */
-function workingDirectory(state: State, user: User | undefined): { readonly ok: true; readonly path: string } | { readonly ok: false } {
+function workingDirectory(
+  state: State,
+  user: User | undefined,
+): { readonly ok: true; readonly path: string } | { readonly ok: false } {
   const value = parameter("command_execution_directory");
   if (value === "") return { ok: true, path: "" };
   const expansion = expandLocal(value, state, user, state.session.settings.directoryFilter);

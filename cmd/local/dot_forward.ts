@@ -11,7 +11,7 @@ import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import type { User } from "../../lib/sys/identity.ts";
 import { expandLocal } from "./expand.ts";
 import { deliverFileItems } from "./include.ts";
-import { attemptOf, defer, nested, sentTo, type State, withoutSuccess } from "./state.ts";
+import { attemptOf, defer, nested, type State, sentTo, withoutSuccess } from "./state.ts";
 import { findUser } from "./user.ts";
 
 interface ForwardFile {
@@ -32,8 +32,10 @@ export async function deliverDotForward(outer: State): Promise<Disposition | und
   const file = findForwardFile(state, user);
   if (file === undefined) return undefined;
   const { path } = file;
-  if ((session.request.flags & DELIVERY_FLAG.mtaVerify) !== 0) return sentTo(state, dsn("2.0.0", `forward via file: ${path}`));
-  if (session.duplicates.seen(`forward ${path}`)) return session.duplicates.has(`forward-done ${path}`) ? "finished" : undefined;
+  if ((session.request.flags & DELIVERY_FLAG.mtaVerify) !== 0)
+    return sentTo(state, dsn("2.0.0", `forward via file: ${path}`));
+  if (session.duplicates.seen(`forward ${path}`))
+    return session.duplicates.has(`forward-done ${path}`) ? "finished" : undefined;
   const fd = openForwardFile(file, user);
   if (fd === undefined) return undefined;
   const propagate = !file.usedExtension && session.settings.propagate.has("forward");
@@ -51,7 +53,10 @@ export async function deliverDotForward(outer: State): Promise<Disposition | und
   if (disposition !== "finished") return disposition;
   session.duplicates.seen(`forward-done ${path}`);
   if ((state.recipient.notifyFlags & NOTIFY.success) !== 0) {
-    const traced = await traceExpansion(attemptOf(state), dsn("2.0.0", "alias expanded", { action: "expanded" }));
+    const traced = await traceExpansion(
+      attemptOf(state),
+      dsn("2.0.0", "alias expanded", { action: "expanded" }),
+    );
     if (!traced) return defer(state, dsn("4.3.0", `${session.request.queueId}: trace service failed`));
   }
   return disposition;
@@ -67,7 +72,10 @@ function findForwardFile(state: State, user: User): ForwardFile | undefined {
       if (!expansion.ok) for (const problem of expansion.problems) warning(problem);
       continue;
     }
-    candidates.push({ path: expansion.value, usedExtension: state.extension !== undefined && /\$[{(]?extension/.test(element) });
+    candidates.push({
+      path: expansion.value,
+      usedExtension: state.extension !== undefined && /\$[{(]?extension/.test(element),
+    });
   }
   return asUser(user, () => {
     for (const candidate of candidates) {
@@ -99,7 +107,9 @@ function openForwardFile(file: ForwardFile, user: User): number | undefined {
   if (fault !== undefined) return refuse(fault);
   let fd: number;
   try {
-    fd = asUser(user, () => openSync(pathOf(path), constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW));
+    fd = asUser(user, () =>
+      openSync(pathOf(path), constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW),
+    );
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
     return refuse(`cannot open file ${path}: ${errorText(error)}`);
@@ -113,4 +123,3 @@ function faultOf(path: string, stat: Stats, user: User): string | undefined {
   if ((stat.mode & 0o002) !== 0) return `file ${path} is world writable`;
   return undefined;
 }
-

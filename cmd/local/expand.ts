@@ -4,7 +4,12 @@ import type { User } from "../../lib/sys/identity.ts";
 import type { State } from "./state.ts";
 
 /** Expands with the attributes of the recipient; characters of values outside `filter` become `_`. */
-export const expandLocal = (text: string, state: State, user: User | undefined, filter?: ReadonlySet<string>): Expansion =>
+export const expandLocal = (
+  text: string,
+  state: State,
+  user: User | undefined,
+  filter?: ReadonlySet<string>,
+): Expansion =>
   expandMacros(text, {
     recursive: false,
     lookup: (name) => attribute(name, state, user),

@@ -8,7 +8,7 @@ import { dsn, isTraceOnly } from "../../lib/delivery/status.ts";
 import type { Identity } from "../../lib/privsep/identity.ts";
 import { deliverToMaildir } from "./maildir.ts";
 import { failToOwner } from "./owner.ts";
-import { copySource, sentTo, type State } from "./state.ts";
+import { copySource, type State, sentTo } from "./state.ts";
 import { deliveryUser } from "./user.ts";
 
 export async function deliverFile(state: State, path: string, allowed: boolean): Promise<Disposition> {
@@ -34,7 +34,8 @@ export async function deliverFile(state: State, path: string, allowed: boolean):
     },
     spool: identity,
     recipient: identity,
-    inspect: ({ stat }) => (stat.isFile() && (stat.mode & 0o111) !== 0 ? dsn("5.7.1", "file is executable") : undefined),
+    inspect: ({ stat }) =>
+      stat.isFile() && (stat.mode & 0o111) !== 0 ? dsn("5.7.1", "file is executable") : undefined,
     prefix: `cannot append message to file ${path}: `,
     now: session.startTime,
   });

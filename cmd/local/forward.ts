@@ -1,8 +1,8 @@
 /** Forwarding: new messages through cleanup, one for each sender and Delivered-To: address, all or nothing (delivery.md 4.5). */
 import { internalToExternal } from "../../lib/address/quote.ts";
 import { parameter } from "../../lib/config/configuration.ts";
-import { deferred, type Disposition, sent } from "../../lib/delivery/disposition.ts";
 import { contentReader } from "../../lib/delivery/copy.ts";
+import { type Disposition, deferred, sent } from "../../lib/delivery/disposition.ts";
 import { type DeliveryRequest, markCorrupt } from "../../lib/delivery/request.ts";
 import { dsn, isTraceOnly } from "../../lib/delivery/status.ts";
 import { autodetects, receivedLines, Submission } from "../../lib/ipc/clients/cleanup.ts";
@@ -12,7 +12,7 @@ import { ClientAbort, warning } from "../../lib/log/log.ts";
 import { Rec, timeData } from "../../lib/queue/records.ts";
 import { timeOfDay } from "../../lib/sys/process.ts";
 import { foldCase } from "../../lib/tables/casefold.ts";
-import { attemptOf, defer, sentTo, type State } from "./state.ts";
+import { attemptOf, defer, type State, sentTo } from "./state.ts";
 
 const UNABLE = dsn("4.3.0", "unable to forward message");
 
@@ -93,7 +93,8 @@ export class Forwards {
   async #commit(top: State, submission: Submission, delivered: string): Promise<Disposition> {
     submission.record(Rec.CONTENT);
     receivedLines(submission, timeOfDay().seconds);
-    if (this.prependDelivered) submission.line(`Delivered-To: ${foldCase(internalToExternal(delivered), this.utf8)}`);
+    if (this.prependDelivered)
+      submission.line(`Delivered-To: ${foldCase(internalToExternal(delivered), this.utf8)}`);
     const copied = await this.#copyContent(submission);
     if (!copied) {
       submission.abandon();
@@ -135,7 +136,8 @@ export async function forward(state: State): Promise<Disposition> {
     return defer(state, UNABLE);
   }
   session.outcomes++;
-  if (recipient.dsnOriginalRecipient !== "") submission.attribute("dsn_orig_rcpt", recipient.dsnOriginalRecipient);
+  if (recipient.dsnOriginalRecipient !== "")
+    submission.attribute("dsn_orig_rcpt", recipient.dsnOriginalRecipient);
   if (recipient.notifyFlags !== 0) submission.attribute("notify_flags", recipient.notifyFlags);
   if (parameter("enable_original_recipient") && recipient.originalRecipient !== "")
     submission.record(Rec.ORIGINAL_RECIPIENT, recipient.originalRecipient);

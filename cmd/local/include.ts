@@ -78,7 +78,10 @@ export async function deliverFileItems(state: State, fd: number, path: string): 
     return { disposition: "finished", count };
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
-    return { disposition: await defer(state, dsn("4.3.0", `error reading forwarding file: ${errorText(error)}`)), count };
+    return {
+      disposition: await defer(state, dsn("4.3.0", `error reading forwarding file: ${errorText(error)}`)),
+      count,
+    };
   } finally {
     check(`close ${path}`, () => closeSync(fd));
   }

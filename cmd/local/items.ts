@@ -42,7 +42,8 @@ async function deliverItem(state: State, text: string): Promise<Disposition> {
     if (settings.commandOrigins.has(origin)) return deliverCommand(state, item.slice(1));
     return bounce(state, dsn("5.7.1", "mail to command is restricted"));
   }
-  if (equalFold(item.slice(0, INCLUDE.length), INCLUDE)) return deliverInclude(state, item.slice(INCLUDE.length));
+  if (equalFold(item.slice(0, INCLUDE.length), INCLUDE))
+    return deliverInclude(state, item.slice(INCLUDE.length));
   return deliverAddress(state, await canonical(item));
 }
 
@@ -63,10 +64,12 @@ function deliverHome(state: State, item: string, allowed: boolean): Promise<Disp
 export async function deliverAddress(outer: State, address: string): Promise<Disposition> {
   const state = nested(outer);
   const resolved = await resolveAddress(state.sender, address);
-  if ((resolved.flags & RESOLVE_FLAG.fail) !== 0) return defer(state, dsn("4.3.0", "address resolver failure"));
+  if ((resolved.flags & RESOLVE_FLAG.fail) !== 0)
+    return defer(state, dsn("4.3.0", "address resolver failure"));
   if ((resolved.flags & RESOLVE_FLAG.error) !== 0)
     return bounce(state, dsn("5.1.3", `bad recipient address syntax: ${internalToExternal(address)}`));
-  const recipient = state.unmatched === "" ? resolved.recipient : insertExtension(resolved.recipient, state.unmatched);
+  const recipient =
+    state.unmatched === "" ? resolved.recipient : insertExtension(resolved.recipient, state.unmatched);
   const next: State = { ...state, recipient: { ...state.recipient, recipient } };
   return resolved.transport === state.session.service ? state.session.deliverRecipient(next) : forward(next);
 }

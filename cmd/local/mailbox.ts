@@ -3,8 +3,8 @@ import { type Stats, statSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { MBOX } from "../../lib/delivery/copy.ts";
 import type { Disposition } from "../../lib/delivery/disposition.ts";
-import { deliverMbox } from "../../lib/delivery/mbox.ts";
 import type { OpenMailbox } from "../../lib/delivery/mailbox_lock.ts";
+import { deliverMbox } from "../../lib/delivery/mbox.ts";
 import { passToTransport } from "../../lib/delivery/pass.ts";
 import { markCorrupt } from "../../lib/delivery/request.ts";
 import { type Dsn, dsn, isTraceOnly } from "../../lib/delivery/status.ts";
@@ -17,13 +17,17 @@ import type { TableList } from "../../lib/tables/list.ts";
 import { notifyBiff } from "./biff.ts";
 import { deliverCommandAs } from "./command.ts";
 import { deliverToMaildir } from "./maildir.ts";
-import { attemptOf, copySource, defer, fail, sentTo, type State } from "./state.ts";
+import { attemptOf, copySource, defer, fail, type State, sentTo } from "./state.ts";
 import { findUser } from "./user.ts";
 
 const LOOKUP_FAILURE = dsn("4.3.0", "table lookup failure");
 
 /** A transport or command for a user by table, then by parameter. */
-export async function choose(table: TableList, user: string, otherwise: string): Promise<string | "error" | undefined> {
+export async function choose(
+  table: TableList,
+  user: string,
+  otherwise: string,
+): Promise<string | "error" | undefined> {
   const found = await table.lookup(user);
   if (found.kind === "error") return "error";
   if (found.kind === "found") return found.value;
@@ -33,7 +37,17 @@ export async function choose(table: TableList, user: string, otherwise: string):
 /** Hands the recipient over to another transport. */
 export function pass(state: State, transport: string): Promise<Disposition> {
   state.session.outcomes++;
-  return passToTransport({ ...state.session.request, sender: state.sender, envelopeId: state.envelopeId, retFlags: state.retFlags }, state.recipient, transport, attemptOf(state));
+  return passToTransport(
+    {
+      ...state.session.request,
+      sender: state.sender,
+      envelopeId: state.envelopeId,
+      retFlags: state.retFlags,
+    },
+    state.recipient,
+    transport,
+    attemptOf(state),
+  );
 }
 
 export async function deliverMailbox(state: State): Promise<Disposition | undefined> {
@@ -54,7 +68,9 @@ export async function deliverMailbox(state: State): Promise<Disposition | undefi
   const spool = parameter("mail_spool_directory");
   if (homeMailbox.endsWith("/")) return maildir(state, `${user.home}/${homeMailbox}`, user);
   if (spool.endsWith("/") && homeMailbox === "") return maildir(state, `${spool}${user.name}/`, user);
-  return homeMailbox === "" ? mbox(state, `${spool}/${user.name}`, user, spool) : mbox(state, `${user.home}/${homeMailbox}`, user, undefined);
+  return homeMailbox === ""
+    ? mbox(state, `${spool}/${user.name}`, user, spool)
+    : mbox(state, `${user.home}/${homeMailbox}`, user, undefined);
 }
 
 async function maildir(state: State, directory: string, user: User): Promise<Disposition> {

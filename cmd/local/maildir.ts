@@ -6,9 +6,14 @@ import { markCorrupt } from "../../lib/delivery/request.ts";
 import { dsn } from "../../lib/delivery/status.ts";
 import { warning } from "../../lib/log/log.ts";
 import { asUser, type Identity } from "../../lib/privsep/identity.ts";
-import { copySource, fail, sentTo, type State } from "./state.ts";
+import { copySource, fail, type State, sentTo } from "./state.ts";
 
-export async function deliverToMaildir(state: State, directory: string, identity: Identity, success: string): Promise<Disposition> {
+export async function deliverToMaildir(
+  state: State,
+  directory: string,
+  identity: Identity,
+  success: string,
+): Promise<Disposition> {
   const { session } = state;
   const source = copySource(state, parameter("enable_original_recipient"));
   const outcome = asUser(identity, () => deliverMaildir(source, directory, "5.2.0", session.startTime));

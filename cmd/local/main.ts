@@ -3,13 +3,19 @@
  * recipient, so a process does one delivery at a time.
  */
 import { parameter } from "../../lib/config/configuration.ts";
-import { singleServer } from "../../lib/daemon/single.ts";
 import type { Service } from "../../lib/daemon/service.ts";
+import { singleServer } from "../../lib/daemon/single.ts";
+import { combine } from "../../lib/delivery/agent.ts";
 import { deliveredAddresses } from "../../lib/delivery/delivered_headers.ts";
 import type { Disposition } from "../../lib/delivery/disposition.ts";
 import { DuplicateFilter } from "../../lib/delivery/duplicate_filter.ts";
-import { combine } from "../../lib/delivery/agent.ts";
-import { type DeliveryRequest, type DeliveryResult, markRecipientDone, type Recipient, serveDelivery } from "../../lib/delivery/request.ts";
+import {
+  type DeliveryRequest,
+  type DeliveryResult,
+  markRecipientDone,
+  type Recipient,
+  serveDelivery,
+} from "../../lib/delivery/request.ts";
 import { dsn, marksDone } from "../../lib/delivery/status.ts";
 import { warning } from "../../lib/log/log.ts";
 import { NotPermitted } from "../../lib/privsep/identity.ts";
@@ -26,7 +32,13 @@ export const main = singleServer({
   privileged: true,
   executes: true,
   clientLimit: 1,
-  parameters: ["alias_maps", "mailbox_delivery_lock", "forward_path", "mail_spool_directory", "default_privs"],
+  parameters: [
+    "alias_maps",
+    "mailbox_delivery_lock",
+    "forward_path",
+    "mail_spool_directory",
+    "default_privs",
+  ],
   async preJail() {
     settings = await openSettings();
   },
@@ -38,7 +50,11 @@ export const main = singleServer({
   },
 });
 
-async function deliver(request: DeliveryRequest, service: Service, current: LocalSettings): Promise<DeliveryResult> {
+async function deliver(
+  request: DeliveryRequest,
+  service: Service,
+  current: LocalSettings,
+): Promise<DeliveryResult> {
   const deliveredHeaders = deliveredAddresses(request, current.utf8);
   const dispositions: Disposition[] = [];
   for (const recipient of request.recipients) {

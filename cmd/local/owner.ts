@@ -6,8 +6,8 @@ import type { Dsn } from "../../lib/delivery/status.ts";
 import { rewriteAddress } from "../../lib/ipc/clients/rewrite.ts";
 import { warning } from "../../lib/log/log.ts";
 import type { Table } from "../../lib/tables/table.ts";
-import { fail, type State, attemptOf } from "./state.ts";
 import type { LocalSettings } from "./settings.ts";
+import { attemptOf, fail, type State } from "./state.ts";
 
 export type AliasLookup =
   | { readonly kind: "found"; readonly value: string; readonly table: Table }

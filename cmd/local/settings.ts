@@ -1,8 +1,8 @@
 /** What main.cf says to local(8). */
 import { type ExtensionRules, extensionRules } from "../../lib/address/split.ts";
 import { parameter } from "../../lib/config/configuration.ts";
-import { type LockMethods, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
 import { openDispositionTables } from "../../lib/delivery/agent.ts";
+import { type LockMethods, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
 import { fatal, info } from "../../lib/log/log.ts";
 import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
@@ -41,15 +41,23 @@ export async function openSettings(): Promise<LocalSettings> {
   const mailboxLimit = parameter("mailbox_size_limit");
   const messageLimit = parameter("message_size_limit");
   if (mailboxLimit > 0) {
-    if (messageLimit === 0) fatal("configuration error: mailbox_size_limit is limited but message_size_limit is unlimited");
-    if (mailboxLimit < messageLimit) fatal("configuration error: mailbox_size_limit is smaller than message_size_limit");
+    if (messageLimit === 0)
+      fatal("configuration error: mailbox_size_limit is limited but message_size_limit is unlimited");
+    if (mailboxLimit < messageLimit)
+      fatal("configuration error: mailbox_size_limit is smaller than message_size_limit");
     setResourceLimit("fileSize", mailboxLimit);
   }
-  const open = (name: "mailbox_transport_maps" | "mailbox_command_maps" | "fallback_transport_maps", paranoid: number) =>
-    TableList.open(name, parameter(name), TableFlag.lock | TableFlag.utf8_request | paranoid);
+  const open = (
+    name: "mailbox_transport_maps" | "mailbox_command_maps" | "fallback_transport_maps",
+    paranoid: number,
+  ) => TableList.open(name, parameter(name), TableFlag.lock | TableFlag.utf8_request | paranoid);
   await openDispositionTables();
   return {
-    aliases: await TableList.open("alias_maps", parameter("alias_maps"), TableFlag.lock | PARANOID | TableFlag.fold_fix | TableFlag.utf8_request),
+    aliases: await TableList.open(
+      "alias_maps",
+      parameter("alias_maps"),
+      TableFlag.lock | PARANOID | TableFlag.fold_fix | TableFlag.utf8_request,
+    ),
     mailboxTransports: await open("mailbox_transport_maps", TableFlag.no_regsub),
     mailboxCommands: await open("mailbox_command_maps", PARANOID),
     fallbackTransports: await open("fallback_transport_maps", TableFlag.no_regsub),
@@ -75,7 +83,13 @@ export async function currentSettings(settings: LocalSettings): Promise<LocalSet
   const changed = changedTable();
   if (changed === undefined) return settings;
   info(`table ${changed} has changed -- restarting`);
-  for (const list of [settings.aliases, settings.mailboxTransports, settings.mailboxCommands, settings.fallbackTransports]) list.close();
+  for (const list of [
+    settings.aliases,
+    settings.mailboxTransports,
+    settings.mailboxCommands,
+    settings.fallbackTransports,
+  ])
+    list.close();
   settings.filter?.close();
   return openSettings();
 }

@@ -1,9 +1,16 @@
 /** Where the delivery of one recipient stands; copied and changed on the way down through aliases, files and addresses. */
-import type { Recipient } from "../../lib/delivery/request.ts";
+
 import type { CopySource } from "../../lib/delivery/copy.ts";
-import { type Attempt, bounced, deferred, type Disposition, failed, sent } from "../../lib/delivery/disposition.ts";
+import {
+  type Attempt,
+  bounced,
+  type Disposition,
+  deferred,
+  failed,
+  sent,
+} from "../../lib/delivery/disposition.ts";
 import type { DuplicateFilter } from "../../lib/delivery/duplicate_filter.ts";
-import type { DeliveryRequest } from "../../lib/delivery/request.ts";
+import type { DeliveryRequest, Recipient } from "../../lib/delivery/request.ts";
 import type { Dsn } from "../../lib/delivery/status.ts";
 import { NOTIFY } from "../../lib/ipc/protocols/delivery.ts";
 import type { User } from "../../lib/sys/identity.ts";
@@ -73,7 +80,12 @@ export const tooDeep = (state: State): boolean => state.level > NESTING_LIMIT;
 
 export const attemptOf = (state: State): Attempt => {
   const { session } = state;
-  return { message: session.request, recipient: state.recipient, relay: session.service, filter: session.settings.filter };
+  return {
+    message: session.request,
+    recipient: state.recipient,
+    relay: session.service,
+    filter: session.settings.filter,
+  };
 };
 
 /** Dispositions of the current recipient. */

@@ -9,7 +9,7 @@ import { expandLocal } from "./expand.ts";
 import { deliverAddress } from "./items.ts";
 import { choose, pass } from "./mailbox.ts";
 import { canonical } from "./owner.ts";
-import { bounce, defer, sentTo, type State } from "./state.ts";
+import { bounce, defer, type State, sentTo } from "./state.ts";
 
 export async function deliverUnknown(state: State): Promise<Disposition> {
   const { session, user } = state;

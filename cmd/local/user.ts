@@ -4,7 +4,10 @@ import { fatal, warning } from "../../lib/log/log.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { lookupUser, type User } from "../../lib/sys/identity.ts";
 
-export type UserLookup = { readonly kind: "found"; readonly user: User } | { readonly kind: "absent" } | { readonly kind: "error" };
+export type UserLookup =
+  | { readonly kind: "found"; readonly user: User }
+  | { readonly kind: "absent" }
+  | { readonly kind: "error" };
 
 /** Lookups of one delivery: a name is asked for by several steps. */
 export type KnownUsers = Map<string, UserLookup>;

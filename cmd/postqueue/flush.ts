@@ -72,16 +72,10 @@ export async function flushMessage(id: string): Promise<void> {
 }
 
 function conclude(status: number | undefined, argument: string, denied: string): void {
-  switch (status) {
-    case FLUSH_STATUS.ok:
-      return;
-    case FLUSH_STATUS.bad:
-      return fatal(`Invalid request: "${argument}"`);
-    case FLUSH_STATUS.denied:
-      return fatal(denied);
-    default:
-      fatal(DOWN);
-  }
+  if (status === FLUSH_STATUS.ok) return;
+  if (status === FLUSH_STATUS.bad) fatal(`Invalid request: "${argument}"`);
+  if (status === FLUSH_STATUS.denied) fatal(denied);
+  fatal(DOWN);
 }
 
 /** The server would refuse other destinations; asking here gives the same answer when it is down. */

@@ -40,12 +40,16 @@ export class SlewedClock implements Clock {
     if (system < this.#seen && !this.#slewing) {
       this.#slewing = true;
       warning("backward time jump detected -- slewing clock");
-    } else if (this.#slewing && system >= this.#present) {
-      this.#slewing = false;
-      info("backward time jump recovered -- back to normality");
     }
-    if (!this.#slewing) this.#present = Math.max(this.#present, system);
-    else if (system > this.#seen) this.#present += (system - this.#seen) / 2;
+    if (!this.#slewing) this.#present = system;
+    else {
+      if (system > this.#seen) this.#present += (system - this.#seen) / 2;
+      if (system >= this.#present) {
+        this.#slewing = false;
+        this.#present = system;
+        info("backward time jump recovered -- back to normality");
+      }
+    }
     this.#seen = system;
     return Math.floor(this.#present / 1000);
   }

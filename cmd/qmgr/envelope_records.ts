@@ -171,7 +171,7 @@ const LAST: ReadonlyMap<string, LastField> = new Map([
   ["log_helo_name", "heloName"],
 ]);
 
-/** Used when the attributes for logs are absent. */
+/** Used when no attribute for logs came before. */
 const FALLBACK: ReadonlyMap<string, LastField> = new Map([
   ["client_name", "clientName"],
   ["client_address", "clientAddress"],
@@ -184,11 +184,12 @@ export function applyAttribute({ manager, message, reader }: ReadContext, name: 
   const last = LAST.get(name);
   if (last !== undefined) {
     message[last] = value;
+    if (last !== "encoding") message.hasLogAttributes = true;
     return;
   }
   const fallback = FALLBACK.get(name);
   if (fallback !== undefined) {
-    if (message[fallback] === "") message[fallback] = value;
+    if (!message.hasLogAttributes) message[fallback] = value;
     return;
   }
   const once = ONCE.get(name);

@@ -46,6 +46,8 @@ export class Message {
   filter = "";
   redirect = "";
   inspected = false;
+  /** Attributes for logs were given: those of the client itself do not count. */
+  hasLogAttributes = false;
   clientName = "";
   clientAddress = "";
   clientPort = "";

@@ -17,7 +17,6 @@ export interface Settings {
   readonly bounceLifetime: number;
   readonly transportRetry: number;
   readonly daemonTimeout: number;
-  readonly ipcTimeout: number;
   readonly clogWarnTime: number;
   readonly helpfulWarnings: boolean;
   readonly deferTransports: ReadonlySet<string>;
@@ -83,7 +82,6 @@ export function readSettings(): Settings {
     bounceLifetime,
     transportRetry: parameter("transport_retry_time"),
     daemonTimeout: parameter("daemon_timeout"),
-    ipcTimeout: parameter("qmgr_ipc_timeout"),
     clogWarnTime: parameter("qmgr_clog_warn_time"),
     helpfulWarnings: parameter("helpful_warnings"),
     deferTransports: new Set(splitAny(parameter("defer_transports"), ", \t\r\n")),

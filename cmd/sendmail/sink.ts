@@ -2,7 +2,9 @@
 import { parameter } from "../../lib/config/configuration.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
+import { cleanUpOnSignals } from "../../lib/submission/death_signals.ts";
 import { LocalSenders } from "../../lib/submission/local_sender.ts";
+import { notifyPickup } from "../../lib/submission/notify_pickup.ts";
 import { PostdropClient } from "../../lib/submission/postdrop_client.ts";
 import { Submission, type SubmissionResult, SubmissionStatus } from "../../lib/submission/submission.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
@@ -37,6 +39,7 @@ async function openPostdrop(options: SinkOptions): Promise<Sink> {
 }
 
 async function openMaildrop(options: SinkOptions): Promise<Sink> {
+  cleanUpOnSignals();
   const senders = new LocalSenders();
   const submission = await Submission.begin(queues(), {
     uid: options.uid,
@@ -49,6 +52,10 @@ async function openMaildrop(options: SinkOptions): Promise<Sink> {
         type,
         typeof data === "string" ? toBytes(data) : Buffer.from(data.buffer, data.byteOffset, data.byteLength),
       ),
-    finish: () => submission.finish(),
+    finish: async () => {
+      const result = await submission.finish();
+      if (result.status === 0) await notifyPickup();
+      return result;
+    },
   };
 }

@@ -3,6 +3,7 @@ import { configuration } from "../../lib/config/configuration.ts";
 import { isLoopback, parseInet } from "../../lib/config/inet.ts";
 import type { OwnAddress } from "../../lib/config/interfaces.ts";
 import type { Family } from "../../lib/dns/host_lookup.ts";
+import { ClientAbort } from "../../lib/log/log.ts";
 import { ownAddressTest } from "./servers.ts";
 import { SessionCache } from "./session_cache.ts";
 import { type DeliveryFlags, type Mode, parseArguments, readSettings, type Settings } from "./settings.ts";
@@ -39,15 +40,21 @@ export async function makeAgent(mode: Mode, service: string, words: ReadonlyArra
 
 /** smtp_bind_address, or the one address that inet_interfaces names for a family. */
 function sourceAddresses(settings: Settings, own: ReadonlyArray<OwnAddress>): Agent["sourceAddress"] {
-  const choose = (configured: string, size: number): string | undefined => {
-    if (configured !== "") return configured.startsWith("[") ? configured.slice(1, -1) : configured;
+  const choose = (suffix: "bind_address" | "bind_address6", size: number): (() => string | undefined) => {
+    const configured = settings.get(suffix);
     const [only, ...others] = own.filter(({ bytes }) => bytes.length === size);
-    return only !== undefined && others.length === 0 && !isLoopback(only.bytes) ? only.address : undefined;
+    const single =
+      only !== undefined && others.length === 0 && !isLoopback(only.bytes) ? only.address : undefined;
+    if (configured === "") return () => single;
+    const address =
+      configured.startsWith("[") && configured.endsWith("]") ? configured.slice(1, -1) : configured;
+    if (parseInet(address)?.length === size) return () => address;
+    return () => {
+      throw new ClientAbort(
+        `smtp_connect_addr: bad ${settings.name(suffix)} parameter: ${configured}: Name or service not known`,
+      );
+    };
   };
-  const ipv4 = choose(settings.get("bind_address"), 4);
-  const ipv6 = choose(settings.get("bind_address6"), 16);
-  const valid = (address: string | undefined, size: number): string | undefined =>
-    address !== undefined && parseInet(address)?.length === size ? address : undefined;
-  const sources = { ipv4: valid(ipv4, 4), ipv6: valid(ipv6, 16) };
-  return (family) => sources[family];
+  const sources = { ipv4: choose("bind_address", 4), ipv6: choose("bind_address6", 16) };
+  return (family) => sources[family]();
 }

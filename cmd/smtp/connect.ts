@@ -55,8 +55,11 @@ export async function connectServer(agent: Agent, server: Server): Promise<Conne
     if (!(error instanceof SysError)) throw error;
     if (error.call !== "bind" || source === undefined) return failure(peer, error);
     warning(`smtp_connect_addr: bind ${source}: ${errorText(error)}`);
-    if (agent.settings.get("bind_address_enforce"))
-      return { kind: "failure", status: dsn("4.4.0", "server configuration error") };
+    if (agent.settings.get("bind_address_enforce")) {
+      const reason = "server configuration error";
+      info(reason);
+      return { kind: "failure", status: dsn("4.4.0", reason) };
+    }
   }
   try {
     return {

@@ -69,6 +69,7 @@ export class Route {
   async #tryDestination(destination: Destination, lastDestination: boolean): Promise<void> {
     const { delivery } = this;
     const { agent } = delivery;
+    this.#sessions = 0;
     const label = destinationLabel(labelContext(delivery));
     if (delivery.loadSessions) {
       const kept = await revive(delivery, () => agent.sessions.takeByDestination(label));

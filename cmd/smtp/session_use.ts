@@ -7,7 +7,8 @@ import type { Delivery } from "./delivery.ts";
 import { type PixWorkarounds, sayHello } from "./hello.ts";
 import type { LabelContext } from "./labels.ts";
 import { notifyPostmaster, type SessionNotes } from "./notice.ts";
-import { brokenStatus, sayQuit, transact } from "./transaction.ts";
+import { brokenStatus, sayQuit } from "./steps.ts";
+import { transact } from "./transaction.ts";
 
 /** For recipients that are left without any reason. */
 export const UNAVAILABLE = dsn("4.3.0", "server unavailable or unable to receive mail");

@@ -55,14 +55,14 @@ function addressPreference(value: string, name: string): Family | undefined {
     case "ipv6":
       return lowerAscii(value) as Family;
     default:
-      return fatal(`${name}: bad value: ${value}; should be one of: ipv6, ipv4, any`);
+      return fatal(`bad ${name} value: ${value}`);
   }
 }
 
 function lookupMethods(value: string, name: string): { readonly dns: boolean; readonly native: boolean } {
   const words = splitAny(value, ", \t\r\n").map(lowerAscii);
   for (const word of words)
-    if (word !== "dns" && word !== "native") fatal(`unknown ${name} value in "${value}"`);
+    if (word !== "dns" && word !== "native") fatal(`unknown ${name} value "${word}" in "${value}"`);
   return { dns: words.includes("dns"), native: words.includes("native") };
 }
 
@@ -76,8 +76,18 @@ function dnsSupport(value: string, name: string): "disabled" | "enabled" | "dnss
     case "dnssec":
       return lowerAscii(value) as "disabled" | "enabled" | "dnssec";
     default:
-      return fatal(`invalid ${name} value: "${value}"`);
+      return fatal(`invalid ${name}: "${value}"`);
   }
+}
+
+/** The classes of notify_classes, of which this program knows `protocol` and `data` itself. */
+const NOTIFY_CLASSES = ["bounce", "2bounce", "data", "delay", "policy", "protocol", "resource", "software"];
+function notifyClasses(value: string): ReadonlySet<string> {
+  const words = splitAny(value, ", \t\r\n");
+  for (const word of words)
+    if (!NOTIFY_CLASSES.includes(lowerAscii(word)))
+      fatal(`unknown notify_classes value "${word}" in "${value}"`);
+  return new Set(words.map(lowerAscii));
 }
 
 /** Everything of the configuration that a delivery needs, read once. */
@@ -91,7 +101,10 @@ export function readSettings(mode: Mode) {
   if (get("tls_per_site") !== "") fatal(`${name("tls_per_site")} is not supported`);
   const protocols = configuration().protocols();
   const support = dnsSupport(get("dns_support_level"), name("dns_support_level"));
-  const methods = lookupMethods(get("host_lookup"), name("host_lookup"));
+  const methods =
+    support === "disabled"
+      ? { dns: false, native: true }
+      : lookupMethods(get("host_lookup"), name("host_lookup"));
   const resolverOptions = splitAny(get("dns_resolver_options"), ", \t\r\n").map(lowerAscii);
   for (const option of resolverOptions)
     if (option !== "res_defnames" && option !== "res_dnsrch")
@@ -110,8 +123,8 @@ export function readSettings(mode: Mode) {
     families,
     dnsSupport: support,
     /** Host addresses come from DNS, from the system's files, or both in turn. */
-    lookupDns: support !== "disabled" && methods.dns,
-    lookupNative: support === "disabled" || methods.native,
+    lookupDns: methods.dns,
+    lookupNative: methods.native,
     resolver: {
       defaultNames: resolverOptions.includes("res_defnames"),
       searchList: resolverOptions.includes("res_dnsrch"),
@@ -121,7 +134,7 @@ export function readSettings(mode: Mode) {
     lineLimit: parameter("line_length_limit"),
     utf8: parameter("smtputf8_enable"),
     softBounce: parameter("soft_bounce"),
-    notifyClasses: new Set(splitAny(parameter("notify_classes"), ", \t\r\n").map(lowerAscii)),
+    notifyClasses: notifyClasses(parameter("notify_classes")),
     useSrvLookup: splitAny(parameter("use_srv_lookup"), ", \t\r\n"),
     discardKeywords: get("discard_ehlo_keywords"),
     alwaysEhlo: mode === "lmtp" || get("always_send_ehlo"),
@@ -171,10 +184,11 @@ export function parseArguments(words: ReadonlyArray<string>): DeliveryFlags {
   let letters = "";
   for (const word of words) {
     if (!lowerAscii(word.slice(0, 6)).startsWith("flags=")) fatal(`unknown attribute name: ${word}`);
-    letters += word.slice(6);
+    const value = word.slice(6);
+    for (const letter of value)
+      if (!"DORX".includes(letter)) fatal(`unknown ${word} value "${letter}" in "${value}"`);
+    letters += value;
   }
-  for (const letter of letters)
-    if (!"DORX".includes(letter)) fatal(`unknown flag: ${letter} (ignoring case)`);
   return {
     deliveredTo: letters.includes("D"),
     originalTo: letters.includes("O"),

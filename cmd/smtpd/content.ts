@@ -25,9 +25,10 @@ export class Content implements ContentSink {
     this.first = checkFirst;
   }
 
-  record(whole: boolean, bytes: Buffer, start: number, end: number): void {
+  record(whole: boolean, bytes: Buffer, start: number, end: number, stuffed: boolean): void {
     if (this.tooBig) return;
-    if (this.first) this.begin(bytes, start, end);
+    if (this.first && !stuffed) this.begin(bytes, start, end);
+    this.first = false;
     const count = end - start + 2;
     if (this.sizeLimit > 0 && this.sizeLimit - this.size < count) {
       this.tooBig = true;
@@ -39,7 +40,6 @@ export class Content implements ContentSink {
   }
 
   private begin(bytes: Buffer, start: number, end: number): void {
-    this.first = false;
     let at = start;
     while (at < end && bytes[at] === GREATER) at++;
     if (end - at >= FROM.length && bytes.compare(FROM, 0, FROM.length, at, at + FROM.length) === 0) {

@@ -231,7 +231,7 @@ async function execute(session: Session, typed: string): Promise<boolean> {
   }
   const verb = VERBS.get(name);
   if (verb === undefined) {
-    if (isHeader(line) || (await policy.forbiddenCommands.matchesOrFatal(first.text))) {
+    if (isHeader(first.text) || (await policy.forbiddenCommands.matchesOrFatal(first.text))) {
       session.where = "UNKNOWN";
       count(session, "unknown", false);
       warning(`non-SMTP command from ${session.nameAddress}: ${escaped(line.slice(0, 100))}`);

@@ -2,7 +2,14 @@
 import { lookupAddress } from "../../lib/address/lookup.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { type CopySource, MBOX } from "../../lib/delivery/copy.ts";
-import { type Attempt, bounced, deferred, type Disposition, failed, sent } from "../../lib/delivery/disposition.ts";
+import {
+  type Attempt,
+  bounced,
+  type Disposition,
+  deferred,
+  failed,
+  sent,
+} from "../../lib/delivery/disposition.ts";
 import { deliverMaildir } from "../../lib/delivery/maildir.ts";
 import { deliverMbox } from "../../lib/delivery/mbox.ts";
 import { type DeliveryRequest, markCorrupt, type Recipient } from "../../lib/delivery/request.ts";
@@ -27,7 +34,12 @@ interface Delivery {
   readonly address: string;
 }
 
-export async function deliverVirtual(request: DeliveryRequest, recipient: Recipient, service: string, settings: VirtualSettings): Promise<Disposition> {
+export async function deliverVirtual(
+  request: DeliveryRequest,
+  recipient: Recipient,
+  service: string,
+  settings: VirtualSettings,
+): Promise<Disposition> {
   const delivery: Delivery = {
     request,
     recipient,
@@ -48,7 +60,9 @@ async function deliver(delivery: Delivery): Promise<Disposition> {
   const { settings, attempt, address } = delivery;
   const found = await lookupAddress(settings.mailboxes, address, settings.rules, "both");
   if (found.kind === "error") {
-    warning(`table virtual_mailbox_maps: lookup ${address}: ${found.error === "retry" ? "Temporary failure" : "Configuration error"}`);
+    warning(
+      `table virtual_mailbox_maps: lookup ${address}: ${found.error === "retry" ? "Temporary failure" : "Configuration error"}`,
+    );
     return deferred(attempt, CONFIGURATION_ERROR);
   }
   if (found.kind === "absent") return bounced(attempt, dsn("5.1.1", `unknown user: "${address}"`));
@@ -66,12 +80,19 @@ async function deliver(delivery: Delivery): Promise<Disposition> {
 }
 
 /** A user or group id by table; undefined, with a warning, when there is none that may be used. */
-async function ownerId(delivery: Delivery, table: TableList, what: "uid" | "gid", least: number): Promise<number | undefined> {
+async function ownerId(
+  delivery: Delivery,
+  table: TableList,
+  what: "uid" | "gid",
+  least: number,
+): Promise<number | undefined> {
   const { address, settings } = delivery;
   const found = await lookupAddress(table, address, settings.rules, "both");
   switch (found.kind) {
     case "error":
-      warning(`table ${table.title}: lookup ${address}: ${found.error === "retry" ? "Temporary failure" : "Configuration error"}`);
+      warning(
+        `table ${table.title}: lookup ${address}: ${found.error === "retry" ? "Temporary failure" : "Configuration error"}`,
+      );
       return undefined;
     case "absent":
       warning(`recipient ${address}: not found in ${table.title}`);
@@ -103,7 +124,9 @@ const corrupt = (delivery: Delivery, recordType: number): Disposition => {
 async function maildir(delivery: Delivery, directory: string, identity: Identity): Promise<Disposition> {
   const { attempt, request } = delivery;
   if (isTraceOnly(request.flags)) return sent(attempt, dsn("2.0.0", "delivers to maildir"));
-  const outcome = asUser(identity, () => deliverMaildir(copySource(delivery), directory, "4.2.0", timeOfDay()));
+  const outcome = asUser(identity, () =>
+    deliverMaildir(copySource(delivery), directory, "4.2.0", timeOfDay()),
+  );
   switch (outcome.kind) {
     case "delivered":
       return sent(attempt, dsn("2.0.0", "delivered to maildir"));

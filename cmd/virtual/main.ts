@@ -2,7 +2,12 @@
 import { singleServer } from "../../lib/daemon/single.ts";
 import { combine } from "../../lib/delivery/agent.ts";
 import type { Disposition } from "../../lib/delivery/disposition.ts";
-import { type DeliveryRequest, type DeliveryResult, markRecipientDone, serveDelivery } from "../../lib/delivery/request.ts";
+import {
+  type DeliveryRequest,
+  type DeliveryResult,
+  markRecipientDone,
+  serveDelivery,
+} from "../../lib/delivery/request.ts";
 import { marksDone } from "../../lib/delivery/status.ts";
 import { deliverVirtual } from "./mailbox.ts";
 import { currentSettings, openSettings, type VirtualSettings } from "./settings.ts";
@@ -12,7 +17,12 @@ let settings: VirtualSettings | undefined;
 export const main = singleServer({
   privileged: true,
   clientLimit: 1,
-  parameters: ["virtual_mailbox_base", "virtual_minimum_uid", "virtual_mailbox_limit", "virtual_mailbox_lock"],
+  parameters: [
+    "virtual_mailbox_base",
+    "virtual_minimum_uid",
+    "virtual_mailbox_limit",
+    "virtual_mailbox_lock",
+  ],
   async preJail() {
     settings = await openSettings();
   },
@@ -24,7 +34,11 @@ export const main = singleServer({
   },
 });
 
-async function deliver(request: DeliveryRequest, service: string, current: VirtualSettings): Promise<DeliveryResult> {
+async function deliver(
+  request: DeliveryRequest,
+  service: string,
+  current: VirtualSettings,
+): Promise<DeliveryResult> {
   const dispositions: Disposition[] = [];
   for (const recipient of request.recipients) {
     const disposition = await deliverVirtual(request, recipient, service, current);

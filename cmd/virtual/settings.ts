@@ -31,8 +31,10 @@ export async function openSettings(): Promise<VirtualSettings> {
   const mailboxLimit = parameter("virtual_mailbox_limit");
   const messageLimit = parameter("message_size_limit");
   if (mailboxLimit > 0) {
-    if (messageLimit === 0) fatal("main.cf configuration error: virtual_mailbox_limit is smaller than message_size_limit");
-    if (mailboxLimit < messageLimit) fatal("main.cf configuration error: virtual_mailbox_limit is smaller than message_size_limit");
+    if (messageLimit === 0)
+      fatal("main.cf configuration error: virtual_mailbox_limit is smaller than message_size_limit");
+    if (mailboxLimit < messageLimit)
+      fatal("main.cf configuration error: virtual_mailbox_limit is smaller than message_size_limit");
     setResourceLimit("fileSize", mailboxLimit);
   }
   // no folding by the tables: the recipient is folded here, pattern tables included
@@ -45,8 +47,15 @@ export async function openSettings(): Promise<VirtualSettings> {
     mailboxes: await open("virtual_mailbox_maps"),
     uids: await open("virtual_uid_maps"),
     gids: await open("virtual_gid_maps"),
-    rules: { ...extensionRules(), myorigin: parameter("myorigin"), isLocalDomain: (domain) => locals.isLocal(domain) },
-    filter: await openStatusFilter("virtual_delivery_status_filter", parameter("virtual_delivery_status_filter")),
+    rules: {
+      ...extensionRules(),
+      myorigin: parameter("myorigin"),
+      isLocalDomain: (domain) => locals.isLocal(domain),
+    },
+    filter: await openStatusFilter(
+      "virtual_delivery_status_filter",
+      parameter("virtual_delivery_status_filter"),
+    ),
     locks: parseLockMethods("virtual_mailbox_lock", parameter("virtual_mailbox_lock")),
     utf8: parameter("smtputf8_enable"),
   };

@@ -31,7 +31,7 @@ export interface CommandDelivery {
 }
 
 export type CommandOutcome =
-  | { readonly kind: "ok"; /** Masked output of the command. */ readonly output: string }
+  | { readonly kind: "ok" /** Masked output of the command. */; readonly output: string }
   | { readonly kind: "failed"; readonly dsn: Dsn }
   | { readonly kind: "corrupt"; readonly recordType: number };
 
@@ -74,14 +74,15 @@ const SIMPLE = /^[A-Za-z0-9!@%_=+:,./\- \t]+$/;
 
 /** The argument vector for a command line; a result when it cannot even be started. */
 function commandLine(text: string, delivery: CommandDelivery): string[] | CommandResult {
-  if (delivery.shell !== undefined && delivery.shell !== "") return [...splitAny(delivery.shell, " \t"), text];
+  if (delivery.shell !== undefined && delivery.shell !== "")
+    return [...splitAny(delivery.shell, " \t"), text];
   const words = splitAny(text, " \t");
   const [program] = words;
-  if (program === undefined || !SIMPLE.test(text)) return ["/bin/sh", "-c", text];
+  if (program === undefined || !SIMPLE.test(text)) return ["sh", "-c", text];
   const found = findProgram(program, delivery);
   if (found.ok) return [found.path, ...words.slice(1)];
   // a name that is no file may still be one of the shell's own
-  if (found.code === "ENOENT" && !program.includes("/")) return ["/bin/sh", "-c", text];
+  if (found.code === "ENOENT" && !program.includes("/")) return ["sh", "-c", text];
   return notStarted(program, found.reason, delivery);
 }
 
@@ -99,11 +100,15 @@ function notStarted(program: string, reason: string, delivery: CommandDelivery):
   return { kind: "exit", status: 75, output: `${delivery.program}: fatal: ${text}\n`, inputFailed: true };
 }
 
-type Found = { readonly ok: true; readonly path: string } | { readonly ok: false; readonly code: string; readonly reason: string };
+type Found =
+  | { readonly ok: true; readonly path: string }
+  | { readonly ok: false; readonly code: string; readonly reason: string };
 
 /** Where execvp() would find a program, with the rights of the user. */
 function findProgram(program: string, user: Pick<CommandDelivery, "uid" | "gid">): Found {
-  const paths = program.includes("/") ? [program] : COMMAND_PATH.split(":").map((directory) => `${directory}/${program}`);
+  const paths = program.includes("/")
+    ? [program]
+    : COMMAND_PATH.split(":").map((directory) => `${directory}/${program}`);
   return asUser({ uid: user.uid, gid: user.gid }, () => {
     let failure: Found = { ok: false, code: "ENOENT", reason: "No such file or directory" };
     for (const path of paths) {
@@ -141,7 +146,9 @@ const EXITS: ReadonlyMap<number, readonly [status: string, text: string]> = new 
 ]);
 
 const SIGNALS: ReadonlyArray<string> =
-  "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(" ");
+  "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(
+    " ",
+  );
 /** Number of a signal by its name, `SIGKILL`. */
 const signalNumber = (name: string): number => SIGNALS.indexOf(name.replace(/^SIG/, "")) + 1;
 
@@ -161,9 +168,17 @@ function judge(name: string, result: CommandResult, end: CopyEnd | undefined): C
       return { kind: "failed", dsn: dsn("4.3.0", `Delivery failed: ${result.reason}`) };
     }
     case "timeout":
-      return failed("5.3.0", `Command time limit exceeded: "${name}"${suffix}`, "Command time limit exceeded");
+      return failed(
+        "5.3.0",
+        `Command time limit exceeded: "${name}"${suffix}`,
+        "Command time limit exceeded",
+      );
     case "signal":
-      return failed("4.3.0", `Command died with signal ${signalNumber(result.signal)}: "${name}"${suffix}`, `Command died with signal ${signalNumber(result.signal)}`);
+      return failed(
+        "4.3.0",
+        `Command died with signal ${signalNumber(result.signal)}: "${name}"${suffix}`,
+        `Command died with signal ${signalNumber(result.signal)}`,
+      );
     case "exit":
       break;
   }
@@ -172,7 +187,11 @@ function judge(name: string, result: CommandResult, end: CopyEnd | undefined): C
     if (own !== undefined) return failed(own.status, own.text, own.text);
     const known = EXITS.get(result.status);
     if (known !== undefined) return failed(known[0], `${known[1]}${suffix}`, known[1]);
-    return failed("5.3.0", `Command died with status ${result.status}: "${name}"${suffix}`, `Command died with status ${result.status}`);
+    return failed(
+      "5.3.0",
+      `Command died with status ${result.status}: "${name}"${suffix}`,
+      `Command died with status ${result.status}`,
+    );
   }
   if (end?.kind === "corrupt") return end;
   if (end?.kind === "unreadable")

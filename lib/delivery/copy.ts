@@ -24,7 +24,14 @@ export interface CopyOptions {
 }
 
 /** What a UNIX mailbox gets. */
-export const MBOX: CopyOptions = { fromLine: true, returnPath: true, originalTo: true, deliveredTo: true, quoteFrom: true, blankLine: true };
+export const MBOX: CopyOptions = {
+  fromLine: true,
+  returnPath: true,
+  originalTo: true,
+  deliveredTo: true,
+  quoteFrom: true,
+  blankLine: true,
+};
 export const MAILDIR: CopyOptions = { returnPath: true, originalTo: true, deliveredTo: true };
 export const COMMAND: CopyOptions = { fromLine: true, returnPath: true, originalTo: true, deliveredTo: true };
 
@@ -50,11 +57,16 @@ export type CopyEnd =
   | { readonly kind: "unreadable"; readonly dsn: Dsn };
 
 /** The lines in front of the message. */
-export function copyHeader(source: CopySource, options: CopyOptions, now: number = Date.now() / 1000): string {
+export function copyHeader(
+  source: CopySource,
+  options: CopyOptions,
+  now: number = Date.now() / 1000,
+): string {
   const eol = options.endOfLine ?? "\n";
   const sender = internalToExternal(source.sender);
   let text = "";
-  if (options.fromLine === true) text += `From ${source.sender === "" ? "MAILER-DAEMON" : sender}  ${ascTime(now)}${eol}`;
+  if (options.fromLine === true)
+    text += `From ${source.sender === "" ? "MAILER-DAEMON" : sender}  ${ascTime(now)}${eol}`;
   if (options.returnPath === true) text += `Return-Path: <${source.sender === "" ? "" : sender}>${eol}`;
   if (options.originalTo === true && source.originalRecipient !== "")
     text += `X-Original-To: ${internalToExternal(source.originalRecipient)}${eol}`;
@@ -77,10 +89,16 @@ const DOT = 0x2e;
  * Yields the message in chunks; a chunk is valid until the next one is asked for. The return value says how the content ended.
  * Reading is synchronous: the caller may be acting as the recipient.
  */
-export function* copyMessage(source: CopySource, options: CopyOptions, now?: number): Generator<Buffer, CopyEnd> {
+export function* copyMessage(
+  source: CopySource,
+  options: CopyOptions,
+  now?: number,
+): Generator<Buffer, CopyEnd> {
   const eol = toBytes(options.endOfLine ?? "\n");
   const header = toBytes(copyHeader(source, options, now));
-  const out = Buffer.allocUnsafe(Math.max(Math.min(OUTPUT, source.size + header.length + 256), header.length + 256));
+  const out = Buffer.allocUnsafe(
+    Math.max(Math.min(OUTPUT, source.size + header.length + 256), header.length + 256),
+  );
   let used = header.copy(out);
   let lines = 0;
   let atLineStart = true;
@@ -137,7 +155,10 @@ export function* copyMessage(source: CopySource, options: CopyOptions, now?: num
 function readErrorDsn(error: unknown): Dsn {
   const code = errorCode(error);
   if (code === undefined) throw error;
-  return dsn(code === "EAGAIN" || code === "ESTALE" ? "4.3.0" : "5.3.0", `error reading message: ${errorText(error)}`);
+  return dsn(
+    code === "EAGAIN" || code === "ESTALE" ? "4.3.0" : "5.3.0",
+    `error reading message: ${errorText(error)}`,
+  );
 }
 
 /** DSN code of a failed mailbox operation (delivery.md 3.2). */

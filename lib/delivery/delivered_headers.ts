@@ -10,7 +10,10 @@ const LIMIT = 1000;
 const HEADER_LIMIT = 10240;
 
 /** The folded addresses in the primary header block. */
-export function deliveredAddresses(source: Pick<CopySource, "fd" | "path" | "offset" | "size">, utf8: boolean): ReadonlySet<string> {
+export function deliveredAddresses(
+  source: Pick<CopySource, "fd" | "path" | "offset" | "size">,
+  utf8: boolean,
+): ReadonlySet<string> {
   const found = new Set<string>();
   const reader = contentReader(source);
   let header = "";

@@ -46,12 +46,14 @@ export type Disposition = "finished" | "retry";
 export async function sent(attempt: Attempt, status: Dsn): Promise<Disposition> {
   const filtered = await filter(attempt, withClass("sent", status, "2"));
   const { flags } = attempt.message;
-  if ((flags & DELIVERY_FLAG.mtaVerify) !== 0) return probed(attempt, filtered, RECIPIENT_STATUS.ok, "deliverable");
+  if ((flags & DELIVERY_FLAG.mtaVerify) !== 0)
+    return probed(attempt, filtered, RECIPIENT_STATUS.ok, "deliverable");
   if ((flags & DELIVERY_FLAG.userVerify) !== 0) return traced(attempt, filtered, "deliverable");
   const action = filtered.action === "" ? "delivered" : filtered.action;
   const { notifyFlags } = attempt.recipient;
   let appends = 0;
-  const delayCleared = (flags & DELIVERY_FLAG.recordDelayed) !== 0 && (notifyFlags === 0 || (notifyFlags & NOTIFY.delay) !== 0);
+  const delayCleared =
+    (flags & DELIVERY_FLAG.recordDelayed) !== 0 && (notifyFlags === 0 || (notifyFlags & NOTIFY.delay) !== 0);
   if ((flags & DELIVERY_FLAG.record) !== 0 || delayCleared) appends++;
   if ((notifyFlags & NOTIFY.success) !== 0) appends++;
   for (; appends > 0; appends--)
@@ -65,13 +67,17 @@ export async function sent(attempt: Attempt, status: Dsn): Promise<Disposition> 
 /** The recipient is undeliverable for good. */
 export async function bounced(attempt: Attempt, status: Dsn): Promise<Disposition> {
   const filtered = await filter(attempt, withClass("bounce_append", status, "5"));
-  return filtered.status.startsWith("4") ? recordDeferred(attempt, filtered) : recordBounced(attempt, filtered);
+  return filtered.status.startsWith("4")
+    ? recordDeferred(attempt, filtered)
+    : recordBounced(attempt, filtered);
 }
 
 /** The recipient is to be tried again. */
 export async function deferred(attempt: Attempt, status: Dsn): Promise<Disposition> {
   const filtered = await filter(attempt, withClass("defer_append", status, "4"));
-  return filtered.status.startsWith("5") ? recordBounced(attempt, filtered) : recordDeferred(attempt, filtered);
+  return filtered.status.startsWith("5")
+    ? recordBounced(attempt, filtered)
+    : recordDeferred(attempt, filtered);
 }
 
 /** Bounced or deferred by the status's class. */
@@ -92,7 +98,11 @@ export const filter = async (attempt: Attempt, status: Dsn): Promise<Dsn> =>
  * Returns one recipient to somebody else than the sender, at once and without the bounce log (the owner of a list). Probes and
  * soft_bounce are handled as in `bounced`.
  */
-export async function bouncedTo(attempt: Attempt, envelope: Omit<NoticeEnvelope, "flags">, status: Dsn): Promise<Disposition> {
+export async function bouncedTo(
+  attempt: Attempt,
+  envelope: Omit<NoticeEnvelope, "flags">,
+  status: Dsn,
+): Promise<Disposition> {
   const filtered = await filter(attempt, withClass("bounce_one", status, "5"));
   if (filtered.status.startsWith("4")) return recordDeferred(attempt, filtered);
   const { flags } = attempt.message;
@@ -109,10 +119,13 @@ export async function bouncedTo(attempt: Attempt, envelope: Omit<NoticeEnvelope,
 
 async function recordBounced(attempt: Attempt, status: Dsn): Promise<Disposition> {
   const { message } = attempt;
-  if ((message.flags & DELIVERY_FLAG.mtaVerify) !== 0) return probed(attempt, status, RECIPIENT_STATUS.bounce, "undeliverable");
+  if ((message.flags & DELIVERY_FLAG.mtaVerify) !== 0)
+    return probed(attempt, status, RECIPIENT_STATUS.bounce, "undeliverable");
   if ((message.flags & DELIVERY_FLAG.userVerify) !== 0) return traced(attempt, status, "undeliverable");
   const soft = parameter("soft_bounce");
-  const record: Dsn = soft ? { ...status, status: `4${status.status.slice(1)}`, action: "delayed" } : { ...status, action: "failed" };
+  const record: Dsn = soft
+    ? { ...status, status: `4${status.status.slice(1)}`, action: "delayed" }
+    : { ...status, action: "failed" };
   const service = parameter(soft ? "defer_service_name" : "bounce_service_name");
   const appended =
     (await append(attempt, service, record)) &&
@@ -129,7 +142,8 @@ async function recordBounced(attempt: Attempt, status: Dsn): Promise<Disposition
 
 async function recordDeferred(attempt: Attempt, status: Dsn): Promise<Disposition> {
   const { message, recipient } = attempt;
-  if ((message.flags & DELIVERY_FLAG.mtaVerify) !== 0) return probed(attempt, status, RECIPIENT_STATUS.defer, "undeliverable");
+  if ((message.flags & DELIVERY_FLAG.mtaVerify) !== 0)
+    return probed(attempt, status, RECIPIENT_STATUS.defer, "undeliverable");
   if ((message.flags & DELIVERY_FLAG.userVerify) !== 0) return traced(attempt, status, "undeliverable");
   const record: Dsn = { ...status, action: "delayed" };
   const appended = await append(attempt, parameter("defer_service_name"), record);
@@ -165,10 +179,15 @@ const appendTrace = (attempt: Attempt, status: Dsn): Promise<boolean> =>
   });
 
 /** Records the expansion of an alias for a recipient that asked for NOTIFY=SUCCESS; nothing is logged. */
-export const traceExpansion = (attempt: Attempt, status: Dsn): Promise<boolean> => appendTrace(attempt, status);
+export const traceExpansion = (attempt: Attempt, status: Dsn): Promise<boolean> =>
+  appendTrace(attempt, status);
 
 /** `sendmail -bv`: the outcome goes to the trace service alone. */
-async function traced(attempt: Attempt, status: Dsn, word: "deliverable" | "undeliverable"): Promise<Disposition> {
+async function traced(
+  attempt: Attempt,
+  status: Dsn,
+  word: "deliverable" | "undeliverable",
+): Promise<Disposition> {
   const record = { ...status, action: word };
   if (!(await appendTrace(attempt, record))) return "retry";
   logStatus(attempt, record, word);
@@ -177,7 +196,12 @@ async function traced(attempt: Attempt, status: Dsn, word: "deliverable" | "unde
 }
 
 /** An address probe: the outcome goes to verify(8) alone. */
-async function probed(attempt: Attempt, status: Dsn, result: number, word: "deliverable" | "undeliverable"): Promise<Disposition> {
+async function probed(
+  attempt: Attempt,
+  status: Dsn,
+  result: number,
+  word: "deliverable" | "undeliverable",
+): Promise<Disposition> {
   const { recipient } = attempt;
   if (result !== RECIPIENT_STATUS.ok && !parameter("address_verify_negative_cache")) {
     logStatus(attempt, status, "undeliverable-but-not-cached");
@@ -194,7 +218,9 @@ async function probed(attempt: Attempt, status: Dsn, result: number, word: "deli
 
 /** An address in the form of info_log_address_format. */
 export const loggedAddress = (address: string): string =>
-  address === "" || parameter("info_log_address_format") === "internal" ? address : internalToExternal(address);
+  address === "" || parameter("info_log_address_format") === "internal"
+    ? address
+    : internalToExternal(address);
 
 /** Logs the delivery status line. */
 export function logStatus(attempt: Attempt, status: Dsn, word: string): void {
@@ -206,7 +232,10 @@ export function logStatus(attempt: Attempt, status: Dsn, word: string): void {
     deliveryStatus({
       queueId: message.queueId,
       to: loggedAddress(recipient.recipient),
-      origTo: originalRecipient !== "" && !equalFold(originalRecipient, recipient.recipient) ? loggedAddress(originalRecipient) : undefined,
+      origTo:
+        originalRecipient !== "" && !equalFold(originalRecipient, recipient.recipient)
+          ? loggedAddress(originalRecipient)
+          : undefined,
       relay,
       connUse: stats.reuseCount > 0 ? stats.reuseCount + 1 : undefined,
       delay,

@@ -1,5 +1,17 @@
 /** Opening a mailbox file with its locks (delivery.md 3.3). The steps are synchronous; waiting between attempts is the caller's. */
-import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, lstatSync, openSync, type Stats, statSync, unlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  lstatSync,
+  openSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { check, fatal, warning } from "../log/log.ts";
 import { pathOf, splitAny } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
@@ -112,7 +124,10 @@ export class MailboxOpening {
   }
 
   #opened(stat: Stats): OpenStep {
-    return { kind: "open", mailbox: { fd: this.#fd, path: this.#options.path, stat, dotlock: this.#dotlock } };
+    return {
+      kind: "open",
+      mailbox: { fd: this.#fd, path: this.#options.path, stat, dotlock: this.#dotlock },
+    };
   }
 
   #fail(failure: Dsn): OpenStep {
@@ -155,7 +170,10 @@ export class MailboxOpening {
     } catch (error) {
       const { code, reason } = failed(error);
       return this.#fail(
-        dsn(mailboxStatus(code, this.#options.defaultStatus), `unable to lock for exclusive access: ${reason}`),
+        dsn(
+          mailboxStatus(code, this.#options.defaultStatus),
+          `unable to lock for exclusive access: ${reason}`,
+        ),
       );
     }
   }
@@ -260,7 +278,11 @@ export interface Appended<R> {
  * Appends chunks to an open mailbox and syncs it; a failure takes back what was written and is thrown. `result` is what `chunks`
  * returned.
  */
-export function appendToMailbox<R>(mailbox: OpenMailbox, chunks: Generator<Buffer, R>, accept: (result: R) => boolean): Appended<R> {
+export function appendToMailbox<R>(
+  mailbox: OpenMailbox,
+  chunks: Generator<Buffer, R>,
+  accept: (result: R) => boolean,
+): Appended<R> {
   const regular = mailbox.stat.isFile();
   const offset = regular ? fstatSync(mailbox.fd).size : 0;
   const takeBack = (): void => {

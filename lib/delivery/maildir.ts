@@ -1,5 +1,14 @@
 /** Delivery into a Maildir: written under tmp/, linked to new/ when it is on disk (maildir(5), delivery.md 4.6). */
-import { closeSync, constants, fstatSync, fsyncSync, linkSync, mkdirSync, openSync, unlinkSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  unlinkSync,
+} from "node:fs";
 import { hostname } from "node:os";
 import { check } from "../log/log.ts";
 import { encodeUtf8, pathOf } from "../sys/bytes.ts";
@@ -15,13 +24,22 @@ export type MailboxOutcome =
   | { readonly kind: "corrupt"; readonly recordType: number };
 
 /** Delivers synchronously with the rights in force; `directory` ends in a slash. `now` is the start of the delivery. */
-export function deliverMaildir(source: CopySource, directory: string, defaultStatus: string, now: TimeOfDay): MailboxOutcome {
+export function deliverMaildir(
+  source: CopySource,
+  directory: string,
+  defaultStatus: string,
+  now: TimeOfDay,
+): MailboxOutcome {
   const host = encodeUtf8(hostname());
   const temporary = `${directory}tmp/${now.seconds}.P${process.pid}.${host}`;
   const failed = (error: unknown, what: string): MailboxOutcome => {
     const code = errorCode(error);
     if (code === undefined) throw error;
-    return { kind: "failed", dsn: dsn(mailboxStatus(code, defaultStatus), `${what}: ${errorText(error)}`), code };
+    return {
+      kind: "failed",
+      dsn: dsn(mailboxStatus(code, defaultStatus), `${what}: ${errorText(error)}`),
+      code,
+    };
   };
   let fd: number;
   try {
@@ -39,7 +57,9 @@ export function deliverMaildir(source: CopySource, directory: string, defaultSta
     const name = `${now.seconds}.V${dev.toString(16)}I${ino.toString(16)}M${now.microseconds}.${host}`;
     const target = `${directory}new/${name}`;
     try {
-      withDirectories([`${directory}cur`, `${directory}new`], () => linkSync(pathOf(temporary), pathOf(target)));
+      withDirectories([`${directory}cur`, `${directory}new`], () =>
+        linkSync(pathOf(temporary), pathOf(target)),
+      );
     } catch (error) {
       return failed(error, `create maildir file ${target}`);
     }

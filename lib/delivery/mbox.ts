@@ -3,7 +3,13 @@ import { asUser, type Identity } from "../privsep/identity.ts";
 import { errorCode } from "../sys/errno.ts";
 import type { TimeOfDay } from "../sys/process.ts";
 import { type CopyOptions, type CopySource, copyMessage, writeErrorDsn } from "./copy.ts";
-import { appendToMailbox, closeMailbox, type MailboxOpenOptions, type OpenMailbox, openMailbox } from "./mailbox_lock.ts";
+import {
+  appendToMailbox,
+  closeMailbox,
+  type MailboxOpenOptions,
+  type OpenMailbox,
+  openMailbox,
+} from "./mailbox_lock.ts";
 import { outcomeOf } from "./maildir.ts";
 import type { Dsn } from "./status.ts";
 
@@ -15,7 +21,7 @@ export interface MboxDelivery {
   readonly spool: Identity;
   /** Rights for writing: a quota is the recipient's. */
   readonly recipient: Identity;
-  /** Last look at the open file; a DSN refuses it. Its reason is final. */
+  /** Last look at the open file; a DSN refuses it. */
   readonly inspect?: (mailbox: OpenMailbox) => Dsn | undefined;
   /** Put before the reason of a failure, `cannot update mailbox P for user U. `. */
   readonly prefix: string;
@@ -23,7 +29,7 @@ export interface MboxDelivery {
 }
 
 export type MboxOutcome =
-  | { readonly kind: "delivered"; /** Size before the delivery. */ readonly offset: number }
+  | { readonly kind: "delivered" /** Size before the delivery. */; readonly offset: number }
   | { readonly kind: "failed"; readonly dsn: Dsn }
   | { readonly kind: "corrupt"; readonly recordType: number };
 
@@ -67,11 +73,18 @@ function writeAndClose(mailbox: OpenMailbox, delivery: MboxDelivery): MboxOutcom
 
 function write(mailbox: OpenMailbox, delivery: MboxDelivery): MboxOutcome {
   const { source, options, now, prefix } = delivery;
-  const prefixed = (failure: Dsn): MboxOutcome => ({ kind: "failed", dsn: { ...failure, reason: `${prefix}${failure.reason}` } });
+  const prefixed = (failure: Dsn): MboxOutcome => ({
+    kind: "failed",
+    dsn: { ...failure, reason: `${prefix}${failure.reason}` },
+  });
   const refusal = delivery.inspect?.(mailbox);
-  if (refusal !== undefined) return { kind: "failed", dsn: refusal };
+  if (refusal !== undefined) return prefixed(refusal);
   try {
-    const { result, offset } = appendToMailbox(mailbox, copyMessage(source, options, now.seconds), (end) => end.kind === "complete");
+    const { result, offset } = appendToMailbox(
+      mailbox,
+      copyMessage(source, options, now.seconds),
+      (end) => end.kind === "complete",
+    );
     const outcome = outcomeOf(result);
     switch (outcome.kind) {
       case "delivered":

@@ -12,7 +12,7 @@ import {
 import { passingToTransport } from "../log/events/delivery.ts";
 import { fatal, log, warning } from "../log/log.ts";
 import { errorText } from "../sys/errno.ts";
-import { type Attempt, deferred, type Disposition } from "./disposition.ts";
+import { type Attempt, type Disposition, deferred } from "./disposition.ts";
 import type { DeliveryRequest, Recipient } from "./request.ts";
 import { dsn } from "./status.ts";
 
@@ -26,10 +26,16 @@ export function splitTransport(value: string, nexthop: string): { transport: str
 }
 
 /** Delivers one recipient through another agent, which logs what it does; the recipient is marked by the caller. */
-export async function passToTransport(request: DeliveryRequest, recipient: Recipient, value: string, attempt: Attempt): Promise<Disposition> {
+export async function passToTransport(
+  request: DeliveryRequest,
+  recipient: Recipient,
+  value: string,
+  attempt: Attempt,
+): Promise<Disposition> {
   const { transport, nexthop } = splitTransport(value, request.nexthop);
   log(passingToTransport({ queueId: request.queueId, recipient: recipient.recipient, transport }));
-  const troubled = (reason: string): Promise<Disposition> => deferred({ ...attempt, recipient, relay: "none" }, dsn("4.3.0", reason));
+  const troubled = (reason: string): Promise<Disposition> =>
+    deferred({ ...attempt, recipient, relay: "none" }, dsn("4.3.0", reason));
   const channel = await connectWaiting("private", transport, parameter("ipc_timeout"));
   try {
     const greeting = await receive(channel, DeliveryGreeting);
@@ -38,7 +44,12 @@ export async function passToTransport(request: DeliveryRequest, recipient: Recip
       return await troubled("mail transport unavailable");
     }
     try {
-      send(channel, DeliveryRequestMessage, { ...request, nexthop, time: encodeMessageStats(request.stats), recipientCount: 1 });
+      send(channel, DeliveryRequestMessage, {
+        ...request,
+        nexthop,
+        time: encodeMessageStats(request.stats),
+        recipientCount: 1,
+      });
       send(channel, RecipientMessage, { ...recipient, offset: -1 });
       await channel.flush();
     } catch (error) {

@@ -44,7 +44,10 @@ export interface DeliveryResult {
 const RECIPIENT_LIMIT = 1_000_000;
 
 /** Serves one client: greets, reads the request, delivers, answers and waits for the client's close. */
-export async function serveDelivery(channel: Channel, deliver: (request: DeliveryRequest) => Promise<DeliveryResult>): Promise<void> {
+export async function serveDelivery(
+  channel: Channel,
+  deliver: (request: DeliveryRequest) => Promise<DeliveryResult>,
+): Promise<void> {
   send(channel, DeliveryGreeting, {});
   channel.push();
   // the queue manager connects before it has work: there is no limit to this wait
@@ -118,7 +121,8 @@ function openQueueFile(queueName: string, queueId: QueueId): { fd: number; path:
   try {
     fd = openSync(pathOf(path), constants.O_RDWR);
   } catch (error) {
-    if (errorCode(error) !== "ENOENT") throw new ClientAbort(`open ${queueName} ${queueId}: ${errorText(error)}`);
+    if (errorCode(error) !== "ENOENT")
+      throw new ClientAbort(`open ${queueName} ${queueId}: ${errorText(error)}`);
     warning(`open ${queueName} ${queueId}: ${errorText(error)}`);
     return undefined;
   }

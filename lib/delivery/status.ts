@@ -1,5 +1,5 @@
 /** Delivery status: what became of one recipient, in the terms of RFC 3464 and RFC 3463. */
-import { type Dsn, DELIVERY_FLAG, DELIVERY_PROBE_MASK } from "../ipc/protocols/delivery.ts";
+import { DELIVERY_FLAG, DELIVERY_PROBE_MASK, type Dsn } from "../ipc/protocols/delivery.ts";
 import { statusLength } from "../smtp/dsn.ts";
 import { isSpaceCode } from "../sys/bytes.ts";
 
@@ -45,4 +45,5 @@ export function takeDsn(text: string): SplitDsn | undefined {
 }
 
 /** Splits "D.S.N text"; without a valid code the default applies and the whole text is the reason. */
-export const splitDsn = (text: string, defaultStatus: string): SplitDsn => takeDsn(text) ?? { status: defaultStatus, text };
+export const splitDsn = (text: string, defaultStatus: string): SplitDsn =>
+  takeDsn(text) ?? { status: defaultStatus, text };

@@ -10,7 +10,10 @@ export interface StatusFilter {
 }
 
 /** Opens the tables of a filter parameter; undefined when it is empty. */
-export async function openStatusFilter(parameterName: string, value: string): Promise<StatusFilter | undefined> {
+export async function openStatusFilter(
+  parameterName: string,
+  value: string,
+): Promise<StatusFilter | undefined> {
   const tables = await TableList.open(parameterName, value, TableFlag.lock);
   if (tables.empty) return undefined;
   return { apply: (status) => applyFilter(tables, parameterName, status), close: () => tables.close() };

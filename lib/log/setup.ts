@@ -137,10 +137,13 @@ function internalSink(setup: LogSetup, tag: string, configuration: Configuration
     descriptorInUse = fd;
     return (event) => {
       try {
-        sendBytes(fd, toBytes(compose(event)));
+        // master starts postlogd: it must never wait for it
+        sendBytes(fd, toBytes(compose(event)), setup.fallback !== true);
       } catch (error) {
-        // as Postfix: a record that postlogd does not take is lost
-        if (errorCode(error) === undefined) throw error;
+        const code = errorCode(error);
+        if (code === undefined) throw error;
+        if (code === "EAGAIN" && configuration !== undefined) appendDirectly(configuration, compose(event));
+        // otherwise as Postfix: a record that postlogd does not take is lost
       }
     };
   } catch (error) {
@@ -153,6 +156,17 @@ function internalSink(setup: LogSetup, tag: string, configuration: Configuration
     return (event) => {
       writeSync(fd, toBytes(`${compose(event)}\n`));
     };
+  }
+}
+
+/** postlogd is behind or dead: the line goes into the file all the same. */
+function appendDirectly(configuration: Configuration, record: string): void {
+  if (configuration.get("maillog_file") === "") return;
+  const fd = openLogFile(configuration);
+  try {
+    writeSync(fd, toBytes(`${record}\n`));
+  } finally {
+    closeSync(fd);
   }
 }
 

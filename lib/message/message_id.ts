@@ -1,5 +1,5 @@
 /** Message-Id headers. */
-import { isPrintCode } from "../sys/bytes.ts";
+import { printable } from "../sys/bytes.ts";
 import { compactUtc } from "./date.ts";
 
 /** The id that cleanup gives to a message without one, in angle brackets. A long queue ID is unique by itself. */
@@ -12,19 +12,13 @@ export const generateMessageId = (
   longQueueIds ? `<${queueId}@${myhostname}>` : `<${compactUtc(createdSeconds)}.${queueId}@${myhostname}>`;
 
 /** The balanced `<...>` at the start of a header value, unprintable bytes as blanks; undefined without one. */
-export function leadingMessageId(value: string): string | undefined {
+export function leadingMessageId(value: string, utf8 = false): string | undefined {
   if (!value.startsWith("<")) return undefined;
   let depth = 0;
   for (let at = 0; at < value.length; at++) {
     const character = value.charAt(at);
     if (character === "<") depth++;
-    else if (character === ">" && --depth === 0) return blankUnprintable(value.slice(0, at + 1));
+    else if (character === ">" && --depth === 0) return printable(value.slice(0, at + 1), utf8, " ");
   }
   return undefined;
-}
-
-function blankUnprintable(text: string): string {
-  return /[^ -~]/.test(text)
-    ? Array.from(text, (character) => (isPrintCode(character.charCodeAt(0)) ? character : " ")).join("")
-    : text;
 }

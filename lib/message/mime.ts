@@ -78,7 +78,6 @@ export class MimeParser {
   readonly #stack: Boundary[] = [];
   #header: string[] | undefined;
   #headerSize = 0;
-  #heldEncoding: string | undefined;
   #previous: number = LINE;
   #offset = 0;
   readonly #reported = new Set<MimeProblem>();
@@ -148,14 +147,15 @@ export class MimeParser {
           return;
         }
         if (!piece) this.#header.push("\n");
-        this.#header.push(fromBytes(data));
-        this.#headerSize += data.length + (piece ? 0 : 1);
+        const more = headerText(data);
+        this.#header.push(more);
+        this.#headerSize += more.length + (piece ? 0 : 1);
         return;
       }
       this.#finishHeader();
     }
     if (data.length > 0) {
-      const line = fromBytes(data);
+      const line = headerText(data);
       const label = labelLength(line);
       if (label > 0) {
         const text = normalizeLabel(line, label);
@@ -213,11 +213,8 @@ export class MimeParser {
   /** True when the header is held back, to be replaced at the end of its block. */
   #contentEncoding(text: string): boolean {
     const encoding = parseEncoding(headerValue(text));
-    if (encoding === undefined) return false;
-    this.#encoding = encoding;
-    if (this.options.downgrade !== true || (encoding !== "8bit" && encoding !== "binary")) return false;
-    this.#heldEncoding = text;
-    return true;
+    if (encoding !== undefined) this.#encoding = encoding;
+    return this.options.downgrade === true && this.#isEightBit;
   }
 
   get #isEightBit(): boolean {
@@ -230,18 +227,18 @@ export class MimeParser {
     const { options } = this;
     if (options.disabled !== true) {
       if (options.report.has("domain")) this.#checkDomain();
-      if (this.#heldEncoding !== undefined) {
+      if (options.downgrade === true && this.#isEightBit) {
         const sevenBit =
           this.#kind === "multipart" || (this.#kind === "message" && this.#subtype !== "global");
         const text = `Content-Transfer-Encoding: ${sevenBit ? "7bit" : "quoted-printable"}`;
-        this.#heldEncoding = undefined;
         this.emit({
           kind: "header",
           headerClass: "mime",
           info: headerInfo("Content-Transfer-Encoding"),
           text,
         });
-        if (!sevenBit) this.#encoder = new QuotedPrintable();
+        // a nested message or a multipart body resets it
+        this.#encoder = new QuotedPrintable();
       }
     }
     if (primary) {
@@ -340,4 +337,10 @@ export class MimeParser {
     this.#reported.add(problem);
     this.emit({ kind: "problem", problem, sample });
   }
+}
+
+/** A NUL ends a header line, as everywhere in Postfix's headers; it is no legal character there (RFC 5322 4.1). */
+function headerText(data: Uint8Array): string {
+  const end = data.indexOf(0);
+  return fromBytes(end < 0 ? data : data.subarray(0, end));
 }

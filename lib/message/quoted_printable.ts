@@ -19,12 +19,17 @@ export class QuotedPrintable {
         this.#put(EQUALS);
         this.#flush(out);
       }
-      const blankAtEnd = last && at === data.length - 1 && (byte === SPACE || byte === TAB);
-      if ((byte < SPACE && byte !== TAB) || byte === EQUALS || byte > 126 || blankAtEnd)
-        this.#putEncoded(byte);
+      if ((byte < SPACE && byte !== TAB) || byte === EQUALS || byte > 126) this.#putEncoded(byte);
       else this.#put(byte);
     }
-    if (last) this.#flush(out);
+    if (last) {
+      const end = this.#line[this.#length - 1];
+      if (this.#length > 0 && (end === SPACE || end === TAB)) {
+        this.#length--;
+        this.#putEncoded(end);
+      }
+      this.#flush(out);
+    }
   }
 
   #put(byte: number): void {

@@ -4,8 +4,11 @@
  */
 
 export interface ContentSink {
-  /** One line, or (not `whole`) a piece of a longer line that goes on, without its line end. The bytes are valid during the call only. */
-  record(whole: boolean, bytes: Buffer, start: number, end: number): void;
+  /**
+   * One line, or (not `whole`) a piece of a longer line that goes on, without its line end. `stuffed`: a dot was taken off its
+   * front. The bytes are valid during the call only.
+   */
+  record(whole: boolean, bytes: Buffer, start: number, end: number, stuffed: boolean): void;
 }
 
 export interface LineRules {
@@ -26,7 +29,7 @@ abstract class LineSplitter {
   protected readonly detectBareLf: boolean;
   /** A line ended by LF alone was seen while looking for such. */
   sawBareLf = false;
-  /** Start of a line whose end has not come yet, shorter than a piece. */
+  /** Start of a line whose end has not come yet, no longer than a piece. */
   private carry: Buffer = EMPTY;
 
   constructor(sink: ContentSink, rules: LineRules) {
@@ -76,11 +79,10 @@ abstract class LineSplitter {
     while (at < chunk.length) {
       const lf = chunk.indexOf(LF, at);
       const stop = lf < 0 ? chunk.length : lf;
-      while (stop - at >= limit) {
-        // A piece never ends in CR, lest the CR LF be taken for a bare LF.
-        const end = chunk[at + limit - 1] === CR ? at + limit - 1 : at + limit;
-        this.line(false, chunk, at, end, false);
-        at = end;
+      // A CR that fills a piece may belong to the line end behind it.
+      while (stop - at > limit || (stop - at === limit && chunk[stop - 1] !== CR)) {
+        this.line(false, chunk, at, at + limit, false);
+        at += limit;
       }
       if (lf < 0) {
         if (at < chunk.length) this.carry = Buffer.from(chunk.subarray(at));
@@ -124,10 +126,10 @@ export class DataSplitter extends LineSplitter {
         // SMTP smuggling: a lone dot next to a bare LF is neither the end nor content.
         return !(this.detectBareLf && mixed);
       }
-      this.sink.record(whole, bytes, start + 1, end);
+      this.sink.record(whole, bytes, start + 1, end, true);
       return false;
     }
-    this.sink.record(whole, bytes, start, end);
+    this.sink.record(whole, bytes, start, end, false);
     return false;
   }
 }
@@ -138,7 +140,7 @@ export class ChunkSplitter extends LineSplitter {
 
   protected override line(whole: boolean, bytes: Buffer, start: number, end: number): boolean {
     this.midLine = !whole;
-    this.sink.record(whole, bytes, start, end);
+    this.sink.record(whole, bytes, start, end, false);
     return false;
   }
 

@@ -57,14 +57,16 @@ const NOTIFY_WORDS = new Map([
   ["DELAY", NOTIFY_DELAY],
 ]);
 
-/** The bits of a NOTIFY= value, undefined when it is malformed. RFC 3461 section 4.1. */
+/** The bits of a NOTIFY= value, undefined when it is malformed. RFC 3461 section 4.1; like Postfix, words may be repeated and empty. */
 export function parseNotify(value: string): number | undefined {
   let bits = 0;
   for (const word of value.split(",")) {
+    if (word === "") continue;
     const bit = NOTIFY_WORDS.get(upperAscii(word));
-    if (bit === undefined || (bits & bit) !== 0) return undefined;
+    if (bit === undefined) return undefined;
     bits |= bit;
   }
+  if (bits === 0) return undefined;
   return (bits & NOTIFY_NEVER) !== 0 && bits !== NOTIFY_NEVER ? undefined : bits;
 }
 

@@ -32,22 +32,18 @@ export function decodeXtext(text: string): string | undefined {
   return out + text.slice(from);
 }
 
-/** Decodes `\x{HEX}` escapes into UTF-8; undefined for a malformed escape, a surrogate or a value above U+10FFFF. */
+const UTF8_ESCAPE = /\\x\{([0-9A-Fa-f]{0,8})\}/g;
+
+/** Decodes `\x{HEX}` escapes into UTF-8; other backslashes stay. Undefined for NUL, a surrogate or a value above U+10FFFF. */
 export function decodeUtf8Xtext(text: string): string | undefined {
-  let at = text.indexOf("\\");
-  if (at < 0) return text;
-  let out = "";
-  let from = 0;
-  while (at >= 0) {
-    const close = text.indexOf("}", at);
-    if (text[at + 1] !== "x" || text[at + 2] !== "{" || close < 0 || close - at > 9) return undefined;
-    const digits = text.slice(at + 3, close);
-    if (!/^[0-9A-Fa-f]{2,6}$/.test(digits)) return undefined;
-    const point = Number.parseInt(digits, 16);
-    if (point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return undefined;
-    out += text.slice(from, at) + encodeUtf8(String.fromCodePoint(point));
-    from = close + 1;
-    at = text.indexOf("\\", from);
-  }
-  return out + text.slice(from);
+  if (!text.includes("\\")) return text;
+  let good = true;
+  const decoded = text.replace(UTF8_ESCAPE, (_escape, digits: string) => {
+    const point = Number.parseInt(digits === "" ? "0" : digits, 16);
+    if (point !== 0 && point <= 0x10ffff && !(point >= 0xd800 && point <= 0xdfff))
+      return encodeUtf8(String.fromCodePoint(point));
+    good = false;
+    return "";
+  });
+  return good ? decoded : undefined;
 }

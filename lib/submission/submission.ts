@@ -27,6 +27,8 @@ export interface SubmissionOptions {
   readonly checkSender: (sender: string) => Promise<SenderVerdict>;
   /** Name of the sender maps in the error text. */
   readonly senderMaps: string;
+  /** Seconds between attempts to create the file; tests shorten it. */
+  readonly retryPause?: number;
 }
 
 const PARTS = [RecordSets.POST_ENVELOPE, RecordSets.POST_CONTENT, RecordSets.POST_EXTRACT] as const;
@@ -64,6 +66,7 @@ export class Submission {
     });
     const file = await createQueueFile(queues, MAILDROP, {
       extraMode: MAILDROP_MODE,
+      ...(options.retryPause === undefined ? {} : { retryPause: options.retryPause }),
       onPath: (current) => {
         path.current = current;
       },

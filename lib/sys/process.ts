@@ -33,7 +33,11 @@ const RESOURCES = { fileSize: 1, core: 4, processes: 6, openFiles: 7 } as const;
 const INFINITY = 0xffffffffffffffffn;
 
 /** Sets the soft limit (and the hard one when `hard`) of a resource; `undefined` means no limit. */
-export function setResourceLimit(resource: keyof typeof RESOURCES, value: number | undefined, hard = false): void {
+export function setResourceLimit(
+  resource: keyof typeof RESOURCES,
+  value: number | undefined,
+  hard = false,
+): void {
   const limit = new BigUint64Array(2);
   checked("getrlimit", resource, libc().getrlimit(RESOURCES[resource], ffi().ptr(limit)));
   const wanted = value === undefined ? INFINITY : BigInt(value);

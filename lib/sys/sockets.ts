@@ -45,7 +45,11 @@ type BunSocket = import("bun").Socket<Channel>;
 
 const toError = (error: unknown, name: string): Error => {
   const code = errorCode(error);
-  return code === undefined ? (error instanceof Error ? error : new Error(String(error))) : new SysError("socket", errnoNumber(code), name);
+  return code === undefined
+    ? error instanceof Error
+      ? error
+      : new Error(String(error))
+    : new SysError("socket", errnoNumber(code), name);
 };
 
 /** Bun's socket callbacks, shared by all channels; each socket carries its Channel as data. */
@@ -110,7 +114,8 @@ export async function connectUnix(path: string, name: string, timeLimit = 0): Pr
     const code = errno();
     libc().close(fd);
     // the server's backlog is full
-    if (code !== EAGAIN || performance.now() > deadline) throw new SysError("connect", code === EAGAIN ? ETIMEDOUT : code, path);
+    if (code !== EAGAIN || performance.now() > deadline)
+      throw new SysError("connect", code === EAGAIN ? ETIMEDOUT : code, path);
     await new Promise((resolve) => setTimeout(resolve, BACKLOG_PAUSE));
   }
 }
@@ -156,7 +161,11 @@ async function connectResult(fd: number, seconds: number): Promise<number> {
     if (ready > 0) {
       const value = new Int32Array(1);
       const size = new Uint32Array([4]);
-      checked("getsockopt", "SO_ERROR", libc().getsockopt(fd, SOL_SOCKET, 4, ffi().ptr(value), ffi().ptr(size)));
+      checked(
+        "getsockopt",
+        "SO_ERROR",
+        libc().getsockopt(fd, SOL_SOCKET, 4, ffi().ptr(value), ffi().ptr(size)),
+      );
       return value[0] ?? 0;
     }
     if (seconds > 0 && performance.now() >= deadline) return 110;
@@ -216,7 +225,8 @@ export function ipv6Words(address: string): number[] {
     text = `${text.slice(0, dotted.index)}:${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
   }
   const [head = "", tail] = text.split("::");
-  const parse = (part: string): number[] => (part === "" ? [] : part.split(":").map((word) => Number.parseInt(word, 16)));
+  const parse = (part: string): number[] =>
+    part === "" ? [] : part.split(":").map((word) => Number.parseInt(word, 16));
   const front = parse(head);
   if (tail === undefined) return front;
   const back = parse(tail);
@@ -224,7 +234,11 @@ export function ipv6Words(address: string): number[] {
 }
 
 const setOption = (fd: number, level: number, option: number, value: number): void => {
-  checked("setsockopt", String(option), libc().setsockopt(fd, level, option, ffi().ptr(new Int32Array([value])), 4));
+  checked(
+    "setsockopt",
+    String(option),
+    libc().setsockopt(fd, level, option, ffi().ptr(new Int32Array([value])), 4),
+  );
 };
 
 /** A listening TCP socket, non-blocking and close-on-exec. Throws SysError. */

@@ -16,7 +16,7 @@ export function messageKeys(message: Buffer, parts: MessageParts): string[] {
   const emit = (event: MimeEvent): void => {
     if (event.kind === "headersEnd") headersEnded = true;
     if (event.kind === "header" && parts.headers && (parts.mime || !headersEnded)) keys.push(event.text);
-    if (event.kind === "body" && parts.body && event.data.length > 0) keys.push(fromBytes(event.data));
+    if (event.kind === "body" && parts.body) keys.push(fromBytes(event.data));
   };
   const parser = new MimeParser(
     {

@@ -137,7 +137,7 @@ const jsonPair = (key: string, value: string): string => `{${jsonText(key)}: ${j
 
 async function remove(options: MakerOptions, key: string): Promise<boolean> {
   const tables = new Tables(options, "write");
-  const keys = key === "-" ? standardInputLines() : [key];
+  const keys = key === "-" ? standardInputLines().filter((line) => line !== "") : [key];
   let found = false;
   for (const one of keys)
     for (let index = 0; index < tables.count; index++) {

@@ -6,6 +6,7 @@ import {
   fchownSync,
   fstatSync,
   fsyncSync,
+  lstatSync,
   openSync,
   renameSync,
   statSync,
@@ -20,7 +21,7 @@ import { buildCdb } from "./formats/cdb.ts";
 import { compareKeys, type IndexRecord } from "./formats/index.ts";
 import { LmdbTransaction } from "./formats/lmdb_writer.ts";
 import { lockFile, unlockFile } from "./locks.ts";
-import { buildPages, loadRecords, rewrite } from "./types/bdb.ts";
+import { buildPages, loadRecords, rewrite } from "./types/bdb_file.ts";
 import { closeIndexFile, type NulConvention, openIndexFile, WITH_NUL, WITHOUT_NUL } from "./types/indexed.ts";
 import { openLmdbFile } from "./types/lmdb.ts";
 
@@ -139,9 +140,10 @@ const TEMPORARY = ".tmp";
 
 /** Opens and locks `path.tmp`, which becomes `path` at the commit. An existing file hands down its mode and owner. */
 async function openReplacement(path: string): Promise<Replacement> {
-  const existing = unless(["ENOENT"], () => statSync(pathOf(path)));
-  if (existing?.isFile() === true && existing.size === 0)
-    warning(`removing zero-length database file: ${path}`);
+  const named = unless(["ENOENT"], () => lstatSync(pathOf(path)));
+  // what a link leads to is not this table
+  const existing = named?.isFile() === true ? named : undefined;
+  if (existing?.size === 0) warning(`removing zero-length database file: ${path}`);
   const temporary = path + TEMPORARY;
   const fd = await openTemporary(temporary);
   const forget = onDeath(() => unless(["ENOENT"], () => unlinkSync(pathOf(temporary))));

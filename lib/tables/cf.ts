@@ -12,13 +12,20 @@ export class TableSettings {
     readonly title: string,
     readonly owner: TableOwner,
     private readonly find: (name: string) => string | undefined,
+    /** How a setting is named in messages: `FILE: ... NAME` or `... TABLE_NAME`. */
+    private readonly where: string,
+    private readonly namePrefix: string,
   ) {}
 
   /** Reads the settings of the table `name`. Throws TableOpenError. */
   static open(name: string): TableSettings {
     if (!name.startsWith("/") && !name.startsWith("./"))
-      return new TableSettings(name, ownerOf(configuration().owner), (setting) =>
-        configuration().lookup(`${name}_${setting}`),
+      return new TableSettings(
+        name,
+        ownerOf(configuration().owner),
+        (setting) => configuration().lookup(`${name}_${setting}`),
+        "",
+        `${name}_`,
       );
     try {
       const { entries, uid } = readHotFile(name, (file) => {
@@ -27,7 +34,7 @@ export class TableSettings {
         if (!parsed.ok) fatal(parsed.error);
         return { entries: parsed.entries, uid: file.uid };
       });
-      return new TableSettings(name, ownerOf(uid), (setting) => entries.get(setting));
+      return new TableSettings(name, ownerOf(uid), (setting) => entries.get(setting), `${name}: `, "");
     } catch (failure) {
       if (errorCode(failure) === undefined) throw failure;
       throw new TableOpenError(`open ${name}: ${errorText(failure)}`);
@@ -38,7 +45,9 @@ export class TableSettings {
   text(setting: string, fallback: string, least = 0): string {
     const value = this.find(setting) ?? fallback;
     if (value.length < least)
-      fatal(`${this.title}: bad string length ${value.length} < ${least}: ${setting} = ${value}`);
+      fatal(
+        `${this.where}bad string length ${value.length} < ${least}: ${this.namePrefix}${setting} = ${value}`,
+      );
     return value;
   }
 
@@ -46,8 +55,10 @@ export class TableSettings {
     const text = this.find(setting);
     if (text === undefined) return fallback;
     const value = readDecimal(text);
-    if (value === undefined) return fatal(`${this.title}: bad numerical configuration: ${setting} = ${text}`);
-    if (value < least) fatal(`${this.title}: invalid ${setting} parameter value ${value} < ${least}`);
+    if (value === undefined)
+      return fatal(`${this.where}bad numerical configuration: ${this.namePrefix}${setting} = ${text}`);
+    if (value < least)
+      fatal(`${this.where}invalid ${this.namePrefix}${setting} parameter value ${value} < ${least}`);
     return value;
   }
 
@@ -56,6 +67,6 @@ export class TableSettings {
     if (text === undefined) return fallback;
     if (text.toLowerCase() === "yes") return true;
     if (text.toLowerCase() === "no") return false;
-    return fatal(`${this.title}: bad boolean configuration: ${setting} = ${text}`);
+    return fatal(`${this.where}bad boolean configuration: ${this.namePrefix}${setting} = ${text}`);
   }
 }

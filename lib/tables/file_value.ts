@@ -2,9 +2,10 @@
 import { readFileSync } from "node:fs";
 import { splitList } from "../config/lists.ts";
 import { warning } from "../log/log.ts";
-import { fromBytes, pathOf, toBytes } from "../sys/bytes.ts";
+import { fromBytes, pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
-import { CONFIG, found, type LookupResult, type Table } from "./table.ts";
+import { CONFIG, found, type LookupResult, type Table, TableOpenError } from "./table.ts";
+import { MemoryTable } from "./types/memory.ts";
 
 export type EncodedFiles =
   | { readonly ok: true; readonly base64: string }
@@ -45,16 +46,33 @@ export function decodeFileValue(table: Table, key: string, value: string): Looku
   return CONFIG;
 }
 
-/** A table whose source text names the files: the values it gives are those of an index. */
-export function withFileValues(table: Table): Table {
+/** A table whose source text names the files: the values it gives are those of an index. Throws TableOpenError. */
+export async function withFileValues(table: Table): Promise<Table> {
+  if (table instanceof MemoryTable) {
+    table.mapValues(contentsOf);
+    return table;
+  }
   const lookup = table.lookup.bind(table);
+  // one value for all keys: its files are read now
+  if (table.name.startsWith("static:")) {
+    const constant = await lookup("");
+    const value = found(constant.kind === "found" ? contentsOf(constant.value) : "");
+    table.lookup = () => Promise.resolve(value);
+    return table;
+  }
   table.lookup = async (key) => {
     const result = await lookup(key);
     if (result.kind !== "found") return result;
     const encoded = encodeFiles(result.value);
-    if (encoded.ok) return found(fromBytes(toBytes(encoded.base64)));
+    if (encoded.ok) return found(encoded.base64);
     warning(`table ${table.name}: key ${key}: ${encoded.problem}`);
     return CONFIG;
   };
   return table;
+}
+
+function contentsOf(list: string): string {
+  const encoded = encodeFiles(list);
+  if (!encoded.ok) throw new TableOpenError(encoded.problem);
+  return encoded.base64;
 }

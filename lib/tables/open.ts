@@ -79,7 +79,7 @@ export async function openDirect(spec: string, access: TableAccess, flags: numbe
   const utf8 = (flags & TableFlag.utf8_request) !== 0 && parameter("smtputf8_enable") === true;
   const opened = await openType(redirected, name, access, flags, utf8);
   const fromSource = (flags & TableFlag.src_rhs_is_file) !== 0 && SOURCE_TYPES.has(redirected);
-  const table = fromSource ? (await import("./file_value.ts")).withFileValues(opened) : opened;
+  const table = fromSource ? await (await import("./file_value.ts")).withFileValues(opened) : opened;
   return utf8 && (table.flags & TableFlag.utf8_active) === 0 ? new Utf8Table(table) : table;
 }
 

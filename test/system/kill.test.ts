@@ -1,24 +1,29 @@
-/** Daemons die by SIGKILL in the middle of their work, twenty times each: whatever was acknowledged arrives. */
-import { readFileSync, writeFileSync } from "node:fs";
+/**
+ * 10,000 messages by SMTP (and some by sendmail) to another server, to mailboxes, and to a dead destination, while every daemon in turn dies by
+ * SIGKILL, twenty times each: whatever was acknowledged arrives. Duplicates, which a crash between delivery and its mark makes, are counted.
+ */
+import { execFile } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import type { Instance } from "../../packaging/instance.ts";
 import { CountingSink, submitLoad } from "./support/load.ts";
 import { daemons, queueFiles, runningInstance, until } from "./support/harness.ts";
 
-const VICTIMS = ["smtpd", "cleanup", "trivial-rewrite", "qmgr", "smtp", "bounce", "postlogd"] as const;
+const VICTIMS = ["smtpd", "cleanup", "trivial-rewrite", "qmgr", "smtp", "local", "virtual", "bounce", "error", "proxymap", "pickup", "postlogd"] as const;
 const KILLS = 20;
-const MESSAGES = 400;
+const MESSAGES = 10_000;
+const SUBMISSIONS = 100;
+const PAUSE_MILLISECONDS = 60;
 
-const mainCf = (instance: Instance): string => readFileSync(join(instance.config, "main.cf"), "latin1");
+const owner = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : { uid: process.getuid?.(), gid: process.getgid?.() };
 
-for (const victim of VICTIMS)
-  t.test(`no mail is lost when ${victim} is killed ${KILLS} times`, async (t) => {
-    const sink = new CountingSink();
-    const port = await sink.listen();
-    t.teardown(() => sink.close());
-    const instance = await runningInstance(t, {
-      mainCf: `
+t.test("nothing acknowledged is lost when every daemon is killed twenty times", async (t) => {
+  const sink = new CountingSink();
+  const port = await sink.listen();
+  t.teardown(() => sink.close());
+  const instance = await runningInstance(t, {
+    mainCf: (directory) => `
 relayhost = [127.0.0.1]:${port}
 service_throttle_time = 1s
 transport_retry_time = 1s
@@ -26,47 +31,108 @@ minimal_backoff_time = 1s
 maximal_backoff_time = 2s
 queue_run_delay = 1s
 ipc_timeout = 20s
+qmgr_clog_warn_time = 0
 transport_maps = inline:{ { dead.test = smtp:[127.0.0.1]:1 } }
+virtual_mailbox_domains = vbox.test
+virtual_mailbox_base = ${directory}/mail
+virtual_mailbox_maps = inline:{ { you@vbox.test = vbox } }
+virtual_uid_maps = static:${owner.uid}
+virtual_gid_maps = static:${owner.gid}
+virtual_minimum_uid = 1
+mailbox_size_limit = 0
+virtual_mailbox_limit = 0
 `,
-    });
-    const accepted = new Set<string>();
-    let failures = 0;
-    let kills = 0;
-    let loading = true;
-    const killer = (async () => {
-      while (loading) {
-        const [pid] = daemons(instance, victim);
-        if (pid !== undefined && kills < KILLS) {
-          process.kill(pid, "SIGKILL");
-          kills++;
-        }
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    })();
-    for (let round = 0; kills < KILLS; round++) {
-      const result = await submitLoad({
-        port: instance.smtpPort,
-        messages: MESSAGES,
-        sessions: 10,
-        size: 4096,
-        from: "sender@example.org",
-        to: (index) => `user${index % 10}@${victim === "bounce" && index % 2 === 0 ? "dead" : "elsewhere"}.test`,
-        perConnection: 5,
-        failureLimit: 5000,
-        prefix: `r${round}.`,
-      });
-      failures += result.failures;
-      for (const id of result.accepted) accepted.add(id);
-    }
-    loading = false;
-    await killer;
-    // with the dead destination back, what was deferred goes out as well
-    writeFileSync(join(instance.config, "main.cf"), mainCf(instance).replace(/^transport_maps.*$/m, ""));
-    instance.must("postfix", ["reload"]);
-    await until("everything accepted to arrive", () => [...accepted].every((id) => sink.arrivals.has(id)), 180);
-    t.equal(kills, KILLS, `${victim} was killed ${kills} times`);
-    const lost = [...accepted].filter((id) => !sink.arrivals.has(id));
-    t.same(lost, [], "nothing acknowledged was lost");
-    t.comment(`${victim}: ${kills} kills, ${accepted.size} accepted, ${failures} refused or broken, ${sink.duplicates} duplicates`);
-    await until("an empty queue", () => ["active", "deferred"].every((queue) => queueFiles(instance, queue).length === 0), 120);
   });
+  const { recipient } = instance.who;
+  const kills = new Map<string, number>(VICTIMS.map((victim) => [victim, 0]));
+  const killing = kill(instance, kills);
+  const submissions = submitByCommand(instance, `${recipient}@localhost`);
+
+  const accepted = new Set<string>();
+  let failures = 0;
+  for (let round = 0; round === 0 || !done(kills); round++) {
+    const result = await submitLoad({
+      port: instance.smtpPort,
+      messages: round === 0 ? MESSAGES : 500,
+      sessions: 20,
+      size: 4096,
+      from: "sender@example.org",
+      to: (index) => destination(index, recipient),
+      perConnection: 20,
+      failureLimit: 20_000,
+      prefix: `r${round}.`,
+    });
+    failures += result.failures;
+    for (const id of result.accepted) accepted.add(id);
+  }
+  await killing;
+  for (const id of await submissions) accepted.add(id);
+
+  // the dead destination comes back, and what was deferred for it goes out as well
+  const file = join(instance.config, "main.cf");
+  writeFileSync(file, readFileSync(file, "latin1").replace(/^transport_maps.*$/m, ""));
+  instance.must("postfix", ["reload"]);
+  await until("an empty queue", () => ["maildrop", "incoming", "active", "deferred"].every((queue) => queueFiles(instance, queue).length === 0), 240);
+
+  const arrivals = new Map(sink.arrivals);
+  for (const mailbox of [recipient, "vbox"]) for (const id of mailboxIds(instance, mailbox)) arrivals.set(id, (arrivals.get(id) ?? 0) + 1);
+  t.same([...accepted].filter((id) => !arrivals.has(id)), [], "nothing acknowledged was lost");
+  t.same([...kills.values()], VICTIMS.map(() => KILLS), "every daemon was killed twenty times");
+  const duplicates = [...arrivals.values()].reduce((sum, count) => sum + count - 1, 0);
+  t.comment(`${accepted.size} accepted, ${failures} refused or broken on the way in, ${duplicates} duplicates`);
+});
+
+const done = (kills: ReadonlyMap<string, number>): boolean => [...kills.values()].every((count) => count >= KILLS);
+
+function destination(index: number, recipient: string): string {
+  if (index % 20 === 0) return `user${index % 10}@dead.test`;
+  if (index % 10 === 1) return `${recipient}@localhost`;
+  if (index % 10 === 2) return "you@vbox.test";
+  return `user${index % 50}@elsewhere.test`;
+}
+
+/** Kills one process after another, each daemon in turn, until each had its share. */
+async function kill(instance: Instance, kills: Map<string, number>): Promise<void> {
+  while (!done(kills))
+    for (const victim of VICTIMS) {
+      const count = kills.get(victim) ?? 0;
+      if (count >= KILLS) continue;
+      const [pid] = daemons(instance, victim);
+      if (pid !== undefined && killProcess(pid)) kills.set(victim, count + 1);
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MILLISECONDS));
+    }
+}
+
+/** False when it was gone already. */
+function killProcess(pid: number): boolean {
+  try {
+    process.kill(pid, "SIGKILL");
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ESRCH") return false;
+    throw error;
+  }
+}
+
+/** Submits by the sendmail command; the identifiers of what it took. */
+async function submitByCommand(instance: Instance, to: string): Promise<string[]> {
+  const taken: string[] = [];
+  for (let index = 0; index < SUBMISSIONS; index++) {
+    const id = `command.${index}`;
+    const ok = await new Promise<boolean>((resolve) => {
+      const child = execFile(instance.program("sendmail"), ["-f", "sender@example.org", to], { env: instance.environment }, (error) =>
+        resolve(error === null),
+      );
+      child.stdin?.end(`Subject: by command\nX-Load-Id: ${id}\n\nbody\n`);
+    });
+    if (ok) taken.push(id);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  return taken;
+}
+
+function mailboxIds(instance: Instance, name: string): string[] {
+  const path = join(instance.mail, name);
+  if (!existsSync(path)) return [];
+  return [...readFileSync(path, "latin1").matchAll(/^X-Load-Id: (\S+)$/gm)].map((match) => match[1] ?? "");
+}

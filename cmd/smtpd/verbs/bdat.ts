@@ -75,7 +75,8 @@ async function receive(session: Session, chunk: BdatCommand, transfer: GoodTrans
     splitter.finish();
     return endOfData(session, transaction, stream, content, splitter.sawBareLf, "BDAT");
   }
-  if (content.tooBig || !stream.writable) {
+  const bareLf = splitter.sawBareLf && session.settings.bareLf === "reject";
+  if (content.tooBig || bareLf || !stream.writable) {
     const received = transferSize(transfer);
     const accepted = await endOfData(session, transaction, stream, content, splitter.sawBareLf, "BDAT");
     session.chunks = { state: "failed", received };

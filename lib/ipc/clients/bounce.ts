@@ -28,10 +28,23 @@ export interface StatusAppend {
 }
 
 const ask = async <T>(service: string, request: Message<T>, value: T): Promise<boolean> =>
-  (await requestOnce("private", service, BounceGreeting, request, value, BounceStatus, parameter("ipc_timeout")))?.status === 0;
+  (
+    await requestOnce(
+      "private",
+      service,
+      BounceGreeting,
+      request,
+      value,
+      BounceStatus,
+      parameter("ipc_timeout"),
+    )
+  )?.status === 0;
 
 /** Adds a recipient's status to the message's log; false when the service failed. */
-export const appendStatus = (service: string, { flags, queueId, recipient, status }: StatusAppend): Promise<boolean> =>
+export const appendStatus = (
+  service: string,
+  { flags, queueId, recipient, status }: StatusAppend,
+): Promise<boolean> =>
   ask(service, BounceAppend, { flags, queueId, ...recipientFields(recipient), ...statusFields(status) });
 
 const recipientFields = (recipient: Recipient): Recipient => ({
@@ -53,7 +66,13 @@ const statusFields = (status: Dsn): Dsn => ({
 });
 
 /** Asks for a notice; with soft_bounce nothing is returned to anybody. */
-async function notice<T>(service: string, request: Message<T>, value: T, queueId: string, what: string): Promise<boolean> {
+async function notice<T>(
+  service: string,
+  request: Message<T>,
+  value: T,
+  queueId: string,
+  what: string,
+): Promise<boolean> {
   if (parameter("soft_bounce")) return false;
   if (await ask(service, request, value)) return true;
   log(bounceServiceFailed({ queueId, what }));
@@ -65,7 +84,11 @@ export const flushBounces = (service: string, envelope: NoticeEnvelope): Promise
   notice(service, BounceFlush, envelope, envelope.queueId, "bounce");
 
 /** The same, one notice a recipient. */
-export const flushBouncesVerp = (service: string, envelope: NoticeEnvelope, verpDelimiters: string): Promise<boolean> =>
+export const flushBouncesVerp = (
+  service: string,
+  envelope: NoticeEnvelope,
+  verpDelimiters: string,
+): Promise<boolean> =>
   notice(service, BounceVerp, { ...envelope, verpDelimiters }, envelope.queueId, "verp-bounce");
 
 /** Turns the defer log into a delay notice. */
@@ -84,4 +107,8 @@ export async function flushTrace(envelope: NoticeEnvelope): Promise<boolean> {
 
 /** A non-delivery notice about one recipient, at once and without a log. */
 export const bounceOne = (envelope: NoticeEnvelope, recipient: Recipient, status: Dsn): Promise<boolean> =>
-  ask(parameter("bounce_service_name"), BounceOne, { ...envelope, ...recipientFields(recipient), ...statusFields(status) });
+  ask(parameter("bounce_service_name"), BounceOne, {
+    ...envelope,
+    ...recipientFields(recipient),
+    ...statusFields(status),
+  });

@@ -2,8 +2,8 @@
 import { parameter } from "../../config/configuration.ts";
 import { ClientAbort } from "../../log/log.ts";
 import { mailDate } from "../../message/date.ts";
-import { Rec, timeData } from "../../queue/records.ts";
 import { RecordBuffer } from "../../queue/record_writer.ts";
+import { Rec, timeData } from "../../queue/records.ts";
 import { splitAny } from "../../sys/bytes.ts";
 import type { Channel } from "../../sys/channel.ts";
 import { timeOfDay } from "../../sys/process.ts";
@@ -26,7 +26,11 @@ export class Submission {
 
   /** Connects (waiting for cleanup as long as it takes) and opens a message with these `CLEANUP_FLAG` bits. Throws ClientAbort. */
   static async open(flags: number): Promise<Submission> {
-    const channel = await connectWaiting("public", parameter("cleanup_service_name"), parameter("ipc_timeout"));
+    const channel = await connectWaiting(
+      "public",
+      parameter("cleanup_service_name"),
+      parameter("ipc_timeout"),
+    );
     const greeting = await receive(channel, CleanupGreeting);
     if (greeting.kind !== "value") {
       channel.destroy();
@@ -102,7 +106,8 @@ export interface InternalMail {
 /** Cleanup flags for a class of internal mail. */
 export function internalMailFlags(mail: Pick<InternalMail, "class" | "sendopts">): number {
   let flags: number = CLEANUP_FLAG.map;
-  const named = (parameterValue: string): boolean => splitAny(parameterValue, ", \t\r\n").includes(mail.class);
+  const named = (parameterValue: string): boolean =>
+    splitAny(parameterValue, ", \t\r\n").includes(mail.class);
   if (named(parameter("internal_mail_filter_classes"))) flags |= CLEANUP_FLAG.filter | CLEANUP_FLAG.milter;
   if (autodetects(mail.class)) flags |= CLEANUP_FLAG.smtputf8Autodetect;
   if ((mail.sendopts & SENDOPT.smtputf8Requested) !== 0) flags |= CLEANUP_FLAG.smtputf8Requested;

@@ -12,7 +12,9 @@ export function openFlushDomains(): Promise<MatchList> {
   const current = configuration();
   let list = eligible.get(current);
   if (list === undefined) {
-    list = MatchList.open("fast_flush_domains", current.get("fast_flush_domains"), "domain", { parentFeature: "fast_flush_domains" });
+    list = MatchList.open("fast_flush_domains", current.get("fast_flush_domains"), "domain", {
+      parentFeature: "fast_flush_domains",
+    });
     eligible.set(current, list);
   }
   return list;
@@ -25,11 +27,20 @@ export async function addToFlushLog(site: string, queueId: string): Promise<void
   const match = await domains.matches(site);
   if (match.kind === "none") return;
   const status = match.kind === "error" ? FLUSH_STATUS.fail : await add(site, queueId);
-  if (status !== FLUSH_STATUS.ok && status !== FLUSH_STATUS.denied) warning(`${queueId}: flush service failure`);
+  if (status !== FLUSH_STATUS.ok && status !== FLUSH_STATUS.denied)
+    warning(`${queueId}: flush service failure`);
 }
 
 async function add(site: string, queueId: string): Promise<number> {
   const service = parameter("flush_service_name");
-  const reply = await requestOnce("public", service, FlushGreeting, FlushAdd, { site, queueId }, FlushStatus, parameter("ipc_timeout"));
+  const reply = await requestOnce(
+    "public",
+    service,
+    FlushGreeting,
+    FlushAdd,
+    { site, queueId },
+    FlushStatus,
+    parameter("ipc_timeout"),
+  );
   return reply?.status ?? FLUSH_STATUS.fail;
 }

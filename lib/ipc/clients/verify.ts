@@ -1,7 +1,15 @@
 /** Client of verify(8) (ipc.md 5.5). */
 import { type Configuration, configuration } from "../../config/configuration.ts";
 import { PersistentClient } from "../client.ts";
-import { RECIPIENT_STATUS, VERIFY_STATUS, VerifyGreeting, VerifyQuery, VerifyQueryReply, VerifyStatus, VerifyUpdate } from "../protocols/verify.ts";
+import {
+  RECIPIENT_STATUS,
+  VERIFY_STATUS,
+  VerifyGreeting,
+  VerifyQuery,
+  VerifyQueryReply,
+  VerifyStatus,
+  VerifyUpdate,
+} from "../protocols/verify.ts";
 
 const clients = new WeakMap<Configuration, PersistentClient>();
 
@@ -25,7 +33,11 @@ function service(): PersistentClient {
 }
 
 /** Reports the outcome of a probe (`RECIPIENT_STATUS`); false when verify(8) did not take it. */
-export async function updateVerify(address: string, recipientStatus: number, reason: string): Promise<boolean> {
+export async function updateVerify(
+  address: string,
+  recipientStatus: number,
+  reason: string,
+): Promise<boolean> {
   const reply = await service().request(VerifyUpdate, { address, recipientStatus, reason }, VerifyStatus);
   return reply?.status === VERIFY_STATUS.ok;
 }
@@ -38,7 +50,8 @@ export type VerifyAnswer =
 export async function queryVerify(address: string): Promise<VerifyAnswer> {
   const reply = await service().request(VerifyQuery, { address }, VerifyQueryReply);
   if (reply === undefined) return { kind: "failed" };
-  const valid = reply.recipientStatus >= RECIPIENT_STATUS.ok && reply.recipientStatus <= RECIPIENT_STATUS.todo;
+  const valid =
+    reply.recipientStatus >= RECIPIENT_STATUS.ok && reply.recipientStatus <= RECIPIENT_STATUS.todo;
   return reply.status === VERIFY_STATUS.ok && valid
     ? { kind: "known", recipientStatus: reply.recipientStatus, reason: reply.reason }
     : { kind: "failed" };

@@ -1,7 +1,12 @@
 /** Lines of bounce(8), as bounce, defer and trace. */
 import { defineEvent } from "../event.ts";
 
-export type NoticeKind = "sender non-delivery" | "postmaster non-delivery" | "sender delay" | "postmaster delay" | "sender delivery status";
+export type NoticeKind =
+  | "sender non-delivery"
+  | "postmaster non-delivery"
+  | "sender delay"
+  | "postmaster delay"
+  | "sender delivery status";
 
 /** A notice was opened under a new queue id. */
 export const noticePosted = defineEvent<{ queueId: string; kind: NoticeKind; notice: string }>(

@@ -1,7 +1,8 @@
 /** Delivery status lines (logging.md 8). */
 import { defineEvent } from "../event.ts";
 
-const optional = (text: string, value: string | number | undefined): string => (value === undefined ? "" : `${text}${value}`);
+const optional = (text: string, value: string | number | undefined): string =>
+  value === undefined ? "" : `${text}${value}`;
 
 export interface DeliveryStatusFields {
   readonly queueId: string;

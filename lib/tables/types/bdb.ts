@@ -1,11 +1,11 @@
 /** hash: and btree: tables, Berkeley DB files NAME.db. */
-import { fdatasyncSync, fstatSync, ftruncateSync, writeSync } from "node:fs";
+import { fdatasyncSync, fstatSync } from "node:fs";
 import { fatal } from "../../log/log.ts";
 import { errorText } from "../../sys/errno.ts";
-import { BtreeReader, buildBtree } from "../formats/bdb_btree.ts";
-import { buildHash, HashReader } from "../formats/bdb_hash.ts";
+import { BtreeReader } from "../formats/bdb_btree.ts";
+import { HashReader } from "../formats/bdb_hash.ts";
 import { BdbFile, type BdbKind } from "../formats/bdb_pages.ts";
-import { allRecords, compareKeys, IndexError, type IndexReader, type IndexRecord } from "../formats/index.ts";
+import { IndexError, type IndexReader } from "../formats/index.ts";
 import { lockFile, Sequencer, tryFileLock, unlockFile } from "../locks.ts";
 import { trouble } from "../policy.ts";
 import {
@@ -22,6 +22,8 @@ import {
   type TypeOptions,
   UNCHANGED,
 } from "../table.ts";
+import { buildPages, loadRecords, rewrite } from "./bdb_file.ts";
+import { OwnedRecords } from "./bdb_owned.ts";
 import {
   closeIndexFile,
   fileChanged,
@@ -42,34 +44,6 @@ function rethrowFault(failure: unknown): void {
   if (failure instanceof TypeError || failure instanceof RangeError) throw failure;
 }
 
-const LEAST_RECORD = 4;
-
-/** The records of a Berkeley DB file in the order of its keys. */
-export function loadRecords(kind: BdbKind, file: BdbFile): Map<string, Buffer> {
-  const reader: IndexReader = kind === "hash" ? new HashReader(file) : new BtreeReader(file);
-  const records = new Map<string, Buffer>();
-  const { size } = fstatSync(file.fd);
-  if (size === 0) return records;
-  for (const { key, value } of allRecords(reader, Math.floor(size / LEAST_RECORD)))
-    records.set(key.toString("latin1"), value);
-  return records;
-}
-
-/** The pages of a file with these records. */
-export function buildPages(kind: BdbKind, records: ReadonlyMap<string, Buffer>): Buffer[] {
-  const list: IndexRecord[] = [];
-  for (const [key, value] of records) list.push({ key: Buffer.from(key, "latin1"), value });
-  list.sort((a, b) => compareKeys(a.key, b.key));
-  return kind === "hash" ? buildHash(list) : buildBtree(list);
-}
-
-/** Gives an open file a new content. */
-export function rewrite(fd: number, pages: ReadonlyArray<Buffer>): void {
-  const bytes = Buffer.concat(pages);
-  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, done);
-  ftruncateSync(fd, bytes.length);
-}
-
 export class BdbTable implements Table {
   readonly fixed = true;
   readonly owner: TableOwner;
@@ -79,7 +53,7 @@ export class BdbTable implements Table {
   private readonly work = new Sequencer();
   private cursor: Buffer | undefined;
   /** The records, while this process alone may use the file. */
-  private owned: Map<string, Buffer> | undefined;
+  private owned: OwnedRecords | undefined;
 
   constructor(
     readonly name: string,
@@ -102,7 +76,10 @@ export class BdbTable implements Table {
   lookup(key: string): Promise<LookupResult> {
     return this.read("reading", () => {
       for (const form of keyForms(this.flags, key)) {
-        const value = this.reader.get(form.bytes);
+        const value =
+          this.owned === undefined
+            ? this.reader.get(form.bytes)
+            : this.owned.records.get(form.bytes.toString("latin1"));
         if (value === undefined) continue;
         this.flags = form.flags;
         return found(storedText(value));
@@ -113,6 +90,7 @@ export class BdbTable implements Table {
 
   async sequence(position: "first" | "next"): Promise<SequenceResult> {
     const from = position === "first" ? undefined : this.cursor;
+    this.owned?.flush();
     const found = await this.read("seeking", () => ({
       kind: "record" as const,
       record: this.reader.after(from),
@@ -172,23 +150,10 @@ export class BdbTable implements Table {
 
   private change(doing: string, apply: (records: Map<string, Buffer>) => StoreResult): Promise<StoreResult> {
     return this.work.run(async () => {
-      const exclusive = (this.flags & TableFlag.open_lock) !== 0;
       try {
-        if (!exclusive) await lockFile(this.file.fd, "flock", "exclusive");
-        try {
-          this.pages.forget();
-          this.pages.refresh();
-          const records = this.owned ?? loadRecords(this.kind, this.pages);
-          if (exclusive) this.owned = records;
-          const result = apply(records);
-          if (result.kind !== "done") return result;
-          rewrite(this.file.fd, buildPages(this.kind, records));
-          if ((this.flags & TableFlag.sync_update) !== 0) fdatasyncSync(this.file.fd);
-          this.pages.forget();
-          return result;
-        } finally {
-          if (!exclusive) unlockFile(this.file.fd, "flock");
-        }
+        return (this.flags & TableFlag.open_lock) !== 0
+          ? this.changeOwned(apply)
+          : await this.changeShared(apply);
       } catch (failure) {
         rethrowFault(failure);
         return trouble(`error ${doing} ${this.file.path}: ${reason(failure)}`);
@@ -196,10 +161,39 @@ export class BdbTable implements Table {
     });
   }
 
+  private changeOwned(apply: (records: Map<string, Buffer>) => StoreResult): StoreResult {
+    this.owned ??= new OwnedRecords(this.load(), this.kind, this.file.fd, this.file.path);
+    const result = apply(this.owned.records);
+    if (result.kind === "done") this.owned.touch();
+    return result;
+  }
+
+  private async changeShared(apply: (records: Map<string, Buffer>) => StoreResult): Promise<StoreResult> {
+    await lockFile(this.file.fd, "flock", "exclusive");
+    try {
+      const records = this.load();
+      const result = apply(records);
+      if (result.kind !== "done") return result;
+      rewrite(this.file.fd, buildPages(this.kind, records));
+      if ((this.flags & TableFlag.sync_update) !== 0) fdatasyncSync(this.file.fd);
+      this.pages.forget();
+      return result;
+    } finally {
+      unlockFile(this.file.fd, "flock");
+    }
+  }
+
+  private load(): Map<string, Buffer> {
+    this.pages.forget();
+    this.pages.refresh();
+    return loadRecords(this.kind, this.pages);
+  }
+
   changed(): boolean {
     return fileChanged(this.file, false);
   }
   close(): void {
+    this.owned?.close();
     closeIndexFile(this.file);
   }
 }

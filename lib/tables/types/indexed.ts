@@ -1,8 +1,9 @@
 /** What the tables with an index file have in common: the trailing NUL, duplicates, change detection, ownership. */
-import { closeSync, fstatSync, openSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { fatal, warning } from "../../log/log.ts";
 import { fromBytes, pathOf, toBytes } from "../../sys/bytes.ts";
-import { errorCode, errorText } from "../../sys/errno.ts";
+import { errorCode, errorText, strerror, unless } from "../../sys/errno.ts";
 import {
   ownerOf,
   type TableAccess,
@@ -14,6 +15,7 @@ import {
 import { foldFixedKey } from "./memory.ts";
 
 const NUL = "\0";
+const EINVAL = 22;
 
 /** How keys and values stand in an index: with or without a trailing NUL. */
 export interface NulConvention {
@@ -91,20 +93,37 @@ export function openIndexFile(name: string, suffix: string, options: TypeOptions
 }
 
 function openWith(path: string, access: TableAccess): { fd: number; created: boolean } {
+  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_NOCTTY, O_NONBLOCK, O_NOFOLLOW } = constants;
+  const careful = access !== "read" && othersMayLink(path) ? O_NOFOLLOW : 0;
+  const refuse = (reason: string): never => {
+    throw new TableOpenError(`open database ${path}: ${reason}`);
+  };
   try {
-    return { fd: openSync(pathOf(path), access === "read" ? "r" : "r+"), created: false };
+    const mode = access === "read" ? O_RDONLY : O_RDWR;
+    // non-blocking: a FIFO of this name must not stop the process
+    const fd = openSync(pathOf(path), mode | O_NONBLOCK | O_NOCTTY | careful);
+    const stat = fstatSync(fd);
+    if (stat.isFile() && (careful === 0 || stat.nlink === 1)) return { fd, created: false };
+    closeSync(fd);
+    return refuse(stat.isFile() ? `file has ${stat.nlink} hard links` : strerror(EINVAL));
   } catch (failure) {
     const code = errorCode(failure);
     if (code === undefined) throw failure;
-    if (code !== "ENOENT" || access === "read" || access === "write")
-      throw new TableOpenError(`open database ${path}: ${errorText(failure)}`);
+    if (code !== "ENOENT" || access === "read" || access === "write") refuse(errorText(failure));
   }
   try {
-    return { fd: openSync(pathOf(path), "wx+", 0o644), created: true };
+    return { fd: openSync(pathOf(path), O_RDWR | O_CREAT | O_EXCL, 0o644), created: true };
   } catch (failure) {
     if (errorCode(failure) === undefined) throw failure;
-    throw new TableOpenError(`open database ${path}: ${errorText(failure)}`);
+    return refuse(errorText(failure));
   }
+}
+
+/** Root is about to write in a directory where somebody else can make links. */
+function othersMayLink(path: string): boolean {
+  if (process.geteuid?.() !== 0) return false;
+  const directory = unless(["ENOENT"], () => statSync(pathOf(dirname(path))));
+  return directory !== undefined && (directory.uid !== 0 || (directory.mode & 0o022) !== 0);
 }
 
 function warnWhenOld(source: string, path: string, mtime: number): void {

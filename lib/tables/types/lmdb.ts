@@ -103,6 +103,7 @@ export class LmdbTable implements Table {
 
   remove(key: string): Promise<StoreResult> {
     return this.change("deleting from", (transaction) => {
+      if (key === "" && !surrogatesAllowed()) throw new IndexError(MDB_BAD_VALSIZE);
       for (const form of keyForms(this.flags, key)) {
         if (!transaction.remove(form.bytes)) continue;
         this.flags = form.flags;

@@ -34,6 +34,10 @@ export class MemoryTable implements Table {
     const value = this.entries.get(foldFixedKey(this.flags, key));
     return Promise.resolve(value === undefined ? ABSENT : found(value));
   }
+  /** Replaces every value. */
+  mapValues(change: (value: string) => string): void {
+    for (const [key, value] of this.entries) this.entries.set(key, change(value));
+  }
   sequence(position: "first" | "next"): Promise<SequenceResult> {
     if (position === "first" || this.cursor === undefined) this.cursor = this.entries.entries();
     const next = this.cursor.next();

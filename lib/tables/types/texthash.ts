@@ -26,7 +26,7 @@ function readEntries(path: string, file: HotFile, options: TypeOptions): Map<str
   for (const text of warnings) warning(text);
   const entries = new Map<string, string>();
   for (const { text, line } of lines) {
-    const record = parseSourceLine(text, options.utf8);
+    const record = parseSourceLine(text, false);
     const { problem } = record;
     if (record.kind === "skip") {
       warning(`${path}, line ${line}: ${problem}${problem?.endsWith(IGNORING) ? "" : IGNORING}`);
@@ -37,7 +37,7 @@ function readEntries(path: string, file: HotFile, options: TypeOptions): Map<str
     const key = folded ? foldCase(record.key, options.utf8) : record.key;
     if (entries.has(key) && (options.flags & TableFlag.dup_replace) === 0) {
       if ((options.flags & TableFlag.ignore_dup) !== 0) continue;
-      warning(`${path}, line ${line}: duplicate entry: "${key}"`);
+      warning(`${path}, line ${line}: duplicate entry: "${record.key}"`);
       continue;
     }
     entries.set(key, record.value);

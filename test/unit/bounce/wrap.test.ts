@@ -10,13 +10,19 @@ t.test("long lines are broken at blanks, words never", (t) => {
   t.same(wrapLine(`${exact}b`), ["a".repeat(39), `    ${"b".repeat(40)}`]);
   const word = "w".repeat(200);
   t.same(wrapLine(`<x>: ${word} end`), ["<x>:", `    ${word}`, "    end"]);
-  t.same(wrapLine(`${"a".repeat(70)}          ${"b".repeat(70)}   `), ["a".repeat(70), `    ${"b".repeat(70)}`]);
+  t.same(wrapLine(`${"a".repeat(70)}          ${"b".repeat(70)}   `), [
+    "a".repeat(70),
+    `    ${"b".repeat(70)}`,
+  ]);
   for (const line of wrapLine("lorem ipsum ".repeat(500))) t.ok(line.length <= 79);
   t.end();
 });
 
 t.test("VERP addresses", (t) => {
-  t.equal(verpSender("+=", "games@example.com", "nosuchuser@example.com"), "games+nosuchuser=example.com@example.com");
+  t.equal(
+    verpSender("+=", "games@example.com", "nosuchuser@example.com"),
+    "games+nosuchuser=example.com@example.com",
+  );
   t.equal(verpSender("+=", "games@example.com", "local"), "games+local@example.com");
   t.equal(verpSender("+=", "games", "a@b"), "games+a=b");
   t.equal(verpDelimiterProblem("+=", "-=+"), undefined);

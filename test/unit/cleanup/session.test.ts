@@ -188,7 +188,10 @@ t.test("a body in one piece and byte by byte make the same file", async (t) => {
 
 t.test("garbage never makes a message", async (t) => {
   let seed = 1;
-  const random = (): number => (seed = (seed * 1103515245 + 12345) % 2147483648) / 2147483648;
+  const random = (): number => {
+    seed = (seed * 1103515245 + 12345) % 2147483648;
+    return seed / 2147483648;
+  };
   for (let round = 0; round < 300; round++) {
     const bytes = stream(["Subject: x", "", "body"]);
     for (let i = 0; i < 4; i++) bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256);

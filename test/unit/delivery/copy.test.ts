@@ -1,11 +1,21 @@
 /** Messages on their way out of the queue (delivery.md 3.1), and what becomes of mailboxes when something fails. */
-import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { type CopyOptions, type CopySource, copyMessage, MBOX } from "../../../lib/delivery/copy.ts";
 import { deliveredAddresses } from "../../../lib/delivery/delivered_headers.ts";
-import { deliverMaildir } from "../../../lib/delivery/maildir.ts";
 import { appendToMailbox } from "../../../lib/delivery/mailbox_lock.ts";
+import { deliverMaildir } from "../../../lib/delivery/maildir.ts";
 import { RecordBuffer } from "../../../lib/queue/record_writer.ts";
 import { Rec } from "../../../lib/queue/records.ts";
 
@@ -24,10 +34,24 @@ function source(records: Records, changes: Partial<CopySource> = {}): CopySource
   const path = join(directory, "queue-file");
   writeFileSync(path, buffer.take());
   const fd = openSync(path, "r");
-  return { fd, path, offset, size: 100, sender: "a@b.example", originalRecipient: "o@b.example", delivered: "d@b.example", ...changes, close: () => closeSync(fd) };
+  return {
+    fd,
+    path,
+    offset,
+    size: 100,
+    sender: "a@b.example",
+    originalRecipient: "o@b.example",
+    delivered: "d@b.example",
+    ...changes,
+    close: () => closeSync(fd),
+  };
 }
 
-function copied(records: Records, options: CopyOptions = {}, changes: Partial<CopySource> = {}): { text: string; kind: string } {
+function copied(
+  records: Records,
+  options: CopyOptions = {},
+  changes: Partial<CopySource> = {},
+): { text: string; kind: string } {
   const from = source(records, changes);
   const parts: string[] = [];
   const chunks = copyMessage(from, options, 1795336395);
@@ -45,17 +69,39 @@ const END: Records = [[Rec.EXTRACTED, ""]];
 
 t.test("lines", (t) => {
   t.same(copied([...lines("a", "", "b"), ...END]), { kind: "complete", text: "a\n\nb\n" });
-  t.same(copied([[Rec.CONTINUED, "long "], [Rec.NORMAL, "line"], ...END]), { kind: "complete", text: "long line\n" });
-  t.same(copied([[Rec.CONTINUED, "unfinished"], ...END]), { kind: "complete", text: "unfinished\n" }, "a newline is added");
-  t.same(copied([...lines("a"), [Rec.PADDING, "0000"], [Rec.NORMAL, "b"], ...END]), { kind: "complete", text: "a\nb\n" }, "padding is skipped");
+  t.same(copied([[Rec.CONTINUED, "long "], [Rec.NORMAL, "line"], ...END]), {
+    kind: "complete",
+    text: "long line\n",
+  });
+  t.same(
+    copied([[Rec.CONTINUED, "unfinished"], ...END]),
+    { kind: "complete", text: "unfinished\n" },
+    "a newline is added",
+  );
+  t.same(
+    copied([...lines("a"), [Rec.PADDING, "0000"], [Rec.NORMAL, "b"], ...END]),
+    { kind: "complete", text: "a\nb\n" },
+    "padding is skipped",
+  );
   t.same(copied(lines("a")).kind, "corrupt", "the content must have an end");
   t.same(copied([...lines("a"), [Rec.RECIPIENT, "x"]]).kind, "corrupt");
   t.end();
 });
 
 t.test("mailbox form", (t) => {
-  const { text } = copied([...lines("Subject: x", "", "From me", ">From you", "from him", "From"), [Rec.CONTINUED, "x"], [Rec.NORMAL, "From here"], ...END], MBOX);
-  t.match(text, /^From a@b\.example {2}\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d 2026\nReturn-Path: <a@b\.example>\nX-Original-To: o@b\.example\nDelivered-To: d@b\.example\nSubject: x\n/);
+  const { text } = copied(
+    [
+      ...lines("Subject: x", "", "From me", ">From you", "from him", "From"),
+      [Rec.CONTINUED, "x"],
+      [Rec.NORMAL, "From here"],
+      ...END,
+    ],
+    MBOX,
+  );
+  t.match(
+    text,
+    /^From a@b\.example {2}\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d 2026\nReturn-Path: <a@b\.example>\nX-Original-To: o@b\.example\nDelivered-To: d@b\.example\nSubject: x\n/,
+  );
   t.ok(text.endsWith("\n\n>From me\n>From you\nfrom him\nFrom\nxFrom here\n\n"));
   t.match(copied(END, MBOX, { sender: "" }).text, /^From MAILER-DAEMON {2}.*\nReturn-Path: <>\n/);
   t.match(copied(END, MBOX, { sender: "a b@c.example" }).text, /^From "a b"@c\.example {2}/);
@@ -72,10 +118,16 @@ t.test("other line ends and dots", (t) => {
 t.test("any size", (t) => {
   for (const size of [65535, 65536, 65537, 200_000]) {
     const long = "x".repeat(size);
-    t.equal(copied([...lines("From a", long, "From b"), ...END], { quoteFrom: true, blankLine: true }).text, `>From a\n${long}\n>From b\n\n`);
+    t.equal(
+      copied([...lines("From a", long, "From b"), ...END], { quoteFrom: true, blankLine: true }).text,
+      `>From a\n${long}\n>From b\n\n`,
+    );
   }
   const many = Array.from({ length: 20_000 }, (_, index) => `From line ${index}`);
-  t.equal(copied([...lines(...many), ...END], { quoteFrom: true }).text, many.map((line) => `>${line}\n`).join(""));
+  t.equal(
+    copied([...lines(...many), ...END], { quoteFrom: true }).text,
+    many.map((line) => `>${line}\n`).join(""),
+  );
   t.end();
 });
 
@@ -86,11 +138,27 @@ t.test("Delivered-To: headers", (t) => {
     from.close();
     return found;
   };
-  t.same(read([...lines("delivered-TO: Games@Example.COM", "Subject: x", " Delivered-To: folded@x", "Delivered-To:", "  other@x", "", "Delivered-To: body@x"), ...END]), [
-    "games@example.com",
-    "other@x",
-  ]);
-  t.same(read([...lines(...Array.from({ length: 5000 }, (_, index) => `Delivered-To: u${index}@x`)), ...END]).length, 1000, "bounded");
+  t.same(
+    read([
+      ...lines(
+        "delivered-TO: Games@Example.COM",
+        "Subject: x",
+        " Delivered-To: folded@x",
+        "Delivered-To:",
+        "  other@x",
+        "",
+        "Delivered-To: body@x",
+      ),
+      ...END,
+    ]),
+    ["games@example.com", "other@x"],
+  );
+  t.same(
+    read([...lines(...Array.from({ length: 5000 }, (_, index) => `Delivered-To: u${index}@x`)), ...END])
+      .length,
+    1000,
+    "bounded",
+  );
   t.end();
 });
 
@@ -107,9 +175,16 @@ t.test("Maildir", (t) => {
   t.equal(deliver([...lines("Subject: x", "", "From me"), ...END]).kind, "delivered", "directories are made");
   const [name = ""] = readdirSync(join(maildir, "new"));
   t.match(name, /^1795335924\.V[0-9a-f]+I[0-9a-f]+M599862\.[^/]+$/);
-  t.equal(name.includes(`I${statSync(join(maildir, "new", name)).ino.toString(16)}M`), true, "the inode is in the name");
+  t.equal(
+    name.includes(`I${statSync(join(maildir, "new", name)).ino.toString(16)}M`),
+    true,
+    "the inode is in the name",
+  );
   const text = readFileSync(join(maildir, "new", name), "latin1");
-  t.equal(text, "Return-Path: <a@b.example>\nX-Original-To: o@b.example\nDelivered-To: d@b.example\nSubject: x\n\nFrom me\n");
+  t.equal(
+    text,
+    "Return-Path: <a@b.example>\nX-Original-To: o@b.example\nDelivered-To: d@b.example\nSubject: x\n\nFrom me\n",
+  );
   t.equal(statSync(join(maildir, "new", name)).mode & 0o777, 0o600);
   t.equal(deliver(lines("no end")).kind, "corrupt");
   t.same(readdirSync(join(maildir, "tmp")), [], "nothing is left behind");
@@ -141,7 +216,10 @@ t.test("what a failed append wrote is taken back", (t) => {
   }
   appendToMailbox(mailbox, refused(), () => false);
   t.equal(readFileSync(path, "latin1"), "before\n");
-  t.same(appendToMailbox(mailbox, refused(), () => true), { result: "corrupt", offset: 7 });
+  t.same(
+    appendToMailbox(mailbox, refused(), () => true),
+    { result: "corrupt", offset: 7 },
+  );
   t.equal(readFileSync(path, "latin1"), "before\na broken message");
   closeSync(fd);
   t.end();

@@ -39,7 +39,10 @@ t.test("a missing stamp gives its time to the stage before", (t) => {
   t.same(formatDelays(handed, 2, now), { delay: "100", delays: "10/20/0/70" });
   const connected = { ...handed, connectionSetupDone: at(1060) };
   t.same(formatDelays(connected, 2, now), { delay: "100", delays: "10/20/30/40" });
-  t.same(formatDelays({ ...connected, deliverDone: at(1061) }, 2, now), { delay: "61", delays: "10/20/30/1" });
+  t.same(formatDelays({ ...connected, deliverDone: at(1061) }, 2, now), {
+    delay: "61",
+    delays: "10/20/30/1",
+  });
   t.end();
 });
 
@@ -47,7 +50,8 @@ t.test("enhanced status codes in front of a text", (t) => {
   t.same(takeDsn("5.7.1 no mail here"), { status: "5.7.1", text: "no mail here" });
   t.same(takeDsn("  4.2.1\ttry later"), { status: "4.2.1", text: "try later" });
   t.same(takeDsn("2.0.0"), { status: "2.0.0", text: "" });
-  for (const text of ["", "3.0.0 x", "5.1 x", "5.1.1x", "5.1111.1 x", "55.1.1 x", "x 5.1.1"]) t.equal(takeDsn(text), undefined, text);
+  for (const text of ["", "3.0.0 x", "5.1 x", "5.1.1x", "5.1111.1 x", "55.1.1 x", "x 5.1.1"])
+    t.equal(takeDsn(text), undefined, text);
   t.same(splitDsn("thrown away", "2.0.0"), { status: "2.0.0", text: "thrown away" });
   t.end();
 });

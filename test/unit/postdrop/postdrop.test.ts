@@ -1,6 +1,7 @@
 /** The compiled postdrop against what the reference answered to the same records. */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
@@ -14,6 +15,9 @@ for (const directory of ["etc", "queue", "queue/maildrop", "queue/public"])
   mkdirSync(join(scratch, directory));
 const maildrop = join(scratch, "queue/maildrop");
 const uid = process.getuid?.() ?? 0;
+/** Stands for pickup's socket. */
+const pickup = createServer((client) => client.resume()).listen(join(scratch, "queue/public/pickup"));
+t.teardown(() => pickup.close());
 
 const program = join(scratch, "program.ts");
 writeFileSync(

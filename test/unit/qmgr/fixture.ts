@@ -53,7 +53,6 @@ export const SETTINGS: Settings = {
   bounceLifetime: 432000,
   transportRetry: 60,
   daemonTimeout: 18000,
-  ipcTimeout: 60,
   clogWarnTime: 300,
   helpfulWarnings: true,
   deferTransports: new Set(),

@@ -48,6 +48,7 @@ export interface World {
 export interface WorldOptions {
   readonly settings?: Partial<Settings>;
   readonly transport?: Partial<TransportSettings>;
+  readonly transportFor?: (name: string) => TransportSettings;
   readonly resolve?: (address: string, sender: string, probe: boolean) => Resolution;
 }
 
@@ -91,7 +92,7 @@ export function world(options: WorldOptions = {}): World {
     }));
   const active = new Set<Message>();
   const manager: Manager = new Manager({ ...SETTINGS, ...options.settings }, time, time, {
-    transportSettings: () => ({ ...TRANSPORT, ...options.transport }),
+    transportSettings: options.transportFor ?? (() => ({ ...TRANSPORT, ...options.transport })),
     refill: (message) => void refillMessage(feeder, message),
     finish: (message) =>
       void finishMessage({ manager, disk, notices, refill: (m) => refillMessage(feeder, m) }, message),
@@ -110,7 +111,7 @@ export function world(options: WorldOptions = {}): World {
           questions.push(`${probe ? "verify" : "resolve"} ${sender} ${address}`);
           return resolve(address, sender, probe);
         },
-        canonicalize: async (address) => (address.includes("@") ? address : `${address}@mail.example.com`),
+        canonicalize: async (address) => (address.includes("@") ? address : `${address}@smtp.example`),
       },
       () => time.now(),
     ),

@@ -165,6 +165,8 @@ let agentNumber = 0;
 export class Queue {
   readonly directory = mkdtempSync(join(tmpdir(), "smtp-test-"));
   readonly appended: string[] = [];
+  /** Port of a name server for the agents; 0: the machine's. */
+  dnsPort = 0;
   readonly #servers: Server[] = [];
   readonly #agents: Agent[] = [];
 
@@ -198,7 +200,7 @@ ${mainCf}
         this.appended.push(`${service.slice(8)} ${text.replaceAll("\0", "|")}`);
       });
     await this.#service("private/verify", "address_verification_prrotocol", () => undefined);
-    await this.#service("private/rewrite", "rewrite_protocol", () => undefined);
+    await this.#service("private/rewrite", "trivial_rewrite_protocol", () => undefined);
     return this;
   }
 
@@ -231,7 +233,7 @@ ${mainCf}
       BUN,
       ["run", join(import.meta.dirname, "run_agent.ts"), mode, service, socket, ...overrides],
       {
-        env: { MAIL_CONFIG: join(this.directory, "etc"), PATH: process.env.PATH ?? "" },
+        env: { MAIL_CONFIG: join(this.directory, "etc"), PATH: process.env.PATH ?? "", ...(this.dnsPort === 0 ? {} : { TEST_DNS_PORT: String(this.dnsPort) }) },
         stdio: ["ignore", "pipe", "pipe"],
       },
     );

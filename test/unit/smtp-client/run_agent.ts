@@ -5,6 +5,7 @@ import { deliver } from "../../../cmd/smtp/deliver.ts";
 import { configuration, installConfiguration, loadConfiguration } from "../../../lib/config/configuration.ts";
 import { openDispositionTables } from "../../../lib/delivery/agent.ts";
 import { serveDelivery } from "../../../lib/delivery/request.ts";
+import { Resolver, setResolver } from "../../../lib/dns/resolver.ts";
 import { ClientAbort, logClientAbort, setLogSinks, setLogUtf8 } from "../../../lib/log/log.ts";
 import { Channel } from "../../../lib/sys/channel.ts";
 import { bindChannel, channelHandlers } from "../../../lib/sys/sockets.ts";
@@ -19,6 +20,13 @@ setLogSinks([
 ]);
 setLogUtf8(true);
 installConfiguration(loadConfiguration({ overrides, processName: mode, serviceName: service }));
+const { TEST_DNS_PORT } = process.env;
+if (TEST_DNS_PORT !== undefined)
+  setResolver(
+    new Resolver({
+      configuration: { servers: [{ address: "127.0.0.1", port: Number(TEST_DNS_PORT) }], timeout: 1, attempts: 1 },
+    }),
+  );
 process.chdir(configuration().get("queue_directory"));
 await openDispositionTables();
 const agent = await makeAgent(

@@ -1,15 +1,34 @@
 /** A private queue directory with stand-ins for the services that a delivery agent or bounce(8) talks to. */
 import { spawn } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, openSync, closeSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { decode, encode, type Message } from "../../../../lib/ipc/attributes.ts";
-import { BounceAppend, BounceFlush, BounceGreeting, BounceOne, BounceStatus } from "../../../../lib/ipc/protocols/bounce.ts";
+import {
+  BounceAppend,
+  BounceFlush,
+  BounceGreeting,
+  BounceOne,
+  BounceStatus,
+} from "../../../../lib/ipc/protocols/bounce.ts";
 import { CleanupFlags, CleanupGreeting, CleanupStatus } from "../../../../lib/ipc/protocols/cleanup.ts";
-import { DeliveryGreeting, DeliveryReply, DeliveryRequest, encodeMessageStats, Recipient } from "../../../../lib/ipc/protocols/delivery.ts";
-import { ResolveReply, ResolveRequest, RewriteCommand, RewriteGreeting, RewriteReply, RewriteRequest } from "../../../../lib/ipc/protocols/rewrite.ts";
-import { RecordBuffer } from "../../../../lib/queue/record_writer.ts";
+import {
+  DeliveryGreeting,
+  DeliveryReply,
+  DeliveryRequest,
+  encodeMessageStats,
+  Recipient,
+} from "../../../../lib/ipc/protocols/delivery.ts";
+import {
+  ResolveReply,
+  ResolveRequest,
+  RewriteCommand,
+  RewriteGreeting,
+  RewriteReply,
+  RewriteRequest,
+} from "../../../../lib/ipc/protocols/rewrite.ts";
 import { RecordDecoder } from "../../../../lib/queue/record_decoder.ts";
+import { RecordBuffer } from "../../../../lib/queue/record_writer.ts";
 import { REC_MORE, Rec } from "../../../../lib/queue/records.ts";
 import { encodeSize } from "../../../../lib/queue/size_record.ts";
 
@@ -31,7 +50,9 @@ export interface StoredMessage {
   readonly recipients: ReadonlyArray<number>;
 }
 
-type Append = Parameters<typeof encode<import("../../../../lib/ipc/attributes.ts").ValueOf<typeof BounceAppend>>>[1];
+type Append = Parameters<
+  typeof encode<import("../../../../lib/ipc/attributes.ts").ValueOf<typeof BounceAppend>>
+>[1];
 
 export class Instance {
   readonly directory = mkdtempSync("/tmp/delivery-test-");
@@ -55,7 +76,10 @@ export class Instance {
 
   configure(mainCf: string): void {
     mkdirSync(this.path("etc"), { recursive: true });
-    writeFileSync(this.path("etc/main.cf"), `queue_directory = ${this.queue}\nmail_owner = uucp\nsetgid_group = tape\n${mainCf}`);
+    writeFileSync(
+      this.path("etc/main.cf"),
+      `queue_directory = ${this.queue}\nmail_owner = uucp\nsetgid_group = tape\n${mainCf}`,
+    );
   }
 
   close(): void {
@@ -133,7 +157,8 @@ export class Instance {
       socket.on("data", (chunk) => {
         const input = Buffer.from(chunk);
         const command = decode(RewriteCommand, input, { open: true });
-        const reply = <T>(message: Message<T>, value: T) => socket.write(Buffer.from(encode(message, value), "latin1"));
+        const reply = <T>(message: Message<T>, value: T) =>
+          socket.write(Buffer.from(encode(message, value), "latin1"));
         if (command.kind === "value" && command.value.request === "rewrite") {
           const request = decode(RewriteRequest, input);
           if (request.kind !== "value") return;
@@ -146,13 +171,25 @@ export class Instance {
         const recipient = request.value.address === "" ? `MAILER-DAEMON@${domain}` : request.value.address;
         const local = recipient.endsWith(`@${domain}`);
         const nexthop = recipient.slice(recipient.lastIndexOf("@") + 1);
-        reply(ResolveReply, { serverFlags: 0, transport: local ? transport : "smtp", nexthop, recipient, flags: local ? 256 : 4096 });
+        reply(ResolveReply, {
+          serverFlags: 0,
+          transport: local ? transport : "smtp",
+          nexthop,
+          recipient,
+          flags: local ? 256 : 4096,
+        });
       });
     });
   }
 
   /** Writes a complete queue file. */
-  store(queueId: string, sender: string, recipients: ReadonlyArray<string>, content: ReadonlyArray<string>, extracted: ReadonlyArray<string> = []): StoredMessage {
+  store(
+    queueId: string,
+    sender: string,
+    recipients: ReadonlyArray<string>,
+    content: ReadonlyArray<string>,
+    extracted: ReadonlyArray<string> = [],
+  ): StoredMessage {
     const build = (size: string) => {
       const buffer = new RecordBuffer();
       buffer.put(Rec.SIZE, size);
@@ -175,7 +212,12 @@ export class Instance {
     const fields = { recipientCount: recipients.length, hints: 0, sendOptions: 0 };
     const draft = build(encodeSize({ ...fields, contentSize: 0, dataOffset: 0, messageLength: 0 }));
     const { bytes, dataOffset, contentSize, offsets } = build(
-      encodeSize({ ...fields, contentSize: draft.contentSize, dataOffset: draft.dataOffset, messageLength: draft.contentSize }),
+      encodeSize({
+        ...fields,
+        contentSize: draft.contentSize,
+        dataOffset: draft.dataOffset,
+        messageLength: draft.contentSize,
+      }),
     );
     const path = join(this.queue, "active", queueId);
     closeSync(openSync(path, "w"));
@@ -185,12 +227,25 @@ export class Instance {
   }
 
   /** Runs a program stand-alone with this input; its log lines and its output. */
-  run(program: string, options: ReadonlyArray<string>, input: Buffer): Promise<{ log: string[]; output: Buffer }> {
+  run(
+    program: string,
+    options: ReadonlyArray<string>,
+    input: Buffer,
+  ): Promise<{ log: string[]; output: Buffer }> {
     const launcher = join(ROOT, "test/unit/delivery/support/launch.ts");
-    const child = spawn(join(ROOT, "node_modules/bun/bin/bun.exe"), ["run", launcher, "-S", "-V", ...options], {
-      argv0: program,
-      env: { TEST_PROGRAM: program, MAIL_CONFIG: this.path("etc"), PATH: process.env["PATH"] ?? "", TZ: "UTC" },
-    });
+    const child = spawn(
+      join(ROOT, "node_modules/bun/bin/bun.exe"),
+      ["run", launcher, "-S", "-V", ...options],
+      {
+        argv0: program,
+        env: {
+          TEST_PROGRAM: program,
+          MAIL_CONFIG: this.path("etc"),
+          PATH: process.env.PATH ?? "",
+          TZ: "UTC",
+        },
+      },
+    );
     const output: Buffer[] = [];
     const errors: Buffer[] = [];
     child.stdout.on("data", (chunk: Buffer) => output.push(chunk));
@@ -198,29 +253,77 @@ export class Instance {
     child.stdin.end(input);
     return new Promise((resolve) =>
       child.on("close", () => {
-        const log = Buffer.concat(errors).toString("latin1").split("\n").filter((line) => line !== "");
+        const log = Buffer.concat(errors)
+          .toString("latin1")
+          .split("\n")
+          .filter((line) => line !== "");
         resolve({ log: log.map((line) => line.replace(`${program}: `, "")), output: Buffer.concat(output) });
       }),
     );
   }
 
   /** Has an agent deliver a stored message. */
-  async deliver(agent: string, message: StoredMessage, sender: string, recipients: ReadonlyArray<string>, flags = 1, options: ReadonlyArray<string> = [], nexthop = "example.com") {
+  async deliver(
+    agent: string,
+    message: StoredMessage,
+    sender: string,
+    recipients: ReadonlyArray<string>,
+    flags = 1,
+    options: ReadonlyArray<string> = [],
+    nexthop = "example.com",
+  ) {
     const moment = { seconds: 1795336000, microseconds: 0 };
     const none = { seconds: 0, microseconds: 0 };
-    const time = encodeMessageStats({ incomingArrival: moment, activeArrival: moment, agentHandoff: none, connectionSetupDone: none, deliverDone: none, reuseCount: 0 });
+    const time = encodeMessageStats({
+      incomingArrival: moment,
+      activeArrival: moment,
+      agentHandoff: none,
+      connectionSetupDone: none,
+      deliverDone: none,
+      reuseCount: 0,
+    });
     let request = encode(DeliveryRequest, {
-      flags, queueName: "active", queueId: message.queueId, offset: message.dataOffset, size: message.size, nexthop, encoding: "", sendopts: 0, sender,
-      envelopeId: "", retFlags: 0, time, clientName: "", clientAddress: "", clientPort: "", clientProtocol: "", clientHelo: "", saslMethod: "",
-      saslUsername: "", saslSender: "", logIdent: message.queueId, rewriteContext: "local", recipientCount: recipients.length,
+      flags,
+      queueName: "active",
+      queueId: message.queueId,
+      offset: message.dataOffset,
+      size: message.size,
+      nexthop,
+      encoding: "",
+      sendopts: 0,
+      sender,
+      envelopeId: "",
+      retFlags: 0,
+      time,
+      clientName: "",
+      clientAddress: "",
+      clientPort: "",
+      clientProtocol: "",
+      clientHelo: "",
+      saslMethod: "",
+      saslUsername: "",
+      saslSender: "",
+      logIdent: message.queueId,
+      rewriteContext: "local",
+      recipientCount: recipients.length,
     });
     recipients.forEach((recipient, index) => {
       const offset = message.recipients[index] ?? 0;
-      request += encode(Recipient, { originalRecipient: recipient, recipient, offset, dsnOriginalRecipient: "", notifyFlags: 0 });
+      request += encode(Recipient, {
+        originalRecipient: recipient,
+        recipient,
+        offset,
+        dsnOriginalRecipient: "",
+        notifyFlags: 0,
+      });
     });
     const { log, output } = await this.run(agent, options, Buffer.from(request, "latin1"));
     const greeting = decode(DeliveryGreeting, output);
-    const reply = greeting.kind === "value" ? decode(DeliveryReply, output.subarray(greeting.length)) : greeting;
-    return { log: log.map((line) => line.replace(/delay=[\d.]+, delays=[\d./]+/, "delay=D, delays=A/B/C/D")), reply: reply.kind === "value" ? reply.value : undefined };
+    const reply =
+      greeting.kind === "value" ? decode(DeliveryReply, output.subarray(greeting.length)) : greeting;
+    return {
+      log: log.map((line) => line.replace(/delay=[\d.]+, delays=[\d./]+/, "delay=D, delays=A/B/C/D")),
+      reply: reply.kind === "value" ? reply.value : undefined,
+    };
   }
 }

@@ -1,0 +1,35 @@
+/** Berkeley DB files as a whole: all records of one, and writing one anew. */
+import { fstatSync, ftruncateSync, writeSync } from "node:fs";
+import { BtreeReader, buildBtree } from "../formats/bdb_btree.ts";
+import { buildHash, HashReader } from "../formats/bdb_hash.ts";
+import type { BdbFile, BdbKind } from "../formats/bdb_pages.ts";
+import { allRecords, compareKeys, type IndexReader, type IndexRecord } from "../formats/index.ts";
+
+/** A record takes at least this many bytes of a file. */
+const LEAST_RECORD = 4;
+
+/** The records of a Berkeley DB file in the order of its keys. */
+export function loadRecords(kind: BdbKind, file: BdbFile): Map<string, Buffer> {
+  const reader: IndexReader = kind === "hash" ? new HashReader(file) : new BtreeReader(file);
+  const records = new Map<string, Buffer>();
+  const { size } = fstatSync(file.fd);
+  if (size === 0) return records;
+  for (const { key, value } of allRecords(reader, Math.floor(size / LEAST_RECORD)))
+    records.set(key.toString("latin1"), value);
+  return records;
+}
+
+/** The pages of a file with these records. */
+export function buildPages(kind: BdbKind, records: ReadonlyMap<string, Buffer>): Buffer[] {
+  const list: IndexRecord[] = [];
+  for (const [key, value] of records) list.push({ key: Buffer.from(key, "latin1"), value });
+  list.sort((a, b) => compareKeys(a.key, b.key));
+  return kind === "hash" ? buildHash(list) : buildBtree(list);
+}
+
+/** Gives an open file a new content. */
+export function rewrite(fd: number, pages: ReadonlyArray<Buffer>): void {
+  const bytes = Buffer.concat(pages);
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, done);
+  ftruncateSync(fd, bytes.length);
+}
