@@ -3,7 +3,7 @@ import { parameter } from "../../lib/config/configuration.ts";
 import type { Main } from "../../lib/daemon/program.ts";
 import { singleServer } from "../../lib/daemon/single.ts";
 import { decode, type Message, receive, send } from "../../lib/ipc/attributes.ts";
-import { openFlushDomains } from "../../lib/ipc/clients/flush.ts";
+import { openFlushDomains } from "../../lib/delivery/flush_domains.ts";
 import {
   FLUSH_STATUS,
   FlushAdd,

@@ -1,5 +1,6 @@
 /** One service of master.cf while the system runs: its endpoint, its processes, their status reports. */
 import { closeSync } from "node:fs";
+import { constants } from "node:os";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { childArguments, isStressAware, type MasterService } from "../../lib/config/master_cf.ts";
 import { AVAILABILITY, decodeStatus, STATUS_SIZE } from "../../lib/daemon/status.ts";
@@ -24,6 +25,10 @@ interface ChildProcess {
   /** Idle reports so far. */
   useCount: number;
 }
+
+/** Bun gives the name of a signal. */
+const signalNumber = (signal: number | string | null): number | null =>
+  typeof signal === "string" ? ((constants.signals as Readonly<Record<string, number>>)[signal] ?? 0) : signal;
 
 const seconds = (): number => performance.now() / 1000;
 
@@ -157,7 +162,8 @@ export class RunningService {
       argv0: unicode(this.#service.command),
       env: { ...Object.fromEntries(environment), ...logEnvironment(), GENERATION: generation.toString(8) },
       stdio: [0, 1, 2, flowPipe[0], flowPipe[1], this.#statusChildEnd, ...this.#listeners],
-      onExit: (_child: unknown, status: number | null, signal: number | null) => this.#exited(child.pid, status, signal),
+      onExit: (_child: unknown, status: number | null, signal: number | string | null) =>
+        this.#exited(child.pid, status, signalNumber(signal)),
     } as unknown as { cmd: string[] });
     return child.pid;
   }

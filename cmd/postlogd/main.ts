@@ -4,7 +4,7 @@ import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { datagramServer } from "../../lib/daemon/datagram.ts";
 import type { LogEvent } from "../../lib/log/event.ts";
 import { info, setLogSinks } from "../../lib/log/log.ts";
-import { openLogFile, setupLogging } from "../../lib/log/setup.ts";
+import { openLogFile, renderer, setupLogging } from "../../lib/log/setup.ts";
 import { fromBytes } from "../../lib/sys/bytes.ts";
 
 /** Longest record that is taken from a datagram. */
@@ -24,7 +24,11 @@ export const main = datagramServer({
     logFile = openLogFile(configuration());
     // this program's own lines go to the file directly
     const host = parameter("myhostname").split(".", 1)[0];
-    setLogSinks([(event) => append(Buffer.from(ownRecord(event, host ?? ""), "latin1"))]);
+    const render = renderer(configuration(), `${parameter("syslog_name")}/postlogd`);
+    const json = parameter("maillog_format") === "json";
+    setLogSinks([
+      (event) => append(Buffer.from(json ? render(event) : ownRecord(event, host ?? ""), "latin1")),
+    ]);
   },
   receive: (datagram) => (logFile >= 0 ? append(datagram) : forward(fromBytes(datagram))),
   atExit: () => {
@@ -53,6 +57,10 @@ const HEADER_WORDS = 4;
 
 /** maillog_file was switched off and some processes do not know yet: what they send goes to syslog under their own tag (logging.md 5.4). */
 function forward(record: string): void {
+  if (record.startsWith("{")) {
+    info(record);
+    return;
+  }
   let at = 0;
   for (let word = 0; word < HEADER_WORDS; word++) at = record.indexOf(" ", at) + 1;
   const colon = record.indexOf(": ", at);

@@ -93,21 +93,21 @@ export class ContentWriter {
     const limit = this.lineLimit;
     this.#reserve(data.length + 4 + 3 * (1 + Math.ceil(data.length / Math.max(1, limit - 1))));
     let from = 0;
-    while (data.length - from > limit - this.#column) {
-      const count = Math.max(this.#column <= 1 ? 1 : 0, limit - this.#column);
+    let fresh = this.#column === 0;
+    for (;;) {
+      const room = Math.max(limit - this.#column, fresh ? 1 : 0);
+      const count = Math.min(room, data.length - from);
       if (this.#column === 0 && data[from] === DOT) this.#out[this.#used++] = DOT;
       data.copy(this.#out, this.#used, from, from + count);
-      this.#used += Math.min(count, data.length - from);
+      this.#used += count;
+      this.#column += count;
       from += count;
+      if (from === data.length) return;
       this.#endLine();
       this.#out[this.#used++] = SPACE;
       this.#column = 1;
-      if (from >= data.length) return;
+      fresh = true;
     }
-    if (this.#column === 0 && data[from] === DOT) this.#out[this.#used++] = DOT;
-    data.copy(this.#out, this.#used, from);
-    this.#used += data.length - from;
-    this.#column += data.length - from;
   }
 
   /** Room for so many bytes; a single huge record makes the buffer grow for the rest of this message. */

@@ -33,8 +33,8 @@ export const main = singleServer({
   async preJail(service) {
     refuseUnsupported();
     localZone();
-    const policy = await openPolicy();
     const standAlone = service.standAlone && !isPrivileged();
+    const policy = await openPolicy(standAlone);
     server = { policy, services: mailSystem(standAlone), standAlone };
   },
   changedTable,

@@ -55,19 +55,24 @@ export interface Policy {
   expandReply(template: string, lookup: (name: string) => string | undefined): string;
 }
 
-/** Opens everything; a table that cannot be opened is the table layer's affair. */
-export async function openPolicy(): Promise<Policy> {
+/**
+ * Opens everything; a table that cannot be opened is the table layer's affair. An ordinary user's stand-alone server decides nothing by access
+ * control, and may not reach the services behind such tables: it opens none of them.
+ */
+export async function openPolicy(standAlone = false): Promise<Policy> {
   const settings = readSettings();
   const lists = new Map<RestrictionList, readonly string[]>();
-  for (const name of RESTRICTION_LISTS) lists.set(name, splitBraced(parameter(name)));
+  for (const name of standAlone ? [] : RESTRICTION_LISTS) lists.set(name, splitBraced(parameter(name)));
   const classes = new Map<string, readonly string[]>();
-  for (const name of splitBraced(parameter("smtpd_restriction_classes")))
+  for (const name of standAlone ? [] : splitBraced(parameter("smtpd_restriction_classes")))
     classes.set(lowerAscii(name), splitBraced(configuration().lookup(name) ?? ""));
-  checkRelayControl(lists, classes);
+  if (!standAlone) checkRelayControl(lists, classes);
   const accessTables = new Map<string, Table>();
   for (const list of [...lists.values(), ...classes.values()]) await openAccessTables(list, accessTables);
   const maps = (name: Parameters<typeof parameter>[0], flags = ACCESS_FLAGS): Promise<TableList> =>
     TableList.open(name, String(parameter(name)), flags);
+  const controlMaps = (name: Parameters<typeof parameter>[0]): Promise<TableList> =>
+    standAlone ? TableList.open(name, "", ACCESS_FLAGS) : maps(name);
   const clients = (name: Parameters<typeof parameter>[0], feature?: string): Promise<MatchList> =>
     MatchList.open(
       name,
@@ -88,15 +93,15 @@ export async function openPolicy(): Promise<Policy> {
     rejectFilterMaps: await maps("smtpd_reject_filter_maps", PLAIN_FLAGS),
     rejectFooterMaps: await maps("smtpd_reject_footer_maps", PLAIN_FLAGS),
     discardEhloMaps: await maps("smtpd_discard_ehlo_keyword_address_maps", PLAIN_FLAGS),
-    localRecipientMaps: await maps("local_recipient_maps"),
-    virtualMailboxMaps: await maps("virtual_mailbox_maps"),
-    relayRecipientMaps: await maps("relay_recipient_maps"),
-    virtualAliasMaps: await maps("virtual_alias_maps"),
-    canonicalMaps: await maps("canonical_maps"),
-    recipientCanonicalMaps: await maps("recipient_canonical_maps"),
-    senderCanonicalMaps: await maps("sender_canonical_maps"),
-    rblReplyMaps: await maps("rbl_reply_maps"),
-    mynetworks: await clients("mynetworks", "mynetworks"),
+    localRecipientMaps: await controlMaps("local_recipient_maps"),
+    virtualMailboxMaps: await controlMaps("virtual_mailbox_maps"),
+    relayRecipientMaps: await controlMaps("relay_recipient_maps"),
+    virtualAliasMaps: await controlMaps("virtual_alias_maps"),
+    canonicalMaps: await controlMaps("canonical_maps"),
+    recipientCanonicalMaps: await controlMaps("recipient_canonical_maps"),
+    senderCanonicalMaps: await controlMaps("sender_canonical_maps"),
+    rblReplyMaps: await controlMaps("rbl_reply_maps"),
+    mynetworks: await (standAlone ? MatchList.open("mynetworks", "", "namadr") : clients("mynetworks", "mynetworks")),
     mydestination: await strings("mydestination"),
     forbiddenCommands: await strings("smtpd_forbidden_commands"),
     bareLfExclusions: await clients(
@@ -111,8 +116,10 @@ export async function openPolicy(): Promise<Policy> {
     xclientHosts: await clients("smtpd_authorized_xclient_hosts"),
     xforwardHosts: await clients("smtpd_authorized_xforward_hosts"),
     logPermitActions: await strings("smtpd_log_access_permit_actions"),
-    mxBackupNetworks: await clients("permit_mx_backup_networks", "permit_mx_backup_networks"),
-    rewriteClients: await parseRewriteClients(parameter("local_header_rewrite_clients")),
+    mxBackupNetworks: await (standAlone
+      ? MatchList.open("permit_mx_backup_networks", "", "namadr")
+      : clients("permit_mx_backup_networks", "permit_mx_backup_networks")),
+    rewriteClients: await parseRewriteClients(standAlone ? "" : parameter("local_header_rewrite_clients")),
     ownAddresses: new Set(
       [...configuration().ownAddresses(), ...configuration().proxyAddresses()].map((own) => own.address),
     ),

@@ -1,9 +1,12 @@
 /** When a daemon takes clients, when it tells master, and when it ends (ipc.md 2.3, 2.8). */
+import { setMasterGone } from "../ipc/client.ts";
 import { info, verbose } from "../log/log.ts";
 import type { Service, ServiceDefinition } from "./service.ts";
 import { AVAILABILITY } from "./status.ts";
 import { startWatchdog } from "./watchdog.ts";
 import { parameter } from "../config/configuration.ts";
+
+const TABLE_CHECK_MILLISECONDS = 1000;
 
 /** Starts and stops the intake of new clients. */
 export interface Intake {
@@ -23,6 +26,8 @@ export class Lifetime {
   #served = 0;
   #taken = false;
   #ending = false;
+  /** The next client is the last one. */
+  #last = false;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(service: Service, definition: ServiceDefinition) {
@@ -33,9 +38,13 @@ export class Lifetime {
   /** Begins to serve. */
   async begin(intake: Intake): Promise<void> {
     this.#intake = intake;
-    await this.#service.status.watch(() => this.#end("master disconnect -- exiting"));
+    await this.#service.status.watch(() => {
+      setMasterGone();
+      this.#end("master disconnect -- exiting");
+    });
     startWatchdog(this.#definition.watchdog?.() ?? parameter("daemon_timeout"));
     this.#armIdleTimer();
+    this.#watchTables();
     intake.start();
   }
 
@@ -46,14 +55,30 @@ export class Lifetime {
     return this.#clients;
   }
 
-  /** Before a client is taken: false when the process must not take any more. */
+  /**
+   * Before a client is taken: false when the process must not take any more. A client that is here already when a changed table is found
+   * cannot be left to another process: it is the last one. So that this is rare, the tables are looked at between clients too.
+   */
   admits(): boolean {
     if (this.#ending) return false;
+    this.#last = this.#tableChanged();
+    return true;
+  }
+
+  #tableChanged(): boolean {
     const changed = this.#definition.changedTable?.();
-    if (changed === undefined) return true;
+    if (changed === undefined) return false;
     info(`table ${changed} has changed -- restarting`);
-    this.#end(undefined);
-    return false;
+    return true;
+  }
+
+  #watchTables(): void {
+    if (this.#definition.changedTable === undefined) return;
+    const timer = setInterval(() => {
+      if (this.#ending) clearInterval(timer);
+      else if (this.#tableChanged()) this.#end(undefined);
+    }, TABLE_CHECK_MILLISECONDS);
+    timer.unref();
   }
 
   /** A client was taken. */
@@ -62,6 +87,7 @@ export class Lifetime {
     this.#stopIdleTimer();
     const full = this.#clients >= this.#service.clientLimit;
     if (full) this.#intake?.stop();
+    if (this.#last) this.#end(undefined);
     if (!this.#taken && (full || this.#served === 0)) {
       this.#taken = true;
       this.#service.status.report(AVAILABILITY.taken);

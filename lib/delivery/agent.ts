@@ -1,6 +1,7 @@
 /** What the small delivery agents share: set-up before the jail, and the outcome of a whole request. */
-import { openFlushDomains } from "../ipc/clients/flush.ts";
+
 import type { Disposition } from "./disposition.ts";
+import { openFlushDomains } from "./flush_domains.ts";
 
 /** Opens what dispositions need and the jail may not have. To be called from preJail of every delivery agent. */
 export async function openDispositionTables(): Promise<void> {

@@ -2,7 +2,7 @@
 import { internalToExternal } from "../address/quote.ts";
 import { parameter } from "../config/configuration.ts";
 import { appendStatus, bounceOne, type NoticeEnvelope } from "../ipc/clients/bounce.ts";
-import { addToFlushLog } from "../ipc/clients/flush.ts";
+
 import { updateVerify } from "../ipc/clients/verify.ts";
 import { BOUNCE_FLAG } from "../ipc/protocols/bounce.ts";
 import { DELIVERY_FLAG, DELIVERY_TRACE_MASK, NOTIFY, type Recipient } from "../ipc/protocols/delivery.ts";
@@ -10,6 +10,7 @@ import { RECIPIENT_STATUS } from "../ipc/protocols/verify.ts";
 import { deliveryStatus } from "../log/events/delivery.ts";
 import { log, warning } from "../log/log.ts";
 import { equalFold } from "../sys/bytes.ts";
+import { noteForFlush } from "./flush_domains.ts";
 import { formatDelays, type MessageStats } from "./stats.ts";
 import { type Dsn, dsn, isTraceOnly } from "./status.ts";
 import type { StatusFilter } from "./status_filter.ts";
@@ -156,7 +157,7 @@ async function recordDeferred(attempt: Attempt, status: Dsn): Promise<Dispositio
     warning(`${message.queueId}: trace service failure`);
   const at = recipient.recipient.lastIndexOf("@");
   const site = at < 0 ? "" : recipient.recipient.slice(at + 1);
-  if (site !== "") await addToFlushLog(site, message.queueId);
+  if (site !== "") await noteForFlush(site, message.queueId);
   return "retry";
 }
 

@@ -1,7 +1,7 @@
 /** Talking to the other services: connections of the three styles of ipc.md 3.5. Paths are relative to the queue directory. */
-import { fatal, warning } from "../log/log.ts";
+import { ClientAbort, fatal, warning } from "../log/log.ts";
 import type { Channel } from "../sys/channel.ts";
-import { errorText } from "../sys/errno.ts";
+import { errorCode, errorText } from "../sys/errno.ts";
 import { connectUnix } from "../sys/sockets.ts";
 import { type Encoding, type Message, receive, send } from "./attributes.ts";
 
@@ -72,6 +72,21 @@ const WAITING_TRIES = 10;
 const WAITING_PAUSE = 10_000;
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+let masterGone = false;
+let wakeWaiting: Array<() => void> = [];
+
+/** Master replaced this process or is dead. If it is dead, a service that has no process now will never have one. */
+export function setMasterGone(): void {
+  masterGone = true;
+  for (const wake of wakeWaiting) wake();
+  wakeWaiting = [];
+}
+
+const pauseUnlessGone = async (milliseconds: number): Promise<void> => {
+  if (masterGone) return pause(1000);
+  await Promise.race([pause(milliseconds), new Promise<void>((resolve) => wakeWaiting.push(resolve))]);
+};
+
 /** Waiting style: for services that must be there. Retries 10 times, 10 s apart, then the process dies. */
 export async function connectWaiting(
   serviceClass: ServiceClass,
@@ -84,9 +99,11 @@ export async function connectWaiting(
       return await connectService(serviceClass, name, timeLimit, directory);
     } catch (error) {
       const text = `connect #${attempt} to subsystem ${serviceClass}/${name}: ${errorText(error)}`;
+      // nobody listens on a socket that master holds open as long as it lives
+      if (masterGone && errorCode(error) === "ECONNREFUSED") throw new ClientAbort(text);
       if (attempt > WAITING_TRIES) fatal(text);
       warning(text);
-      await pause(WAITING_PAUSE);
+      await pauseUnlessGone(WAITING_PAUSE);
     }
   }
 }
@@ -163,7 +180,10 @@ export class PersistentClient {
         }
         problem = "Connection reset by peer";
       } catch (error) {
-        if (error instanceof TypeError || error instanceof RangeError) throw error;
+        if (error instanceof TypeError || error instanceof RangeError || error instanceof ClientAbort) {
+          this.#drop(connection);
+          throw error;
+        }
         problem = errorText(error);
       }
       this.#drop(connection);

@@ -17,11 +17,17 @@ const unicode = (text: string): string => decodeUtf8(text) ?? text;
 const fieldOf = (value: FieldValue): unknown => (typeof value === "string" ? unicode(value) : Array.isArray(value) ? value.map(unicode) : value);
 
 /** Renders events as one JSON object each: time, level, program, pid, event, message and the event's fields. */
-export function jsonRenderer(configuration: Configuration): (event: LogEvent) => string {
+export function jsonRenderer(configuration: Configuration, tag: string): (event: LogEvent) => string {
   let line = "";
+  const slash = tag.lastIndexOf("/");
   const logger = pino(
     {
-      base: { name: configuration.get("syslog_name"), program: configuration.get("process_name"), pid: process.pid },
+      base: {
+        host: unicode(configuration.get("myhostname")),
+        name: unicode(slash < 0 ? tag : tag.slice(0, slash)),
+        program: unicode(tag.slice(slash + 1)),
+        pid: process.pid,
+      },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       messageKey: "message",

@@ -78,7 +78,7 @@ function syslogSink(tag: string, configuration: Configuration | undefined): LogS
   const facility = facilityName === undefined ? MAIL_FACILITY : FACILITIES[facilityName];
   if (facility === undefined)
     fatal(`file ${configuration?.get("config_directory")}/main.cf: parameter syslog_facility: unrecognized value: ${facilityName}`);
-  const render = renderer(configuration);
+  const render = renderer(configuration, tag);
   const head = tag.includes("[") ? `${tag}: ` : `${tag}[${process.pid}]: `;
   let socket = connectSyslog();
   descriptorInUse = socket?.fd ?? -1;
@@ -129,9 +129,10 @@ function internalSink(setup: LogSetup, tag: string, configuration: Configuration
     process.env.POSTLOG_SERVICE = path;
     process.env.POSTLOG_HOSTNAME = configuration.get("myhostname");
   }
-  const render = renderer(configuration);
+  const render = renderer(configuration, tag);
   const head = `${host} ${tag}[${process.pid}]: `;
-  const compose = (event: LogEvent): string => `${stamp("0")} ${head}${render(event)}`;
+  // a JSON object has the fields of the header in it
+  const compose = isJson(configuration) ? render : (event: LogEvent): string => `${stamp("0")} ${head}${render(event)}`;
   try {
     const fd = connectLocal(path, "datagram");
     descriptorInUse = fd;
@@ -200,12 +201,15 @@ export function openLogFile(configuration: Configuration): number {
 
 // --- rendering ---------------------------------------------------------------------------------------
 
-/** Text after the header: Postfix's line, or with `maillog_format = json` one JSON object made by pino. */
-function renderer(configuration: Configuration | undefined): (event: LogEvent) => string {
-  if (configuration?.get("maillog_format") !== "json") return renderText;
+const isJson = (configuration: Configuration | undefined): configuration is Configuration =>
+  configuration?.get("maillog_format") === "json";
+
+/** Postfix's line without its header, or with `maillog_format = json` one JSON object made by pino. */
+export function renderer(configuration: Configuration | undefined, tag: string): (event: LogEvent) => string {
+  if (!isJson(configuration)) return renderText;
   let write: ((event: LogEvent) => string) | undefined;
   return (event) => {
-    write ??= (require("./json.ts") as typeof import("./json.ts")).jsonRenderer(configuration);
+    write ??= (require("./json.ts") as typeof import("./json.ts")).jsonRenderer(configuration, tag);
     return write(event);
   };
 }

@@ -1,4 +1,5 @@
 /** The rule syntax that regexp and pcre tables share: `[!]/pattern/flags result`, IF and ENDIF (regexp_table(5), pcre_table(5)). */
+import { warning } from "../log/log.ts";
 import { isAlnumCode, isSpaceCode, trimSpace } from "../sys/bytes.ts";
 import { expandReplacement, parseReplacement } from "./replacement.ts";
 import { keywordLength, type RuleText, type RuleWarning, type Statement } from "./rules.ts";
@@ -85,7 +86,9 @@ function parseMatch(rule: RuleText, context: DialectContext): Statement<string> 
 
   const result = parseReplacement(resultText, dialect.outOfRange);
   if (!result.ok) {
-    warn(line, result.problem);
+    // the scanner of $ expressions knows no files
+    if (result.kind === "scan") warning(result.problem);
+    else warn(line, result.problem);
     warn(line, "bad replacement syntax: skipping this rule");
     return undefined;
   }
@@ -152,6 +155,7 @@ function readPattern(
   }
   const pattern = text.slice(patternStart, at++);
   const flagsStart = at;
-  while (at < text.length && !isSpaceCode(text.charCodeAt(at)) && text.charAt(at) !== "!") at++;
+  const endsFlags = (char: string): boolean => context.dialect.exclusion && char === "!";
+  while (at < text.length && !isSpaceCode(text.charCodeAt(at)) && !endsFlags(text.charAt(at))) at++;
   return { text: { negated, pattern, flags: text.slice(flagsStart, at), line }, end: at };
 }

@@ -6,7 +6,8 @@ export type Replacement = ReadonlyArray<string | number>;
 
 export type ReplacementResult =
   | { readonly ok: true; readonly parts: Replacement; readonly highest: number }
-  | { readonly ok: false; readonly problem: string };
+  /** `scan`: the text has a broken `$` expression; `index`: a group that cannot be. */
+  | { readonly ok: false; readonly kind: "scan" | "index"; readonly problem: string };
 
 const DIGITS = /^[0-9]{1,6}$/;
 
@@ -29,12 +30,14 @@ export function parseReplacement(text: string, outOfRange: string): ReplacementR
       continue;
     }
     const name = groupName(text, dollar + 1);
-    if (name === undefined) return { ok: false, problem: `truncated macro reference: "${text}"` };
-    if (name.text === "") return { ok: false, problem: `empty macro name: "${text}"` };
+    if (name === undefined)
+      return { ok: false, kind: "scan", problem: `truncated macro reference: "${text}"` };
+    if (name.text === "") return { ok: false, kind: "scan", problem: `empty macro name: "${text}"` };
     if (!DIGITS.test(name.text))
-      return { ok: false, problem: `non-numeric replacement index "${name.text}"` };
+      return { ok: false, kind: "index", problem: `non-numeric replacement index "${name.text}"` };
     const index = Number(name.text);
-    if (index < 1) return { ok: false, problem: `${outOfRange} replacement index "${name.text}"` };
+    if (index < 1)
+      return { ok: false, kind: "index", problem: `${outOfRange} replacement index "${name.text}"` };
     if (literal !== "") parts.push(literal);
     literal = "";
     parts.push(index);
@@ -49,7 +52,7 @@ function groupName(text: string, start: number): { text: string; end: number } |
   const open = text.charAt(start);
   if (open === "{" || open === "(") {
     const close = text.indexOf(open === "{" ? "}" : ")", start);
-    return close < 0 ? undefined : { text: text.slice(start + 1, close).trim(), end: close + 1 };
+    return close < 0 ? undefined : { text: text.slice(start + 1, close), end: close + 1 };
   }
   let end = start;
   while (end < text.length && (isAlnumCode(text.charCodeAt(end)) || text.charAt(end) === "_")) end++;

@@ -75,22 +75,31 @@ export const ruleWarning =
 
 /** Statements with, for each IF, the place behind its block. */
 export class RuleProgram<S> {
-  private readonly after: Int32Array;
+  private readonly statements: Array<Statement<S>> = [];
+  private readonly after: number[] = [];
 
-  /** `unmatchedEndif` says what is wrong with an ENDIF that closes nothing. */
+  /** Parses the rules in order; `unmatchedEndif` says what is wrong with an ENDIF that closes nothing. */
   constructor(
-    private readonly statements: ReadonlyArray<Statement<S>>,
+    rules: ReadonlyArray<RuleText>,
+    parse: (rule: RuleText) => Statement<S> | undefined,
     warn: RuleWarning,
     unmatchedEndif: string,
   ) {
-    this.after = new Int32Array(statements.length).fill(statements.length);
+    const { statements, after } = this;
     const open: number[] = [];
-    for (const [index, statement] of statements.entries()) {
-      if (statement.kind === "if") open.push(index);
-      if (statement.kind !== "endif") continue;
-      const start = open.pop();
-      if (start === undefined) warn(statement.line, unmatchedEndif);
-      else this.after[start] = index + 1;
+    for (const rule of rules) {
+      const statement = parse(rule);
+      if (statement === undefined) continue;
+      if (statement.kind === "if") open.push(statements.length);
+      if (statement.kind === "endif") {
+        const start = open.pop();
+        if (start === undefined) {
+          warn(statement.line, unmatchedEndif);
+          continue;
+        }
+        after[start] = statements.length;
+      }
+      statements.push(statement);
     }
     for (const start of open.reverse()) warn(statements[start]?.line ?? 0, "IF has no matching ENDIF");
   }

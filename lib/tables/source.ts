@@ -6,7 +6,10 @@ export type SourceLine =
   | { readonly kind: "skip"; readonly problem: string };
 
 /** One logical line. `problem` goes into a warning after `FILE, line N: `. */
-export function parseSourceLine(line: string, utf8: boolean): SourceLine {
+export function parseSourceLine(whole: string, utf8: boolean): SourceLine {
+  // for its other readers a line ends at a NUL byte
+  const nul = whole.indexOf("\0");
+  const line = nul < 0 ? whole : whole.slice(0, nul);
   if (utf8 && !isValidUtf8(line))
     return { kind: "skip", problem: `non-UTF-8 input "${line}" -- ignoring this line` };
   let quoted = false;

@@ -1,7 +1,8 @@
 /*
  * The set-group-ID face of a program (postdrop, postqueue, postlog). The runtime that the programs are compiled with obeys its
  * environment before their first line runs; so the file that carries the privilege is this one, which passes nothing of the caller on
- * but the arguments, standard input, output and error, and the name of a configuration directory that the program itself authorizes.
+ * but the arguments, standard input, output and error, and the name of a configuration directory that the program itself authorizes. Root's
+ * working directory stays, since nothing is gained by it.
  *
  * Compiled statically, with -DPROGRAM="/absolute/path" of the real program. Exit status 71 (EX_OSERR) when it cannot go on.
  */
@@ -15,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define EX_OSERR 71
@@ -47,19 +49,22 @@ static void close_others(void) {
 }
 
 static void reset_signals(void) {
+    static const struct itimerval off;
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     for (int number = 1; number < 65; number++)
-        /* a caller under nohup keeps its wish, as the manual of postdrop says of SIGHUP */
-        if (number != SIGHUP)
+        /* a caller under nohup keeps its wish */
+        if (number != SIGHUP && number != SIGTERM)
             signal(number, SIG_DFL);
-    alarm(0);
+    setitimer(ITIMER_REAL, &off, NULL);
+    setitimer(ITIMER_VIRTUAL, &off, NULL);
+    setitimer(ITIMER_PROF, &off, NULL);
 }
 
 /* Limits that would make the program fail half way are lifted as far as they may be; core dumps are off. */
 static void reset_limits(void) {
-    static const int lifted[] = {RLIMIT_FSIZE, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_AS, RLIMIT_NOFILE};
+    static const int lifted[] = {RLIMIT_FSIZE, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_AS, RLIMIT_NOFILE, RLIMIT_NPROC};
     struct rlimit limit;
     for (size_t index = 0; index < sizeof lifted / sizeof *lifted; index++)
         if (getrlimit(lifted[index], &limit) == 0) {
@@ -74,10 +79,15 @@ static void reset_limits(void) {
     setrlimit(RLIMIT_CORE, &limit);
 }
 
+/* What root, who gains nothing here, may say to its own scripts' programs. */
+static const char *const trusted[] = {"MAIL_LOGTAG", "MAIL_VERBOSE", "TZ"};
+#define TRUSTED (int)(sizeof trusted / sizeof *trusted)
+
 int main(int argc, char **argv, char **environment) {
     static char config[sizeof "MAIL_CONFIG=" + CONFIG_LIMIT];
-    char *clean[5];
+    char *clean[4 + TRUSTED];
     int count = 0;
+    int privileged = getuid() == 0;
     const char *directory = find(environment, "MAIL_CONFIG");
 
     if (argc < 1 || argc > ARGUMENT_LIMIT)
@@ -96,8 +106,13 @@ int main(int argc, char **argv, char **environment) {
         strcat(config, directory);
         clean[count++] = config;
     }
+    for (int index = 0; privileged && index < TRUSTED; index++) {
+        const char *value = find(environment, trusted[index]);
+        if (value != NULL)
+            clean[count++] = (char *)value - strlen(trusted[index]) - 1;
+    }
     clean[count] = NULL;
-    if (chdir("/") != 0)
+    if (!privileged && chdir("/") != 0)
         _exit(EX_OSERR);
     argv[0] = strrchr(PROGRAM, '/') + 1;
     execve(PROGRAM, argv, clean);

@@ -40,6 +40,9 @@ virtual_uid_maps = static:${owner.uid}
 virtual_gid_maps = static:${owner.gid}
 virtual_minimum_uid = 1
 mailbox_size_limit = 0
+# a killed holder leaves its dot lock behind for stale_lock_time, as in Postfix
+mailbox_delivery_lock = fcntl
+virtual_mailbox_lock = fcntl
 virtual_mailbox_limit = 0
 `,
   });

@@ -1,12 +1,12 @@
 /** Starting, reloading, stopping and ending hard, under load and not; the kinds of services; limits, throttling, changed tables, JSON logs. */
-import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import type { Instance } from "../../packaging/instance.ts";
 import { sendMail } from "../../packaging/smtp_hello.ts";
 import { reference } from "../interop/support/reference.ts";
-import { daemons, freePort, isAlive, isRoot, logged, masterPid, processesOfGroup, PROGRAMS, queueFiles, runningInstance, troubles, until } from "./support/harness.ts";
+import { daemons, freePort, isAlive, logged, masterPid, processesOfGroup, PROGRAMS, queueFiles, runningInstance, troubles, until } from "./support/harness.ts";
 import { CountingSink, submitLoad } from "./support/load.ts";
 
 const sleep = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -115,8 +115,7 @@ t.test("commands, texts and exit codes", async (t) => {
   await logged(instance, new RegExp(`/master\\[${pid}\\]: reload -- version [^,]+, configuration ${instance.config}\n`));
   t.equal(postfix("flush").status, 0);
   t.match(postfix("stop"), { status: 0, text: /^postlog: stopping the Postfix mail system\n/ });
-  t.notOk(isAlive(pid));
-  t.equal(processesOfGroup(pid).length, 0);
+  await until("the end of all processes", () => processesOfGroup(pid).length === 0);
   t.match(instance.maillog(), new RegExp(`postfix-script\\[\\d+\\]: starting the Postfix mail system\n.*/master\\[${pid}\\]: daemon started -- version \\d[^,]*, configuration ${instance.config}\n`, "s"));
 
   t.match(postfix("start"), { status: 0 });
@@ -193,8 +192,8 @@ function mixedPrograms(folder: string, others: Readonly<Record<string, string>>)
 }
 
 t.test("a process limit holds clients back until one leaves", async (t) => {
-  const instance = await runningInstance(t, { mainCf: "smtpd_client_limit = 1\n", stopped: true });
-  edit(join(instance.config, "master.cf"), (text) => text.replace(/^(127\.0\.0\.1:\d+ inet n - n -) - smtpd$/m, "$1 2 smtpd"));
+  const instance = await runningInstance(t, { stopped: true });
+  edit(join(instance.config, "master.cf"), (text) => text.replace(/^(127\.0\.0\.1:\d+ inet n - n -) - smtpd$/m, "$1 2 smtpd -o service_client_limit=1"));
   instance.start();
   const clients = [new Client(instance.smtpPort), new Client(instance.smtpPort)] as const;
   for (const client of clients) await client.greeted();
@@ -240,28 +239,41 @@ t.test("a daemon that cannot start is throttled, the others go on", async (t) =>
   await logged(instance, new RegExp(`warning: process .*/qmgr pid ${victim} killed by signal 9`));
 });
 
-t.test("a changed table is taken up", async (t) => {
+t.test("a changed table is taken up, and no client notices", async (t) => {
   const instance = await runningInstance(t, {
-    mainCf: (directory) => {
-      writeFileSync(join(directory, "access"), "refused@example.org REJECT go away\n");
-      writeFileSync(join(directory, "transport"), "trash.test discard:first\n");
-      for (const name of ["access", "transport"]) utimesSync(join(directory, name), 1e9, 1e9);
-      return `smtpd_sender_restrictions = check_sender_access texthash:${directory}/access\ntransport_maps = texthash:${directory}/transport\n`;
-    },
+    mainCf: (directory) => `smtpd_sender_restrictions = check_sender_access cdb:${directory}/access\ntransport_maps = cdb:${directory}/transport\n`,
+    stopped: true,
   });
-  const access = join(instance.directory, "access");
+  const table = (name: string, text: string): void => {
+    const path = join(instance.directory, name);
+    writeFileSync(path, text);
+    // a file time that differs from the one before, however fast the test is
+    const before = existsSync(`${path}.cdb`) ? statSync(`${path}.cdb`).mtimeMs / 1000 : 1e9;
+    instance.must("postmap", [`cdb:${path}`]);
+    utimesSync(`${path}.cdb`, before + 10, before + 10);
+  };
+  table("access", "refused@example.org REJECT go away\n");
+  table("transport", "trash.test discard:first\n");
+  instance.start();
   const to = "x@trash.test";
+  const changed = (program: string, name: string, times: number): Promise<boolean> =>
+    until(`${program} to restart`, () => instance.maillog().split(new RegExp(`/${program}\\[\\d+\\]: table cdb:\\S+/${name}\\S* has changed -- restarting`)).length > times);
   await t.rejects(sendMail(instance.smtpPort, "refused@example.org", to, message("x")), { message: /554 5\.7\.1 <refused@example\.org>: Sender address rejected: go away/ });
   await sendMail(instance.smtpPort, "ok@example.org", to, message("x"));
   await logged(instance, /to=<x@trash\.test>, relay=none, .*status=sent \(first\)/);
-  edit(access, () => "ok@example.org REJECT now you\n");
+  table("access", "ok@example.org REJECT now you\n");
+  await changed("smtpd", "access", 1);
   await sendMail(instance.smtpPort, "refused@example.org", to, message("x"));
   await t.rejects(sendMail(instance.smtpPort, "ok@example.org", to, message("x")), { message: /Sender address rejected: now you/ });
-  await logged(instance, new RegExp(`/smtpd\\[\\d+\\]: table texthash:${access} has changed -- restarting`));
-  edit(join(instance.directory, "transport"), () => "trash.test discard:second\n");
-  await logged(instance, /\/trivial-rewrite\[\d+\]: table texthash:\S+\/transport has changed -- restarting/, 25);
+  table("transport", "trash.test discard:second\n");
+  await changed("trivial-rewrite", "transport", 1);
   await sendMail(instance.smtpPort, "other@example.org", to, message("x"));
   await logged(instance, /to=<x@trash\.test>, relay=none, .*status=sent \(second\)/);
+  // clients that come while the table changes are all served
+  for (let round = 0; round < 20; round++) {
+    table("access", `ok@example.org REJECT round ${round}\n`);
+    await sendMail(instance.smtpPort, "refused@example.org", to, message("x"));
+  }
   t.same(troubles(instance), []);
 });
 
@@ -272,8 +284,7 @@ t.test("reload: new and removed services, refused changes, new settings", async 
   const old = new Client(other);
   await old.greeted();
   edit(join(instance.config, "master.cf"), (text) => text.replace(`127.0.0.1:${other} `, `127.0.0.1:${port} `).replace(/^discard .*\n/m, ""));
-  appendFileSync(join(instance.config, "main.cf"), "smtpd_banner = $myhostname changed\nqueue_directory = /nowhere\n");
-  edit(join(instance.config, "main.cf"), (text) => text.replace(/queue_directory = \/nowhere\n/, ""));
+  edit(join(instance.config, "main.cf"), (text) => `${text}smtpd_banner = $myhostname changed\n`);
   instance.must("postfix", ["reload"]);
   await logged(instance, /reload -- version/);
   const client = new Client(port);
@@ -312,7 +323,7 @@ t.test("JSON log lines", async (t) => {
   });
   t.ok(objects.length > 15, `${objects.length} lines`);
   for (const key of ["time", "level", "program", "pid", "event", "message"]) t.ok(objects.every((object) => key in object), `each has ${key}`);
-  t.match(objects.find((object) => object.status === "sent"), { message: /: to=<nobody@localhost>, relay=local, |: to=<\S+@localhost>, relay=local, /, level: "info" });
+  t.match(objects.find((object) => object.status === "sent"), { message: /: to=<\S+@localhost>, relay=local, /, level: "info" });
   t.ok(["master", "smtpd", "cleanup", "qmgr", "local", "bounce"].every((name) => objects.some((object) => object.program === name)), `programs: ${[...new Set(objects.map((object) => object.program))].join(" ")}`);
 });
 
@@ -328,5 +339,4 @@ t.test("start-fg stays in the foreground", async (t) => {
   t.equal(instance.run("postfix", ["status"]).status, 0);
   instance.must("postfix", ["stop"]);
   t.not(await ended, 0, "ended by a signal");
-  t.ok(isRoot || true);
 });

@@ -16,10 +16,8 @@ import type { OpenType } from "../table.ts";
 export const openCidr: OpenType = (name, options) => {
   const { rules, owner } = readRules("cidr", name);
   const warn = ruleWarning("cidr", name);
-  const statements = rules
-    .map((rule) => parseRule(rule, warn))
-    .filter((statement) => statement !== undefined);
-  const program = new RuleProgram(statements, warn, "ENDIF without IF: skipping this rule");
+  const parse = (rule: RuleText) => parseRule(rule, warn);
+  const program = new RuleProgram(rules, parse, warn, "ENDIF without IF: skipping this rule");
   const find = (key: string): string | undefined => {
     const address = parseAddress(key);
     return address === undefined ? undefined : program.search(address);
@@ -48,8 +46,8 @@ function parseRule(rule: RuleText, warn: RuleWarning): CidrStatement | undefined
   if (pattern === "") return skip("no address pattern");
   const parsed = parseNetwork(pattern);
   const result = trimSpace(text.slice(at));
-  if (condition === 0 && result === "") return skip("no lookup result");
   if (!parsed.ok) return skip(parsed.problem);
+  if (condition === 0 && result === "") return skip("no lookup result");
   const matches = matcher(parsed.network, negated);
   if (condition > 0) return { kind: "if", line, matches };
   return { kind: "rule", line, apply: (address) => (matches(address) ? result : undefined) };

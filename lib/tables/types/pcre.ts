@@ -174,10 +174,8 @@ export const openPcre: OpenType = (name, options) => {
     warn,
     noSubstitution: (options.flags & TableFlag.no_regsub) !== 0,
   };
-  const statements = rules
-    .map((rule) => parsePatternRule(rule, context))
-    .filter((statement) => statement !== undefined);
-  const program = new RuleProgram(statements, warn, "ignoring ENDIF without matching IF");
+  const parse = (rule: RuleText) => parsePatternRule(rule, context);
+  const program = new RuleProgram(rules, parse, warn, "ignoring ENDIF without matching IF");
   const table = new RuleTable(
     `pcre:${name}`,
     options.flags,

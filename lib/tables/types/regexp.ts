@@ -6,7 +6,7 @@ import {
   type PatternDialect,
   parsePatternRule,
 } from "../pattern_rules.ts";
-import { RuleProgram, RuleTable, readRules, ruleWarning } from "../rules.ts";
+import { RuleProgram, RuleTable, type RuleText, readRules, ruleWarning } from "../rules.ts";
 import { type OpenType, TableFlag } from "../table.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
@@ -113,10 +113,8 @@ export const openRegexp: OpenType = (name, options) => {
     warn,
     noSubstitution: (options.flags & TableFlag.no_regsub) !== 0,
   };
-  const statements = rules
-    .map((rule) => parsePatternRule(rule, context))
-    .filter((statement) => statement !== undefined);
-  const program = new RuleProgram(statements, warn, "ignoring ENDIF without matching IF");
+  const parse = (rule: RuleText) => parsePatternRule(rule, context);
+  const program = new RuleProgram(rules, parse, warn, "ignoring ENDIF without matching IF");
   const table = new RuleTable(
     `regexp:${name}`,
     options.flags,

@@ -335,4 +335,18 @@ t.test("faults", async (t) => {
     t.ok(results.every(({ done }) => done[0]));
     t.equal(server.transcripts.length, 40);
   });
+
+  await t.test("the postmaster hears of protocol errors", async (t) => {
+    const noted = await queue.agent("smtp", ["notify_classes=protocol"]);
+    const server = await new ScriptedServer({ ehlo: ["fake.example"], replies: [["RCPT", "503 5.5.1 protocol?"]] }).start();
+    t.teardown(() => server.stop());
+    await noted.deliver(job(server.port));
+    const [text = ""] = queue.posted;
+    t.match(text, "double-bounce@mail.example.com");
+    t.match(text, `Subject: Postfix SMTP client: errors from 127.0.0.1[127.0.0.1]:${server.port}`);
+    t.match(text, " Out: RCPT TO:<a@s1.test>");
+    t.match(text, " In:  503 5.5.1 protocol?");
+    await noted.deliver(job(server.port, rcpt("a"), { request: { sender: "" } }));
+    t.equal(queue.posted.length, 1, "not about bounces");
+  });
 });

@@ -165,6 +165,7 @@ let agentNumber = 0;
 export class Queue {
   readonly directory = mkdtempSync(join(tmpdir(), "smtp-test-"));
   readonly appended: string[] = [];
+  readonly posted: string[] = [];
   /** Port of a name server for the agents; 0: the machine's. */
   dnsPort = 0;
   readonly #servers: Server[] = [];
@@ -199,9 +200,27 @@ ${mainCf}
       await this.#service(service, "delivery_status_protocol", (text) => {
         this.appended.push(`${service.slice(8)} ${text.replaceAll("\0", "|")}`);
       });
+    await this.#cleanup();
     await this.#service("private/verify", "address_verification_prrotocol", () => undefined);
     await this.#service("private/rewrite", "trivial_rewrite_protocol", () => undefined);
     return this;
+  }
+
+  /** Takes messages made by the agent; their records as text, in `posted`. */
+  async #cleanup(): Promise<void> {
+    const server = createServer((socket) => {
+      let input = "";
+      socket.on("error", () => undefined);
+      socket.write("protocol\0cleanup_protocol\0queue_id\x00BEEF\0\0");
+      socket.on("data", (chunk: Buffer) => {
+        input += chunk.toString("latin1");
+        if (!input.endsWith("X\0E\0")) return;
+        this.posted.push(input);
+        socket.write("status\x000\0reason\0\0\0");
+      });
+    });
+    this.#servers.push(server);
+    await listen(server, join(this.directory, "public/cleanup"));
   }
 
   async #service(path: string, protocol: string, note: (text: string) => void): Promise<void> {
