@@ -12,7 +12,7 @@ import { ClientAbort, onDeath, runDeathCleanups } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { ClockCheck } from "../../lib/queue/queue_file.ts";
-import { changedTable } from "../../lib/tables/open.ts";
+import { changedTable, refreshTables } from "../../lib/tables/open.ts";
 import { Addresses } from "./addresses.ts";
 import { Pipeline } from "./processor.ts";
 import { deliveryServices } from "./services.ts";
@@ -55,6 +55,7 @@ export const main: Main = (invocation) => {
       });
     },
     changedTable,
+    refreshTables,
     serve: async (client) => {
       if (shared === undefined) throw new ClientAbort("not started");
       await serveCleanup(client, shared);

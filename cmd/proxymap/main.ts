@@ -8,7 +8,7 @@ import { multiServer } from "../../lib/daemon/multi.ts";
 import type { Service } from "../../lib/daemon/service.ts";
 import { ProxymapGreeting } from "../../lib/ipc/protocols/proxymap.ts";
 import { fatal, panic } from "../../lib/log/log.ts";
-import { changedTable } from "../../lib/tables/open.ts";
+import { changedTable, refreshTables } from "../../lib/tables/open.ts";
 import { type ProxyService, tableNames } from "./approved.ts";
 import { Requests } from "./requests.ts";
 
@@ -38,6 +38,7 @@ export const main = multiServer({
   preJail: prepare,
   // tables that this process writes change all the time
   changedTable: () => (service === "proxymap" ? changedTable() : undefined),
+  refreshTables,
   serve: (channel) => requests?.serve(channel) ?? panic("a client before the start"),
   maxIdle: () => parameter("max_idle"),
 });

@@ -2,7 +2,13 @@
 import { internalToSmtp } from "../../lib/address/quote.ts";
 import type { Recipient } from "../../lib/delivery/request.ts";
 import { RET, SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
-import { commandLine, notifyParameter, orcptParameter, xforwardText, xtext } from "../../lib/smtp/client_command.ts";
+import {
+  commandLine,
+  notifyParameter,
+  orcptParameter,
+  xforwardText,
+  xtext,
+} from "../../lib/smtp/client_command.ts";
 import type { Features, XforwardAttribute } from "../../lib/smtp/client_features.ts";
 import { upperAscii } from "../../lib/sys/bytes.ts";
 import { needsDowngrade } from "./content.ts";
@@ -61,7 +67,9 @@ export function xforwardCommands(
     return { nameAddress: undefined, protocolHelo: undefined };
   const line = (values: ReadonlyArray<readonly [XforwardAttribute, string]>): string | undefined => {
     const words = values.flatMap(([name, value]) =>
-      features.xforward.has(name) && value !== "" && value !== "unknown" ? [`${name}=${xforwardText(value)}`] : [],
+      features.xforward.has(name) && value !== "" && value !== "unknown"
+        ? [`${name}=${xforwardText(value)}`]
+        : [],
     );
     return words.length === 0 ? undefined : commandLine(`XFORWARD ${words.join(" ")}`);
   };

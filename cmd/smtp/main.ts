@@ -4,7 +4,7 @@ import { singleServer } from "../../lib/daemon/single.ts";
 import { openDispositionTables } from "../../lib/delivery/agent.ts";
 import { serveDelivery } from "../../lib/delivery/request.ts";
 import { fatal, panic } from "../../lib/log/log.ts";
-import { changedTable } from "../../lib/tables/open.ts";
+import { changedTable, refreshTables } from "../../lib/tables/open.ts";
 import { type Agent, makeAgent } from "./agent.ts";
 import { deliver } from "./deliver.ts";
 
@@ -21,6 +21,7 @@ export const main = singleServer({
     agent = await makeAgent(processName, service.name, service.arguments);
   },
   changedTable,
+  refreshTables,
   serve: async ({ channel }) => {
     const ready = agent ?? panic("smtp: not initialized");
     await serveDelivery(channel, (request) => deliver(request, ready));

@@ -13,6 +13,9 @@ const XFORWARD_COMMAND = {
   xforwardProtocol: "XFORWARD protocol/helo_name command",
 } as const;
 
+/** A kept connection turned out to be useless before anything was done with it. */
+export class StaleSession extends Error {}
+
 export class Outcome {
   /** Recipients whose acceptance was heard, in the order of the commands. */
   readonly accepted: Recipient[] = [];
@@ -54,6 +57,10 @@ export class Outcome {
   async take(step: Step, reply: ServerReply): Promise<void> {
     if (!isExpected(step, reply) && isProtocolError(reply)) this.notes.mark("protocol");
     switch (step.kind) {
+      case "probe":
+        if (!isPositive(reply)) throw new StaleSession();
+        this.session.unproven = false;
+        return;
       case "xforwardName":
       case "xforwardProtocol":
         if (!isPositive(reply))
@@ -139,6 +146,7 @@ export class Outcome {
 /** Replies that show no misunderstanding, whatever they say. */
 function isExpected(step: Step, reply: ServerReply): boolean {
   switch (step.kind) {
+    case "probe":
     case "quit":
     case "rset":
       return true;

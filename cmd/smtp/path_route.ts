@@ -1,8 +1,8 @@
 /** LMTP over a unix-domain socket: one server, no destinations to choose from (delivery.md 8.7). */
 import { warning } from "../../lib/log/log.ts";
+import type { SmtpSession } from "../../lib/smtp/client_session.ts";
 import { connectPath } from "./connect.ts";
 import type { Delivery } from "./delivery.ts";
-import { NO_WORKAROUNDS } from "./hello.ts";
 import { endpointLabel } from "./labels.ts";
 import { SessionNotes } from "./notice.ts";
 import {
@@ -10,9 +10,9 @@ import {
   labelContext,
   openSession,
   reportSession,
-  revive,
   type SessionUse,
   UNAVAILABLE,
+  useKept,
   useSession,
 } from "./session_use.ts";
 
@@ -27,7 +27,7 @@ export async function deliverToPath(delivery: Delivery, path: string): Promise<v
     warning(`opportunistic TLS encryption is not appropriate for unix-domain destinations.`);
   delivery.finalServer = true;
   delivery.tls = "none?";
-  const cache = cachePolicy(delivery, path);
+  await cachePolicy(delivery, path);
   const context = labelContext(delivery);
   const endpoint = endpointLabel({ ...context, tlsLevel: "none" }, { address: path, port: 0 });
   const use: SessionUse = {
@@ -36,16 +36,8 @@ export async function deliverToPath(delivery: Delivery, path: string): Promise<v
     detectLoops: false,
     labels: { destination: undefined, endpoint },
   };
-  await cache;
-  const kept = delivery.loadSessions
-    ? await revive(delivery, () => agent.sessions.takeByEndpoint(endpoint))
-    : undefined;
-  if (kept !== undefined) {
-    const notes = new SessionNotes();
-    delivery.tls = undefined;
-    delivery.finalServer = false;
-    await useSession(delivery, kept, notes, use, NO_WORKAROUNDS);
-    await reportSession(delivery, kept, notes);
+  const take = (): SmtpSession | undefined => agent.sessions.takeByEndpoint(endpoint);
+  if (delivery.loadSessions && (await useKept(delivery, take, use))) {
     if (delivery.done) return;
     delivery.finalServer = true;
     delivery.tls = "none?";

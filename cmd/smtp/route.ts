@@ -9,7 +9,6 @@ import { type Connection, connectServer } from "./connect.ts";
 import type { Delivery } from "./delivery.ts";
 import { type Destination, destinationList, parseDestination } from "./destination.ts";
 import { handOver } from "./hand_over.ts";
-import { NO_WORKAROUNDS } from "./hello.ts";
 import { destinationLabel, endpointLabel } from "./labels.ts";
 import { SessionNotes } from "./notice.ts";
 import { requireTlsStatus } from "./requiretls.ts";
@@ -19,9 +18,9 @@ import {
   labelContext,
   openSession,
   reportSession,
-  revive,
   type SessionUse,
   UNAVAILABLE,
+  useKept,
   useSession,
 } from "./session_use.ts";
 
@@ -72,8 +71,8 @@ export class Route {
     this.#sessions = 0;
     const label = destinationLabel(labelContext(delivery));
     if (delivery.loadSessions) {
-      const kept = await revive(delivery, () => agent.sessions.takeByDestination(label));
-      if (kept !== undefined) await this.#useKept(destination, kept, kept.peer, label);
+      const take = (): SmtpSession | undefined => agent.sessions.takeByDestination(label);
+      if (await useKept(delivery, take, this.#keptUse(destination, label, undefined))) this.#sessions++;
       if (delivery.done) return;
     }
     const context = { settings: agent.settings, tables: agent.tables, isOwnAddress: agent.isOwnAddress };
@@ -132,35 +131,19 @@ export class Route {
   async #tryKept(destination: Destination, server: Server, label: string): Promise<boolean> {
     const { sessions } = this.delivery.agent;
     const endpoint = endpointLabel(labelContext(this.delivery), server);
-    const kept = await revive(this.delivery, () => sessions.takeByEndpoint(endpoint));
-    if (kept === undefined) return false;
-    await this.#useKept(destination, kept, server, label);
+    const take = (): SmtpSession | undefined => sessions.takeByEndpoint(endpoint);
+    if (!(await useKept(this.delivery, take, this.#keptUse(destination, label, endpoint)))) return false;
+    this.#sessions++;
     return true;
   }
 
-  async #useKept(
-    destination: Destination,
-    session: SmtpSession,
-    server: { readonly address: string; readonly port: number | undefined },
-    label: string,
-  ): Promise<void> {
-    const { delivery } = this;
-    this.#sessions++;
-    delivery.finalServer = false;
-    delivery.tls = undefined;
-    const notes = new SessionNotes();
-    const endpoint = endpointLabel(labelContext(delivery), {
-      address: server.address,
-      port: server.port ?? 0,
-    });
-    const use: SessionUse = {
+  #keptUse(destination: Destination, label: string, endpoint: string | undefined): SessionUse {
+    return {
       nexthop: destination.host,
       bestServer: true,
       detectLoops: false,
       labels: { destination: label, endpoint },
     };
-    await useSession(delivery, session, notes, use, NO_WORKAROUNDS);
-    await reportSession(delivery, session, notes);
   }
 
   async #tryServer(

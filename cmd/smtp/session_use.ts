@@ -4,10 +4,10 @@ import { dsn } from "../../lib/delivery/status.ts";
 import { DELIVERY_FLAG as RequestFlag } from "../../lib/ipc/protocols/delivery.ts";
 import { breakdown, type SmtpSession } from "../../lib/smtp/client_session.ts";
 import type { Delivery } from "./delivery.ts";
-import { type PixWorkarounds, sayHello } from "./hello.ts";
-import type { LabelContext } from "./labels.ts";
-import { notifyPostmaster, type SessionNotes } from "./notice.ts";
-import { brokenStatus, sayQuit } from "./steps.ts";
+import { NO_WORKAROUNDS, type PixWorkarounds, sayHello } from "./hello.ts";
+import { endpointLabel, type LabelContext } from "./labels.ts";
+import { notifyPostmaster, SessionNotes } from "./notice.ts";
+import { brokenStatus, DOING, isPositive, sayQuit } from "./steps.ts";
 import { transact } from "./transaction.ts";
 
 /** For recipients that are left without any reason. */
@@ -18,8 +18,10 @@ export interface SessionUse {
   readonly nexthop: string;
   readonly bestServer: boolean;
   readonly detectLoops: boolean;
-  /** Where the connection is kept afterwards; undefined: not at all. */
-  readonly labels: { readonly destination: string | undefined; readonly endpoint: string } | undefined;
+  /** Where the connection is kept afterwards; undefined: not at all. An endpoint that is not given is that of the session. */
+  readonly labels:
+    | { readonly destination: string | undefined; readonly endpoint: string | undefined }
+    | undefined;
 }
 
 /** Introduces us over a new connection; false when the session cannot be used. */
@@ -46,7 +48,7 @@ export async function openSession(
   return undefined;
 }
 
-/** Transfers the message, then keeps or closes the connection. */
+/** Transfers the message, then keeps or closes the connection. One that is unproven afterwards was of no use, and nothing was done. */
 export async function useSession(
   delivery: Delivery,
   session: SmtpSession,
@@ -66,9 +68,12 @@ export async function useSession(
   try {
     keep = await transact(delivery, session, notes, { pix, mayKeep });
   } finally {
-    if (keep && use.labels !== undefined)
-      agent.sessions.save({ session, ...use.labels }, settings.get("connection_cache_time_limit"));
-    else session.close();
+    if (keep && use.labels !== undefined) {
+      const { address, port = 0 } = session.peer;
+      const endpoint = use.labels.endpoint ?? endpointLabel(labelContext(delivery), { address, port });
+      const { destination } = use.labels;
+      agent.sessions.save({ session, endpoint, destination }, settings.get("connection_cache_time_limit"));
+    } else session.close();
   }
 }
 
@@ -107,27 +112,40 @@ export async function cachePolicy(delivery: Delivery, host: string): Promise<voi
   delivery.storeSessions = demand && (flags & RequestFlag.connectionStore) !== 0;
 }
 
-/** A kept connection that still answers. */
-export async function revive(
+/** Uses a kept connection, if there is one that still answers. True when there was. */
+export async function useKept(
   delivery: Delivery,
   take: () => SmtpSession | undefined,
-): Promise<SmtpSession | undefined> {
-  const { settings } = delivery.agent;
+  use: SessionUse,
+): Promise<boolean> {
   for (let session = take(); session !== undefined; session = take()) {
-    session.state = "sending RSET probe";
     session.quitting = false;
-    try {
-      const reply = await session.ask("RSET", settings.limits.rset);
-      if (reply.code >= 200 && reply.code < 300) {
-        session.reuseCount++;
-        session.transcript.length = 0;
-        delivery.connected = moment();
-        return session;
-      }
-    } catch (error) {
-      if (breakdown(error) === undefined) throw error;
+    session.transcript.length = 0;
+    // With PIPELINING the RSET travels in front of the transaction's own commands.
+    session.unproven = session.features.keywords.has("PIPELINING");
+    if (!session.unproven && !(await answersReset(delivery, session))) {
+      session.close();
+      continue;
     }
-    session.close();
+    session.reuseCount++;
+    delivery.connected = moment();
+    delivery.finalServer = false;
+    delivery.tls = undefined;
+    const notes = new SessionNotes();
+    await useSession(delivery, session, notes, use, NO_WORKAROUNDS);
+    if (session.unproven && !delivery.done) continue;
+    await reportSession(delivery, session, notes);
+    return true;
   }
-  return undefined;
+  return false;
+}
+
+async function answersReset(delivery: Delivery, session: SmtpSession): Promise<boolean> {
+  session.state = DOING.probe;
+  try {
+    return isPositive(await session.ask("RSET", delivery.agent.settings.limits.rset));
+  } catch (error) {
+    if (breakdown(error) === undefined) throw error;
+    return false;
+  }
 }

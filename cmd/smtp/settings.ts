@@ -92,8 +92,14 @@ function notifyClasses(value: string): ReadonlySet<string> {
 
 /** Everything of the configuration that a delivery needs, read once. */
 export function readSettings(mode: Mode) {
-  const get = <S extends AgentSuffix>(suffix: S): AgentValue<S> =>
-    parameter(parameterName(mode, suffix)) as AgentValue<S>;
+  const values = new Map<AgentSuffix, unknown>();
+  const get = <S extends AgentSuffix>(suffix: S): AgentValue<S> => {
+    const known = values.get(suffix);
+    if (known !== undefined) return known as AgentValue<S>;
+    const value = parameter(parameterName(mode, suffix)) as AgentValue<S>;
+    values.set(suffix, value);
+    return value;
+  };
   const name = (suffix: AgentSuffix): string => parameterName(mode, suffix);
   if (get("sasl_auth_enable")) fatal(`${name("sasl_auth_enable")} = yes is not supported`);
   if (get("tls_wrappermode")) fatal(`${name("tls_wrappermode")} = yes is not supported`);

@@ -6,13 +6,14 @@ import { type Breakdown, breakdown, nameAddress, type SmtpSession } from "../../
 
 /** A command whose reply is due. */
 export type Step =
-  | { readonly kind: "xforwardName" | "xforwardProtocol" | "mail" | "data" | "rset" | "quit" }
+  | { readonly kind: "probe" | "xforwardName" | "xforwardProtocol" | "mail" | "data" | "rset" | "quit" }
   | { readonly kind: "rcpt"; readonly recipient: Recipient }
   /** The end of data: one reply for the message, in LMTP one for each accepted recipient. */
   | { readonly kind: "dot"; readonly recipients: ReadonlyArray<Recipient> };
 
 /** What is being done, in texts about broken connections. */
 export const DOING: Readonly<Record<Step["kind"], string>> = {
+  probe: "sending RSET probe",
   xforwardName: "sending XFORWARD name/address",
   xforwardProtocol: "sending XFORWARD protocol/helo_name",
   mail: "sending MAIL FROM",

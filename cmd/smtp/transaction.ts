@@ -10,7 +10,7 @@ import { type Delivery, refusal } from "./delivery.ts";
 import { mailCommand, rcptCommand, xforwardCommands } from "./envelope.ts";
 import type { PixWorkarounds } from "./hello.ts";
 import type { SessionNotes } from "./notice.ts";
-import { Outcome } from "./outcome.ts";
+import { Outcome, StaleSession } from "./outcome.ts";
 import { brokenStatus, DOING, DOING_BODY, type Step } from "./steps.ts";
 
 export interface TransactionOptions {
@@ -75,10 +75,12 @@ class Transaction {
     const session = this.#session;
     try {
       await this.#perform();
-      return this.#keep && !session.broken;
+      return this.#keep && !session.broken && !session.unproven;
     } catch (error) {
       session.broken = true;
-      await this.#onError(error);
+      // Nothing was heard of an unproven session: another one will do its work.
+      const harmless = session.unproven && (error instanceof StaleSession || breakdown(error) !== undefined);
+      if (!harmless) await this.#onError(error);
       return false;
     } finally {
       session.onJunk = undefined;
@@ -123,6 +125,7 @@ class Transaction {
       if (!this.#keep) this.#session.broken = true;
       return;
     }
+    if (this.#session.unproven) this.#pipe.add({ kind: "probe" }, "RSET", this.#settings.limits.rset);
     if (!(await this.#sendEnvelope()) || this.#outcome.endsAtRecipients) return this.#abandon();
     if (!(await this.#command({ kind: "data" }, "DATA", this.#settings.limits.dataInit)))
       return this.#abandon();

@@ -5,11 +5,11 @@ import { cleanEnvironment, currentEnvironment } from "../../lib/config/environme
 import { resolver } from "../../lib/dns/resolver.ts";
 import { connectWaiting, requestOnce } from "../../lib/ipc/client.ts";
 import { postMail } from "../../lib/ipc/clients/cleanup.ts";
-import { PostdropClient } from "../../lib/submission/postdrop_client.ts";
 import { rewriteClient } from "../../lib/ipc/clients/rewrite.ts";
 import { queryVerify } from "../../lib/ipc/clients/verify.ts";
 import { FlushGreeting, FlushSendSite, FlushStatus } from "../../lib/ipc/protocols/flush.ts";
 import { warning } from "../../lib/log/log.ts";
+import { PostdropClient } from "../../lib/submission/postdrop_client.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { timeOfDay } from "../../lib/sys/process.ts";
 import { AnvilPool, AnvilSession } from "./anvil_client.ts";

@@ -11,7 +11,7 @@ import { lookupHostName } from "../../lib/dns/client_name.ts";
 import { ClientAbort } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import { effectiveUid, lookupUser } from "../../lib/sys/identity.ts";
-import { changedTable } from "../../lib/tables/open.ts";
+import { changedTable, refreshTables } from "../../lib/tables/open.ts";
 import { AF_INET, AF_INET6, type Client, localClient, plainAddress, UNKNOWN } from "./client.ts";
 import { converse } from "./dialogue.ts";
 import { mailSystem } from "./mail_system.ts";
@@ -38,6 +38,7 @@ export const main = singleServer({
     server = { policy, services: mailSystem(standAlone), standAlone };
   },
   changedTable,
+  refreshTables,
   async serve(accepted, service) {
     if (server === undefined) throw new ClientAbort("client before start-up");
     await serve(accepted, service, server);

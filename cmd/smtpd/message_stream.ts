@@ -1,9 +1,9 @@
 /** The way of one message into the queue: a connection to cleanup(8), or in stand-alone mode the postdrop(1) command. */
 import { encode, receive } from "../../lib/ipc/attributes.ts";
-import type { PostdropClient } from "../../lib/submission/postdrop_client.ts";
 import { CleanupFlags, CleanupGreeting, CleanupStatus } from "../../lib/ipc/protocols/cleanup.ts";
 import { RecordBuffer } from "../../lib/queue/record_writer.ts";
 import { Rec } from "../../lib/queue/records.ts";
+import type { PostdropClient } from "../../lib/submission/postdrop_client.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 

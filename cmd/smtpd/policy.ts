@@ -101,7 +101,9 @@ export async function openPolicy(standAlone = false): Promise<Policy> {
     recipientCanonicalMaps: await controlMaps("recipient_canonical_maps"),
     senderCanonicalMaps: await controlMaps("sender_canonical_maps"),
     rblReplyMaps: await controlMaps("rbl_reply_maps"),
-    mynetworks: await (standAlone ? MatchList.open("mynetworks", "", "namadr") : clients("mynetworks", "mynetworks")),
+    mynetworks: await (standAlone
+      ? MatchList.open("mynetworks", "", "namadr")
+      : clients("mynetworks", "mynetworks")),
     mydestination: await strings("mydestination"),
     forbiddenCommands: await strings("smtpd_forbidden_commands"),
     bareLfExclusions: await clients(

@@ -1,5 +1,4 @@
 /** When a daemon takes clients, when it tells master, and when it ends (ipc.md 2.3, 2.8). */
-import { setMasterGone } from "../ipc/client.ts";
 import { info, verbose } from "../log/log.ts";
 import type { Service, ServiceDefinition } from "./service.ts";
 import { AVAILABILITY } from "./status.ts";
@@ -28,6 +27,8 @@ export class Lifetime {
   #ending = false;
   /** The next client is the last one. */
   #last = false;
+  /** Tables are being opened again. */
+  #refreshing: Promise<void> | undefined;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(service: Service, definition: ServiceDefinition) {
@@ -38,10 +39,7 @@ export class Lifetime {
   /** Begins to serve. */
   async begin(intake: Intake): Promise<void> {
     this.#intake = intake;
-    await this.#service.status.watch(() => {
-      setMasterGone();
-      this.#end("master disconnect -- exiting");
-    });
+    await this.#service.status.watch(() => this.#end("master disconnect -- exiting"));
     startWatchdog(this.#definition.watchdog?.() ?? parameter("daemon_timeout"));
     this.#armIdleTimer();
     this.#watchTables();
@@ -57,26 +55,46 @@ export class Lifetime {
 
   /**
    * Before a client is taken: false when the process must not take any more. A client that is here already when a changed table is found
-   * cannot be left to another process: it is the last one. So that this is rare, the tables are looked at between clients too.
+   * cannot be left to another process: it is served when the tables were opened again (`ready()`), or else it is the last one. So that this
+   * is rare, the tables are looked at between clients too.
    */
   admits(): boolean {
     if (this.#ending) return false;
-    this.#last = this.#tableChanged();
+    this.#checkTables(() => {
+      this.#last = true;
+    });
     return true;
   }
 
-  #tableChanged(): boolean {
+  /** Resolves when the tables are those of now. */
+  async ready(): Promise<void> {
+    if (this.#refreshing !== undefined) await this.#refreshing;
+  }
+
+  /** `stale` is called when a changed table cannot be opened again here. */
+  #checkTables(stale: () => void): void {
     const changed = this.#definition.changedTable?.();
-    if (changed === undefined) return false;
+    if (changed === undefined || this.#refreshing !== undefined) return;
     info(`table ${changed} has changed -- restarting`);
-    return true;
+    const refresh = this.#definition.refreshTables;
+    if (refresh === undefined) {
+      stale();
+      return;
+    }
+    this.#refreshing = refresh()
+      .then((left) => {
+        if (left !== undefined) this.#end(undefined);
+      })
+      .finally(() => {
+        this.#refreshing = undefined;
+      });
   }
 
   #watchTables(): void {
     if (this.#definition.changedTable === undefined) return;
     const timer = setInterval(() => {
       if (this.#ending) clearInterval(timer);
-      else if (this.#tableChanged()) this.#end(undefined);
+      else this.#checkTables(() => this.#end(undefined));
     }, TABLE_CHECK_MILLISECONDS);
     timer.unref();
   }

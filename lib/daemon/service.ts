@@ -3,7 +3,8 @@ import { installConfiguration, loadConfiguration, parameter } from "../config/co
 import type { ParameterName } from "../config/parameters.ts";
 import { configuration } from "../config/configuration.ts";
 import { equalFold } from "../sys/bytes.ts";
-import { fatal, setVerbosity } from "../log/log.ts";
+import { setMasterGone } from "../ipc/client.ts";
+import { ClientAbort, fatal, setVerbosity } from "../log/log.ts";
 import { setupLogging } from "../log/setup.ts";
 import { dropPrivileges } from "../privsep/identity.ts";
 import { lookupUser, realUid } from "../sys/identity.ts";
@@ -44,6 +45,8 @@ export interface ServiceDefinition {
   readonly postJail?: (service: Service) => void | Promise<void>;
   /** Name of a table that changed since it was opened: the process restarts before it takes another client. */
   readonly changedTable?: () => string | undefined;
+  /** Opens changed tables again, so that the process can go on; the name of one that it cannot open. */
+  readonly refreshTables?: () => Promise<string | undefined>;
   /** Last thing before a voluntary exit. */
   readonly atExit?: () => void | Promise<void>;
 }
@@ -134,13 +137,20 @@ export async function startService(
   } catch (error) {
     fatal(`chdir("${queueDirectory}"): ${errorText(error)}`);
   }
-  await definition.preJail?.(service);
+  if (!standAlone) await service.status.watch(setMasterGone);
+  try {
+    await definition.preJail?.(service);
+  } catch (error) {
+    if (error instanceof ClientAbort) fatal(error.message);
+    throw error;
+  }
   setResourceLimit("core", 0, true);
   // a stand-alone server is run by anybody, with the rights of whoever that is (sendmail -bs)
   const owner = given.has("u") || (realUid() !== 0 && !standAlone) ? mailOwner() : undefined;
   dropPrivileges(owner, given.has("c") && realUid() === 0 ? queueDirectory : undefined);
   forbidDumps();
-  if (definition.executes !== true && definition.privileged !== true) forbidNewPrivileges();
+  // it hands its mail to a set-gid postdrop
+  if (!standAlone && definition.executes !== true && definition.privileged !== true) forbidNewPrivileges();
   await definition.postJail?.(service);
   return service;
 }

@@ -43,7 +43,10 @@ export const singleServer =
         return;
       }
       lifetime.enter();
-      void serveClient(definition, client, service).finally(() => lifetime.leave());
+      void lifetime
+        .ready()
+        .then(() => serveClient(definition, client, service))
+        .finally(() => lifetime.leave());
     };
     const timeLimit = parameter("ipc_timeout");
     const name = `${service.name} socket`;

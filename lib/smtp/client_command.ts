@@ -28,7 +28,10 @@ export const xtext = encodeXtext;
 const XFORWARD_SPECIAL = /[^!-~]|\+/g;
 /** XFORWARD values are xtext in which `=` stands for itself. */
 export const xforwardText = (value: string): string =>
-  value.replace(XFORWARD_SPECIAL, (char) => `+${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`);
+  value.replace(
+    XFORWARD_SPECIAL,
+    (char) => `+${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
+  );
 
 export interface OriginalRecipient {
   /** `type;address` as recorded, decoded, or empty. */

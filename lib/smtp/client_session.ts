@@ -51,6 +51,8 @@ export class SmtpSession implements Conversation {
   state = "receiving the initial server greeting";
   /** The connection cannot be used for another command. */
   broken = false;
+  /** Kept from an earlier delivery; whether it still answers is not known. */
+  unproven = false;
   /** QUIT was sent. */
   quitting = false;
   /** A line that is no reply was ignored. */

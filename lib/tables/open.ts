@@ -41,7 +41,7 @@ export function openTable(spec: string, options: OpenOptions): Promise<Table> {
   const existing = registered.get(key);
   if (existing !== undefined) return existing.handle.then((table) => table.retain());
   const handle = openAny(spec, access, options.flags).then((table) => {
-    const result = new RegisteredTable(table, key);
+    const result = new RegisteredTable(table, key, () => openDirect(spec, access, options.flags));
     opened.add(result);
     return result;
   });
@@ -53,6 +53,15 @@ export function openTable(spec: string, options: OpenOptions): Promise<Table> {
 /** The registered name of a table whose file has changed since it was opened, for `table NAME has changed -- restarting`. */
 export function changedTable(): string | undefined {
   for (const table of opened) if (table.changed()) return table.registeredName;
+  return undefined;
+}
+
+/**
+ * Opens the changed tables again, in place of the old ones. Undefined when all of them could be; else the name of one that could not (in a
+ * jail, or without the rights that the process began with): a fresh process must take over.
+ */
+export async function refreshTables(): Promise<string | undefined> {
+  for (const table of opened) if (table.changed() && !(await table.refresh())) return table.registeredName;
   return undefined;
 }
 
@@ -166,14 +175,18 @@ export class SurrogateTable implements Table {
   }
 }
 
+/** Time for lookups in a table that was opened anew meanwhile. */
+const LOOKUP_GRACE_MILLISECONDS = 5000;
+
 /** The shared handle: counts its users, closes with the last one, and ends the program for operations the type does not have. */
 class RegisteredTable implements Table {
   readonly name: string;
   private references = 1;
 
   constructor(
-    private readonly table: Table,
+    private table: Table,
     readonly registeredName: string,
+    private readonly reopen: () => Promise<Table>,
   ) {
     this.name = table.name;
   }
@@ -207,6 +220,20 @@ class RegisteredTable implements Table {
   }
   changed(): boolean {
     return this.table.changed();
+  }
+  /** Opens the table anew and lets go of the old one when lookups that are under way are done. False when it cannot be opened now. */
+  async refresh(): Promise<boolean> {
+    let fresh: Table;
+    try {
+      fresh = await this.reopen();
+    } catch (failure) {
+      if (!(failure instanceof TableOpenError)) throw failure;
+      return false;
+    }
+    const old = this.table;
+    this.table = fresh;
+    setTimeout(() => old.close(), LOOKUP_GRACE_MILLISECONDS).unref();
+    return true;
   }
   close(): void {
     if (--this.references > 0) return;

@@ -8,7 +8,7 @@ import {
   type PatternText,
   parsePatternRule,
 } from "../pattern_rules.ts";
-import { RuleProgram, RuleTable, type RuleWarning, readRules, ruleWarning } from "../rules.ts";
+import { RuleProgram, RuleTable, type RuleText, type RuleWarning, readRules, ruleWarning } from "../rules.ts";
 import { type OpenType, TableFlag, TableOpenError } from "../table.ts";
 
 const pcre2 = library(["libpcre2-8.so.0", "libpcre2-8.so"], {

@@ -1,12 +1,12 @@
 /** An instance whose daemons are partly ours and partly the real Postfix's, and the mail that shows that all of them work together. */
-import { existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { spawnSync } from "node:child_process";
 import type { Test } from "tap";
 import type { Instance } from "../../../packaging/instance.ts";
 import { sendMail } from "../../../packaging/smtp_hello.ts";
 import { CountingSink } from "../../system/support/load.ts";
-import { logged, masterPid, PROGRAMS, runningInstance, until } from "../../system/support/harness.ts";
+import { logged, masterPid, processesOfGroup, PROGRAMS, runningInstance, until } from "../../system/support/harness.ts";
 import type { Reference } from "./reference.ts";
 
 /** Daemons that exist in both systems. */
@@ -37,8 +37,7 @@ export async function mixedInstance(t: Test, programs: Reference, mixture: Mixtu
   });
   // our own command lays the directories out; then the mixture's master starts
   instance.must("postfix", ["check"]);
-  const master = spawnSync(join(instance.directory, "programs/libexec/master"), ["-w"], { env: instance.environment });
-  if (master.status !== 0) throw new Error(`master: status ${master.status}\n${master.stderr}\n${instance.maillog()}`);
+  startMaster(instance);
   t.teardown(async () => {
     const pid = masterPid(instance);
     try {
@@ -74,6 +73,31 @@ function gather(folder: string, programs: Reference, mixture: Mixture): void {
       if (existsSync(source)) symlinkSync(source, join(folder, kind, name));
     }
   }
+}
+
+/** Ends the running programs and goes on with another mixture on the same queue. `change` edits main.cf. */
+export async function continueWith(instance: Instance, programs: Reference, mixture: Mixture, change: (mainCf: string) => string = (text) => text): Promise<void> {
+  await end(instance);
+  const folder = join(instance.directory, "programs");
+  rmSync(folder, { recursive: true });
+  gather(folder, programs, mixture);
+  const file = join(instance.config, "main.cf");
+  writeFileSync(file, change(readFileSync(file, "latin1")));
+  const past = new Date(Date.now() - 10_000);
+  utimesSync(file, past, past);
+  startMaster(instance);
+}
+
+/** Ends master and all its processes. */
+export async function end(instance: Instance): Promise<void> {
+  const master = masterPid(instance);
+  process.kill(master, "SIGTERM");
+  await until("the end of the mail system", () => processesOfGroup(master).length === 0);
+}
+
+function startMaster(instance: Instance): void {
+  const master = spawnSync(join(instance.directory, "programs/libexec/master"), ["-w"], { env: instance.environment });
+  if (master.status !== 0) throw new Error(`master: status ${master.status}\n${master.stderr}\n${instance.maillog()}`);
 }
 
 /** Runs a command of the mixture. */

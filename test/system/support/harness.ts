@@ -8,8 +8,8 @@ import type { Test } from "tap";
 import { Instance } from "../../../packaging/instance.ts";
 
 export const ROOT = resolve(import.meta.dirname, "../../..");
-/** The executables of both layouts, as `npm test` builds them. */
-export const PROGRAMS = { separate: join(ROOT, "dist"), multicall: join(ROOT, "dist-multicall") } as const;
+/** The executables of both layouts, as `npm test` builds them; POSTHASTE_PROGRAMS names others. */
+export const PROGRAMS = { separate: join(ROOT, "dist"), multicall: process.env.POSTHASTE_PROGRAMS ?? join(ROOT, "dist-multicall") } as const;
 
 export const isRoot = process.getuid?.() === 0;
 /** For tests that need other users' ids. */

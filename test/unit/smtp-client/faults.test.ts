@@ -320,6 +320,25 @@ t.test("faults", async (t) => {
     t.equal(server.transcripts.length, 2);
   });
 
+  await t.test("a pipelined probe that fails costs nothing", async (t) => {
+    const server = await new ScriptedServer({
+      ehlo: ["fake.example", "PIPELINING"],
+      replies: [["RSET", "421 going"]],
+    }).start();
+    t.teardown(() => server.stop());
+    const cached = job(server.port, rcpt("a"), { request: { flags: 3 | 2048 | 4096 } });
+    for (let round = 0; round < 3; round++) {
+      const { done, log } = await agent.deliver(cached);
+      t.same(done, [true]);
+      t.equal(log.length, 1);
+      t.notMatch(log[0], "conn_use");
+    }
+    t.equal(server.transcripts.length, 3);
+    t.equal(server.transcripts.flat().filter((line) => line === "C: .").length, 3, "each message once");
+    server.script = { ehlo: ["fake.example", "PIPELINING"], replies: [["RSET", "DROP"]] };
+    for (let round = 0; round < 2; round++) t.same((await agent.deliver(cached)).done, [true]);
+  });
+
   await t.test("CLI-17 failed connections leave nothing behind", async (t) => {
     const { readdirSync } = await import("node:fs");
     const count = (): number => readdirSync(`/proc/${agent.child.pid}/fd`).length;
@@ -338,7 +357,10 @@ t.test("faults", async (t) => {
 
   await t.test("the postmaster hears of protocol errors", async (t) => {
     const noted = await queue.agent("smtp", ["notify_classes=protocol"]);
-    const server = await new ScriptedServer({ ehlo: ["fake.example"], replies: [["RCPT", "503 5.5.1 protocol?"]] }).start();
+    const server = await new ScriptedServer({
+      ehlo: ["fake.example"],
+      replies: [["RCPT", "503 5.5.1 protocol?"]],
+    }).start();
     t.teardown(() => server.stop());
     await noted.deliver(job(server.port));
     const [text = ""] = queue.posted;

@@ -252,7 +252,11 @@ ${mainCf}
       BUN,
       ["run", join(import.meta.dirname, "run_agent.ts"), mode, service, socket, ...overrides],
       {
-        env: { MAIL_CONFIG: join(this.directory, "etc"), PATH: process.env.PATH ?? "", ...(this.dnsPort === 0 ? {} : { TEST_DNS_PORT: String(this.dnsPort) }) },
+        env: {
+          MAIL_CONFIG: join(this.directory, "etc"),
+          PATH: process.env.PATH ?? "",
+          ...(this.dnsPort === 0 ? {} : { TEST_DNS_PORT: String(this.dnsPort) }),
+        },
         stdio: ["ignore", "pipe", "pipe"],
       },
     );

@@ -30,14 +30,22 @@ function received(text: string, cut: number[] = []): Channel {
 t.test("replies", async (t) => {
   const parse = (text: string): Promise<ServerReply> => readReply(received(text), rules);
   t.match(await parse("250 ok\r\n"), { code: 250, text: "250 ok", status: "2.0.0" });
-  t.match(await parse("250-a\r\n250 2.1.0 b\r\n"), { code: 250, text: "250-a\n250 2.1.0 b", status: "2.1.0" });
+  t.match(await parse("250-a\r\n250 2.1.0 b\r\n"), {
+    code: 250,
+    text: "250-a\n250 2.1.0 b",
+    status: "2.1.0",
+  });
   t.match(await parse("450\n"), { code: 450, text: "450", status: "4.0.0" });
   t.match(await parse("junk\r\n4501 x\r\n550 5.1.1 no\r\n"), { code: 550, status: "5.1.1" });
   t.match(await parse("550 \xc3\xa9\x01\xff\r\n"), { text: "550 \xc3\xa9??" });
   t.match(await parse(`250 ${"x".repeat(5000)}\r\n`), { text: `250 ${"x".repeat(96)}` });
   await t.rejects(parse("250-a\r\n"), { name: "ConnectionLost" });
   await t.rejects(parse(""), { name: "ConnectionLost" });
-  await t.rejects(readReply(received("220-x\r\n".repeat(200_000)), rules), { name: "ConnectionLost" }, "endless");
+  await t.rejects(
+    readReply(received("220-x\r\n".repeat(200_000)), rules),
+    { name: "ConnectionLost" },
+    "endless",
+  );
   t.equal(statusOfReply("550 4.1.1 x"), "5.0.0");
   t.equal(statusOfReply("354 go"), "5.5.0");
   t.equal(statusOfReply("250 2.1234.5 x"), "2.0.0");
@@ -59,7 +67,9 @@ t.test("replies in any pieces, and noise", async (t) => {
   };
   for (let round = 0; round < 3000; round++) {
     const noise = Array.from({ length: Math.floor(next() * 300) }, () =>
-      next() < 0.2 ? "\n" : String.fromCharCode(next() < 0.5 ? 48 + Math.floor(next() * 10) : Math.floor(next() * 256)),
+      next() < 0.2
+        ? "\n"
+        : String.fromCharCode(next() < 0.5 ? 48 + Math.floor(next() * 10) : Math.floor(next() * 256)),
     ).join("");
     try {
       const reply = await readReply(received(noise), rules);
@@ -71,10 +81,16 @@ t.test("replies in any pieces, and noise", async (t) => {
 });
 
 t.test("features", (t) => {
-  const reply = "250-host.example Hello\n250-SIZE 1000\n250-size\n250-AUTH=LOGIN plain\n250-AUTH PLAIN X\n250-XFORWARD NAME addr FOO\n250-__proto__ 1\n250 pipelining";
+  const reply =
+    "250-host.example Hello\n250-SIZE 1000\n250-size\n250-AUTH=LOGIN plain\n250-AUTH PLAIN X\n250-XFORWARD NAME addr FOO\n250-__proto__ 1\n250 pipelining";
   const features = parseFeatures(reply, new Set(["XFORWARD"]));
   t.same([...features.keywords].sort(), ["AUTH", "PIPELINING", "SIZE"]);
-  t.match(features, { sizeLimit: 1000, serverName: "host.example", auth: ["LOGIN", "plain", "X"], badSizes: [] });
+  t.match(features, {
+    sizeLimit: 1000,
+    serverName: "host.example",
+    auth: ["LOGIN", "plain", "X"],
+    badSizes: [],
+  });
   t.same(parseFeatures("250-x\n250 SIZE 12x").badSizes, ["12x"]);
   const full = parseFeatures(reply);
   const again = featuresOfBits(featureBits(full));
@@ -107,7 +123,12 @@ t.test("groups of commands", async (t) => {
       return { code: Number(text.slice(0, 3)), text, status: "2.0.0" };
     },
   };
-  const pipe = new CommandPipeline<string>(conversation as never, true, (tag, reply) => void seen.push(`${tag} ${reply.code}`), () => undefined);
+  const pipe = new CommandPipeline<string>(
+    conversation as never,
+    true,
+    (tag, reply) => void seen.push(`${tag} ${reply.code}`),
+    () => undefined,
+  );
   for (const command of ["MAIL", "RCPT", "DATA"]) {
     t.notOk(pipe.mustCollect(command));
     pipe.add(command, command, 1);
@@ -116,7 +137,12 @@ t.test("groups of commands", async (t) => {
   await pipe.collect();
   t.same(sent, ["MAIL", "RCPT", "DATA", "|"]);
   t.same(seen, ["MAIL 250", "RCPT 250", "DATA 354"]);
-  const single = new CommandPipeline<string>(conversation as never, false, () => undefined, () => undefined);
+  const single = new CommandPipeline<string>(
+    conversation as never,
+    false,
+    () => undefined,
+    () => undefined,
+  );
   single.add("a", "a", 1);
   t.ok(single.mustCollect("b"), "one by one without PIPELINING");
 });
@@ -165,15 +191,29 @@ t.test("destinations", (t) => {
 });
 
 t.test("order of servers", (t) => {
-  const server = (family: "ipv4" | "ipv6", preference: number): Server => ({ family, address: `${family}${preference}`, host: "h", port: 25, preference });
+  const server = (family: "ipv4" | "ipv6", preference: number): Server => ({
+    family,
+    address: `${family}${preference}`,
+    host: "h",
+    port: 25,
+    preference,
+  });
   const get = ((name: string) => name === "balance_inet_protocols") as never;
   const order = (servers: Server[], preferred?: "ipv4" | "ipv6", limit = 5): string =>
-    orderServers(servers, { addressPreference: preferred, get, addressLimit: limit }).map(({ address }) => address).join(" ");
-  t.equal(order([server("ipv4", 20), server("ipv6", 10), server("ipv4", 10)], "ipv4"), "ipv410 ipv610 ipv420");
+    orderServers(servers, { addressPreference: preferred, get, addressLimit: limit })
+      .map(({ address }) => address)
+      .join(" ");
+  t.equal(
+    order([server("ipv4", 20), server("ipv6", 10), server("ipv4", 10)], "ipv4"),
+    "ipv410 ipv610 ipv420",
+  );
   t.equal(order([server("ipv4", 10), server("ipv6", 10)], "ipv6"), "ipv610 ipv410");
   const six = Array.from({ length: 6 }, (_, index) => server("ipv6", index));
   t.equal(order([...six, server("ipv4", 9)]), "ipv60 ipv61 ipv62 ipv63 ipv49");
-  t.equal(order([...six, server("ipv4", 7), server("ipv4", 8), server("ipv4", 9)]), "ipv60 ipv61 ipv62 ipv47 ipv48");
+  t.equal(
+    order([...six, server("ipv4", 7), server("ipv4", 8), server("ipv4", 9)]),
+    "ipv60 ipv61 ipv62 ipv47 ipv48",
+  );
   t.end();
 });
 
@@ -182,7 +222,10 @@ t.test("transcripts are wrapped", (t) => {
   const lines = wrapLine(` Out: ${"word ".repeat(40)}end`);
   t.ok(lines.every((line) => line.length <= 78));
   t.ok(lines.slice(1).every((line) => line.startsWith("    ")));
-  t.same(wrapLine("x".repeat(100)).map((line) => line.length), [78, 26]);
+  t.same(
+    wrapLine("x".repeat(100)).map((line) => line.length),
+    [78, 26],
+  );
   t.end();
 });
 
@@ -190,7 +233,13 @@ t.test("kept sessions", async (t) => {
   const cache = new SessionCache();
   const make = () => {
     const channel = new Channel("x");
-    channel.attach({ write: (bytes) => bytes.length, end: () => undefined, terminate: () => undefined, pause: () => undefined, resume: () => undefined });
+    channel.attach({
+      write: (bytes) => bytes.length,
+      end: () => undefined,
+      terminate: () => undefined,
+      pause: () => undefined,
+      resume: () => undefined,
+    });
     return new SmtpSession(channel, { host: "h", address: "a", port: 1 }, { ...rules, transcript: false });
   };
   const first = make();

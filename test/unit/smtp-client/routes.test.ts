@@ -6,7 +6,15 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import t from "tap";
 import { FakeNameServer, reply } from "../dns/fake_server.ts";
-import { type Agent, type Job, Queue, type Reply, type Script, ScriptedServer, type Transcript } from "./harness.ts";
+import {
+  type Agent,
+  type Job,
+  Queue,
+  type Reply,
+  type Script,
+  ScriptedServer,
+  type Transcript,
+} from "./harness.ts";
 
 interface ZoneRecord {
   readonly rc?: number;

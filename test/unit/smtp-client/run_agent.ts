@@ -24,7 +24,11 @@ const { TEST_DNS_PORT } = process.env;
 if (TEST_DNS_PORT !== undefined)
   setResolver(
     new Resolver({
-      configuration: { servers: [{ address: "127.0.0.1", port: Number(TEST_DNS_PORT) }], timeout: 1, attempts: 1 },
+      configuration: {
+        servers: [{ address: "127.0.0.1", port: Number(TEST_DNS_PORT) }],
+        timeout: 1,
+        attempts: 1,
+      },
     }),
   );
 process.chdir(configuration().get("queue_directory"));

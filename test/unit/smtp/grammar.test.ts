@@ -89,8 +89,7 @@ t.test("DSN parameters", async (t) => {
   t.equal(parseNotify("NEVER"), 1);
   t.equal(parseNotify("success,FAILURE,Delay"), 14);
   t.equal(parseNotify(",SUCCESS,SUCCESS,"), 2, "as the reference has it");
-  for (const bad of ["", ",", "NEVER,FAILURE", "FOO"])
-    t.equal(parseNotify(bad), undefined, bad);
+  for (const bad of ["", ",", "NEVER,FAILURE", "FOO"]) t.equal(parseNotify(bad), undefined, bad);
   t.equal(parseRet("full"), 1);
   t.equal(parseRet("HDRS"), 2);
   t.equal(parseRet("x"), undefined);
