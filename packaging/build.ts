@@ -3,7 +3,17 @@
  * Only what changed is built again: a program's stamp is the hash of every source file and of the build itself.
  */
 import { createHash } from "node:crypto";
-import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { PROGRAMS, type ProgramEntry } from "./programs.ts";
 
@@ -22,7 +32,8 @@ function readOptions(args: ReadonlyArray<string>): Options {
   let out: string | undefined;
   const names = new Set<string>();
   for (const argument of args) {
-    if (argument === "--layout=separate" || argument === "--layout=multicall") layout = argument.slice(9) as Options["layout"];
+    if (argument === "--layout=separate" || argument === "--layout=multicall")
+      layout = argument.slice(9) as Options["layout"];
     else if (argument.startsWith("--out=")) out = resolve(argument.slice(6));
     else if (PROGRAMS.some((program) => program.name === argument)) names.add(argument);
     else {
@@ -37,7 +48,9 @@ function readOptions(args: ReadonlyArray<string>): Options {
 function sourceHash(folders: ReadonlyArray<string>): string {
   const hash = createHash("sha256");
   const add = (path: string): void => {
-    for (const entry of readdirSync(path, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    for (const entry of readdirSync(path, { withFileTypes: true }).sort((a, b) =>
+      a.name < b.name ? -1 : 1,
+    )) {
       const child = join(path, entry.name);
       if (entry.isDirectory()) add(child);
       else hash.update(relative(ROOT, child)).update("\0").update(readFileSync(child)).update("\0");
@@ -58,7 +71,9 @@ const singleEntry = (name: string): string =>
 /** Picks the program by the name under which the file was started. */
 function multicallEntry(programs: ReadonlyArray<ProgramEntry>): string {
   const cases = programs.map(
-    (program) => `  ${[program.name, ...(program.links ?? [])].map((name) => `case ${JSON.stringify(name)}:`).join(" ")}
+    (
+      program,
+    ) => `  ${[program.name, ...(program.links ?? [])].map((name) => `case ${JSON.stringify(name)}:`).join(" ")}
     await launch((await import(${mainOf(program.name)})).main); break;`,
   );
   return launcher(`import { basename } from "node:path";
@@ -76,9 +91,20 @@ async function compile(entry: string, outfile: string): Promise<void> {
   const temporary = `${outfile}.new`;
   const child = Bun.spawn({
     cmd: [
-      BUN, "build", "--compile", "--minify", "--bytecode", "--format=esm", "--target=bun",
-      "--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig", "--no-compile-autoload-tsconfig",
-      "--no-compile-autoload-package-json", "--outfile", temporary, entry,
+      BUN,
+      "build",
+      "--compile",
+      "--minify",
+      "--bytecode",
+      "--format=esm",
+      "--target=bun",
+      "--no-compile-autoload-dotenv",
+      "--no-compile-autoload-bunfig",
+      "--no-compile-autoload-tsconfig",
+      "--no-compile-autoload-package-json",
+      "--outfile",
+      temporary,
+      entry,
     ],
     cwd: ROOT,
     stdout: "pipe",
@@ -147,7 +173,9 @@ async function buildMulticall(options: Options): Promise<void> {
     }
   }
   writeFileSync(stampFile, stamp);
-  console.log(`build: one executable, ${PROGRAMS.length} programs, in ${relative(process.cwd(), options.out) || "."}`);
+  console.log(
+    `build: one executable, ${PROGRAMS.length} programs, in ${relative(process.cwd(), options.out) || "."}`,
+  );
 }
 
 const options = readOptions(process.argv.slice(2));

@@ -15,7 +15,10 @@ const PACKAGES: ReadonlyArray<readonly [command: string, name: string]> = [
 export const REFERENCE = "/var/cache/posthaste-reference/sid";
 
 const run = (command: string, args: ReadonlyArray<string>): boolean =>
-  spawnSync(command, [...args], { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } }).status === 0;
+  spawnSync(command, [...args], {
+    stdio: ["ignore", "ignore", "inherit"],
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+  }).status === 0;
 
 export async function installDebianPackages(): Promise<void> {
   if (process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) return;
@@ -30,6 +33,13 @@ export async function installDebianPackages(): Promise<void> {
   const partial = `${REFERENCE}.partial`;
   rmSync(partial, { recursive: true, force: true });
   mkdirSync(partial, { recursive: true });
-  if (run("debootstrap", ["--variant=minbase", "--include=postfix,postfix-lmdb,postfix-pcre,postfix-cdb,postfix-sqlite", "sid", partial]))
+  if (
+    run("debootstrap", [
+      "--variant=minbase",
+      "--include=postfix,postfix-lmdb,postfix-pcre,postfix-cdb,postfix-sqlite",
+      "sid",
+      partial,
+    ])
+  )
     renameSync(partial, REFERENCE);
 }

@@ -2,8 +2,16 @@
  * A private instance of the mail system in a directory of its own: what `npm start` shows, and what the tests run. Runs on Node and Bun alike.
  * Without root it belongs to the user who makes it; with root the daemons run as the system's `daemon` user.
  */
-import { execFileSync, spawnSync, type SpawnSyncReturns } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { execFileSync, type SpawnSyncReturns, spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 
@@ -88,16 +96,26 @@ export class Instance {
     for (const name of [this.directory, this.config, this.queue, join(this.directory, "data"), this.mail])
       mkdirSync(name, { recursive: true, mode: 0o755 });
     if (isRoot()) {
-      const [uid, gid] = ["-u", "-g"].map((flag) => Number(execFileSync("id", [flag, this.who.mailOwner], { encoding: "utf8" })));
+      const [uid, gid] = ["-u", "-g"].map((flag) =>
+        Number(execFileSync("id", [flag, this.who.mailOwner], { encoding: "utf8" })),
+      );
       chownSync(join(this.directory, "data"), uid ?? 0, gid ?? 0);
     }
     chmodSync(this.mail, 0o1777);
-    writeFileSync(join(this.config, "aliases"), `postmaster ${this.who.recipient}\nroot ${this.who.recipient}\n`);
+    writeFileSync(
+      join(this.config, "aliases"),
+      `postmaster ${this.who.recipient}\nroot ${this.who.recipient}\n`,
+    );
     writeFileSync(join(this.config, "main.cf"), this.#mainCf(options));
     const given = (options.masterCf ?? "").split("\n").filter((line) => line.trim() !== "");
-    const replaced = new Set(given.filter((line) => !/^\s/.test(line)).map((line) => line.split(/\s+/, 2).join(" ")));
+    const replaced = new Set(
+      given.filter((line) => !/^\s/.test(line)).map((line) => line.split(/\s+/, 2).join(" ")),
+    );
     const stock = masterCfOf(options.smtpPort).filter(([name]) => !replaced.has(name));
-    writeFileSync(join(this.config, "master.cf"), [...stock.map(([, line]) => line), ...given, ""].join("\n"));
+    writeFileSync(
+      join(this.config, "master.cf"),
+      [...stock.map(([, line]) => line), ...given, ""].join("\n"),
+    );
     // programs wait while main.cf is younger than a second, since somebody may be editing it
     const past = new Date(Date.now() - 10_000);
     for (const name of ["main.cf", "master.cf", "aliases"]) utimesSync(join(this.config, name), past, past);
@@ -107,7 +125,9 @@ export class Instance {
   #mainCf(options: InstanceOptions): string {
     const given = options.mainCf ?? "";
     const replaced = new Set(given.split("\n").map((line) => /^([A-Za-z_][^\s=]*)\s*=/.exec(line)?.[1]));
-    const own = this.#ownSettings().split("\n").filter((line) => !replaced.has(line.split(" =", 1)[0]));
+    const own = this.#ownSettings()
+      .split("\n")
+      .filter((line) => !replaced.has(line.split(" =", 1)[0]));
     return `${own.join("\n")}\n${given}\n`;
   }
 
@@ -150,19 +170,30 @@ biff = no`;
 
   /** Environment for this instance's commands. */
   get environment(): Record<string, string> {
-    return { PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin", TZ: process.env.TZ ?? "UTC", MAIL_CONFIG: this.config };
+    return {
+      PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin",
+      TZ: process.env.TZ ?? "UTC",
+      MAIL_CONFIG: this.config,
+    };
   }
 
   /** Runs a command of the mail system. */
   run(name: string, args: ReadonlyArray<string> = [], input: string | Buffer = ""): SpawnSyncReturns<Buffer> {
-    return spawnSync(this.program(name), [...args], { env: this.environment, input, timeout: 120_000, maxBuffer: 1 << 28 });
+    return spawnSync(this.program(name), [...args], {
+      env: this.environment,
+      input,
+      timeout: 120_000,
+      maxBuffer: 1 << 28,
+    });
   }
 
   /** Runs a command that must succeed; its output. */
   must(name: string, args: ReadonlyArray<string> = [], input: string | Buffer = ""): string {
     const result = this.run(name, args, input);
     if (result.status !== 0)
-      throw new Error(`${name} ${args.join(" ")}: status ${result.status ?? result.signal}\n${result.stdout}${result.stderr}`);
+      throw new Error(
+        `${name} ${args.join(" ")}: status ${result.status ?? result.signal}\n${result.stdout}${result.stderr}`,
+      );
     return result.stdout.toString("latin1");
   }
 

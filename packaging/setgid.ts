@@ -45,16 +45,28 @@ function mustBeRoots(path: string): void {
   for (let folder = path; ; folder = dirname(folder)) {
     const { uid, mode } = lstatSync(folder);
     if (uid !== 0) die(`${folder} is not owned by root`);
-    if ((mode & WRITABLE_BY_OTHERS) !== 0 && (mode & STICKY) === 0) die(`${folder} can be written by others than root`);
+    if ((mode & WRITABLE_BY_OTHERS) !== 0 && (mode & STICKY) === 0)
+      die(`${folder} can be written by others than root`);
     if (folder === dirname(folder)) return;
   }
 }
 
 function compile(program: string, outfile: string): void {
   if (/["\\\n]/.test(program)) die(`${program}: a path that cannot be compiled in`);
-  const args = ["-static", "-O2", "-Wall", "-Wextra", "-Werror", `-DPROGRAM="${program}"`, "-o", outfile, LAUNCHER];
+  const args = [
+    "-static",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    `-DPROGRAM="${program}"`,
+    "-o",
+    outfile,
+    LAUNCHER,
+  ];
   const { error, status, stderr } = spawnSync("cc", args, { encoding: "utf8" });
-  if (error !== undefined) die(`no C compiler: cc cannot be run (${error.message}); on Debian: apt-get install gcc libc6-dev`);
+  if (error !== undefined)
+    die(`no C compiler: cc cannot be run (${error.message}); on Debian: apt-get install gcc libc6-dev`);
   if (status !== 0) die(`cc ${args.join(" ")}:\n${stderr}`);
 }
 

@@ -4,7 +4,12 @@ import { connect } from "node:net";
 const STEP_MILLISECONDS = 60_000;
 
 /** Sends a message (lines with CRLF) and returns the reply to its end. Throws when a step is refused. */
-export async function sendMail(port: number, from: string, to: string | ReadonlyArray<string>, text: string): Promise<string> {
+export async function sendMail(
+  port: number,
+  from: string,
+  to: string | ReadonlyArray<string>,
+  text: string,
+): Promise<string> {
   const socket = connect(port, "127.0.0.1");
   socket.setEncoding("latin1");
   let buffered = "";

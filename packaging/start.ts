@@ -11,7 +11,11 @@ const DELIVERY_SECONDS = 30;
 const say = (text: string): void => console.log(text);
 
 async function build(): Promise<void> {
-  const child = Bun.spawn([process.execPath, "run", join(ROOT, "packaging/build.ts")], { cwd: ROOT, stdout: "inherit", stderr: "inherit" });
+  const child = Bun.spawn([process.execPath, "run", join(ROOT, "packaging/build.ts")], {
+    cwd: ROOT,
+    stdout: "inherit",
+    stderr: "inherit",
+  });
   if ((await child.exited) !== 0) process.exit(1);
 }
 
@@ -31,7 +35,11 @@ function freePort(preferred: number): Promise<number> {
   });
 }
 
-async function delivered(instance: Instance, recipient: string, marks: ReadonlyArray<string>): Promise<string> {
+async function delivered(
+  instance: Instance,
+  recipient: string,
+  marks: ReadonlyArray<string>,
+): Promise<string> {
   const mailbox = join(instance.mail, recipient);
   const deadline = Date.now() + DELIVERY_SECONDS * 1000;
   while (Date.now() < deadline) {
@@ -45,7 +53,11 @@ async function delivered(instance: Instance, recipient: string, marks: ReadonlyA
 
 await build();
 mkdirSync(join(ROOT, "var"), { recursive: true });
-const instance = new Instance({ directory: DIRECTORY, programs: join(ROOT, "dist"), smtpPort: await freePort(2525) });
+const instance = new Instance({
+  directory: DIRECTORY,
+  programs: join(ROOT, "dist"),
+  smtpPort: await freePort(2525),
+});
 if (instance.run("postfix", ["status"]).status === 0) instance.stop();
 instance.start();
 say(`\nThe mail system runs (log: ${instance.log}).`);
@@ -53,9 +65,18 @@ say(`\nThe mail system runs (log: ${instance.log}).`);
 const { recipient } = instance.who;
 const mark = (how: string): string => `${how} ${Date.now()}.${process.pid}`;
 const [bySmtp, bySendmail] = [mark("by SMTP"), mark("by sendmail")];
-const reply = await sendMail(instance.smtpPort, "you@posthaste.test", `${recipient}@localhost`, `Subject: ${bySmtp}\r\n\r\nHello.\r\n`);
+const reply = await sendMail(
+  instance.smtpPort,
+  "you@posthaste.test",
+  `${recipient}@localhost`,
+  `Subject: ${bySmtp}\r\n\r\nHello.\r\n`,
+);
 say(`A message by SMTP:     ${reply}`);
-instance.must("sendmail", ["-f", "you@posthaste.test", `${recipient}@localhost`], `Subject: ${bySendmail}\n\nHello.\n`);
+instance.must(
+  "sendmail",
+  ["-f", "you@posthaste.test", `${recipient}@localhost`],
+  `Subject: ${bySendmail}\n\nHello.\n`,
+);
 say("A message by sendmail: accepted");
 const mailbox = await delivered(instance, recipient, [`Subject: ${bySmtp}`, `Subject: ${bySendmail}`]);
 say(`Both are delivered to ${mailbox}:\n`);

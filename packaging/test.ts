@@ -84,7 +84,10 @@ function runFile(file: string, counts: Counts): Promise<void> {
       console.log(
         `${failed === 0 ? "ok" : "not ok"} - ${name}: ${counts.passed - before.passed} passed, ${failed} failed, ${skipped} skipped (${seconds} s)`,
       );
-      if (failed > 0) console.log(problems.map((problem) => `    ${problem}`).join("\n") + (errors === "" ? "" : `\n${errors}`));
+      if (failed > 0)
+        console.log(
+          problems.map((problem) => `    ${problem}`).join("\n") + (errors === "" ? "" : `\n${errors}`),
+        );
       done();
     });
   });
@@ -115,9 +118,18 @@ async function main(): Promise<void> {
   for (const ok of checks) ok ? counts.passed++ : counts.failed++;
   await installDebianPackages();
   for (const layout of ["separate", "multicall"])
-    if (!(await step(`build, ${layout} layout`, process.execPath, ["run", join(ROOT, "packaging/build.ts"), `--layout=${layout}`]))) counts.failed++;
+    if (
+      !(await step(`build, ${layout} layout`, process.execPath, [
+        "run",
+        join(ROOT, "packaging/build.ts"),
+        `--layout=${layout}`,
+      ]))
+    )
+      counts.failed++;
   for (const suite of SUITES) {
-    const files = testFiles(join(ROOT, "test", suite)).filter((file) => only.length === 0 || only.some((part) => file.includes(part)));
+    const files = testFiles(join(ROOT, "test", suite)).filter(
+      (file) => only.length === 0 || only.some((part) => file.includes(part)),
+    );
     const jobs = suite === "unit" ? JOBS : 1;
     await Promise.all(
       Array.from({ length: jobs }, async () => {

@@ -2,8 +2,8 @@
 import { parameter } from "../../lib/config/configuration.ts";
 import type { Main } from "../../lib/daemon/program.ts";
 import { singleServer } from "../../lib/daemon/single.ts";
-import { decode, type Message, receive, send } from "../../lib/ipc/attributes.ts";
 import { openFlushDomains } from "../../lib/delivery/flush_domains.ts";
+import { decode, type Message, receive, send } from "../../lib/ipc/attributes.ts";
 import {
   FLUSH_STATUS,
   FlushAdd,

@@ -1,6 +1,7 @@
 /** Reading main.cf and cleaning the environment. */
-import { configuration, installConfiguration, loadConfiguration } from "../../lib/config/configuration.ts";
+
 import { isOwnInstance } from "../../lib/config/accounts.ts";
+import { configuration, installConfiguration, loadConfiguration } from "../../lib/config/configuration.ts";
 import { cleanEnvironment, currentEnvironment, installEnvironment } from "../../lib/config/environment.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { errorText } from "../../lib/sys/errno.ts";
@@ -11,7 +12,11 @@ import type { MasterOptions } from "./options.ts";
 /** Loads the configuration; the result is the environment that all children share. */
 export function configure(_options: Pick<MasterOptions, "verbose">): ReadonlyMap<string, string> {
   installConfiguration(loadConfiguration({ processName: "master" }));
-  const environment = cleanEnvironment("import_environment", configuration().get("import_environment"), currentEnvironment());
+  const environment = cleanEnvironment(
+    "import_environment",
+    configuration().get("import_environment"),
+    currentEnvironment(),
+  );
   installEnvironment(environment);
   setResourceLimit("fileSize", undefined);
   const directory = configuration().get("queue_directory");
@@ -26,7 +31,8 @@ export function configure(_options: Pick<MasterOptions, "verbose">): ReadonlyMap
 /** Only root runs the mail system, or the user whose own instance it is. */
 export function checkIdentity(): void {
   if (realUid() !== effectiveUid()) fatal("the master command must not run as a set-uid process");
-  if (realUid() !== 0 && !isOwnInstance(configuration())) fatal("the master command is reserved for the superuser");
+  if (realUid() !== 0 && !isOwnInstance(configuration()))
+    fatal("the master command is reserved for the superuser");
 }
 
 const FIXED = ["config_directory", "queue_directory", "inet_protocols"] as const;

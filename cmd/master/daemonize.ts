@@ -2,9 +2,9 @@
 import { closeSync, constants, openSync } from "node:fs";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
+import { errorCode } from "../../lib/sys/errno.ts";
 import { duplicateTo, setUmask } from "../../lib/sys/files.ts";
 import { ignoreSignal, sendSignal, startSession } from "../../lib/sys/process.ts";
-import { errorCode } from "../../lib/sys/errno.ts";
 import { type MasterOptions, MONITOR_DESCRIPTOR, MONITOR_VARIABLE } from "./options.ts";
 
 const WAIT_SECONDS = 100;
@@ -15,11 +15,21 @@ const SIGKILL = 9;
 export async function waitForDaemon(invocation: Invocation): Promise<void> {
   const unicode = (text: string): string => Buffer.from(text, "latin1").toString("utf8");
   const child = Bun.spawn({
-    cmd: [process.execPath, ...invocation.args.map((argument) => unicode(withoutWait(argument))).filter((argument) => argument !== "-")],
+    cmd: [
+      process.execPath,
+      ...invocation.args
+        .map((argument) => unicode(withoutWait(argument)))
+        .filter((argument) => argument !== "-"),
+    ],
     argv0: unicode(invocation.argv0),
     env: { ...process.env, [MONITOR_VARIABLE]: String(process.pid) },
     stdio: ["inherit", "inherit", "inherit", "pipe"],
-  } as unknown as { cmd: string[] }) as unknown as { pid: number; stdio: Array<number | null>; exited: Promise<number>; unref(): void };
+  } as unknown as { cmd: string[] }) as unknown as {
+    pid: number;
+    stdio: Array<number | null>;
+    exited: Promise<number>;
+    unref(): void;
+  };
   const monitor = child.stdio[MONITOR_DESCRIPTOR];
   if (typeof monitor !== "number") return fatal("daemon initialization failure -- see logs for details");
   const outcome = await Promise.race([
@@ -36,7 +46,8 @@ export async function waitForDaemon(invocation: Invocation): Promise<void> {
 }
 
 /** An option cluster without its `w`; `-w` alone becomes `-`. */
-const withoutWait = (argument: string): string => (/^-[DdistvwV]*w/.test(argument) ? argument.replaceAll("w", "") : argument);
+const withoutWait = (argument: string): string =>
+  /^-[DdistvwV]*w/.test(argument) ? argument.replaceAll("w", "") : argument;
 
 async function firstByte(fd: number): Promise<"byte" | "end"> {
   const reader = (Bun.file(fd).stream() as unknown as ReadableStream<Uint8Array>).getReader();

@@ -1,7 +1,7 @@
 /** Creating and watching the endpoints of services. */
 import { closeSync, constants, fchmodSync, openSync, readSync, unlinkSync } from "node:fs";
-import type { MasterService } from "../../lib/config/master_cf.ts";
 import { parameter } from "../../lib/config/configuration.ts";
+import type { MasterService } from "../../lib/config/master_cf.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { asUser } from "../../lib/privsep/identity.ts";
 import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
@@ -36,7 +36,9 @@ export function openEndpoint(service: MasterService): number[] {
   const { path } = service.endpoint;
   if (path.length > UNIX_PATH_LIMIT) fatal(`unix-domain name too long: ${path}`);
   try {
-    return [asMailOwner(() => (service.type === "fifo" ? openFifo(path) : openSocket(service, path, backlog)))];
+    return [
+      asMailOwner(() => (service.type === "fifo" ? openFifo(path) : openSocket(service, path, backlog))),
+    ];
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
     return fatal(`bind: ${path}: ${errorText(error)}`);

@@ -37,13 +37,13 @@ export function testLock(): never {
 /** Takes both locks for the life of this process; fatal when another master holds one. */
 export function holdLocks(): void {
   const pidLock = lockFile(PID_FILE);
-  if (!pidLock.ok) return fatal(`open lock file ${PID_FILE}: ${pidLock.reason}`);
+  if (!pidLock.ok) fatal(`open lock file ${PID_FILE}: ${pidLock.reason}`);
   writeSync(pidLock.fd, `${String(process.pid).padStart(PID_WIDTH)}\n`, 0);
 
   const owner = lookupUser(parameter("mail_owner"));
-  if (owner === undefined) return fatal(`unknown mail_owner: ${parameter("mail_owner")}`);
+  if (owner === undefined) fatal(`unknown mail_owner: ${parameter("mail_owner")}`);
   const path = `${parameter("data_directory")}/master.lock`;
   const take = (): Locked => lockFile(path);
   const dataLock = realUid() === 0 ? asUser({ uid: owner.uid, gid: owner.gid }, take) : take();
-  if (!dataLock.ok) return fatal(`open lock file ${path}: ${dataLock.reason}`);
+  if (!dataLock.ok) fatal(`open lock file ${path}: ${dataLock.reason}`);
 }

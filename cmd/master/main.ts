@@ -1,15 +1,16 @@
 /** master(8): opens the endpoints of all services, starts their processes on demand, and keeps the mail system running. */
-import { setupLogging } from "../../lib/log/setup.ts";
-import type { Main } from "../../lib/daemon/program.ts";
+
 import { configuration } from "../../lib/config/configuration.ts";
+import type { Main } from "../../lib/daemon/program.ts";
+import { startWatchdog } from "../../lib/daemon/watchdog.ts";
 import { info } from "../../lib/log/log.ts";
+import { setupLogging } from "../../lib/log/setup.ts";
 import { checkIdentity, configure } from "./configure.ts";
 import { becomeDaemon, waitForDaemon } from "./daemonize.ts";
 import { holdLocks, testLock } from "./locks.ts";
 import { readOptions } from "./options.ts";
 import { installSignals } from "./signals.ts";
 import { Supervisor } from "./supervisor.ts";
-import { startWatchdog } from "../../lib/daemon/watchdog.ts";
 
 const WATCHDOG_SECONDS = 1000;
 
@@ -29,7 +30,9 @@ export const main: Main = async (invocation) => {
   installSignals(supervisor, options);
   supervisor.load();
   setupLogging({ program: "master", fallback: true }, configuration());
-  info(`daemon started -- version ${configuration().get("mail_version")}, configuration ${configuration().directory}`);
+  info(
+    `daemon started -- version ${configuration().get("mail_version")}, configuration ${configuration().directory}`,
+  );
   startWatchdog(WATCHDOG_SECONDS);
   options.initialized();
 };

@@ -1,8 +1,8 @@
 /** The command line of master. */
 import { closeSync, writeSync } from "node:fs";
-import { fatal, setVerbosity } from "../../lib/log/log.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
+import { fatal, setVerbosity } from "../../lib/log/log.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
 
 export interface MasterOptions {
@@ -41,7 +41,8 @@ export function readOptions(invocation: Invocation): MasterOptions {
   if (given.has("t") && given.has("w")) fatal("the -t and -w options cannot be used together");
   if (given.has("i")) {
     if (process.pid !== 1) fatal("-i is allowed only for PID 1 process");
-    if (given.has("D") || given.has("d") || given.has("w")) fatal("the -i option cannot be used with -D, -d, or -w");
+    if (given.has("D") || given.has("d") || given.has("w"))
+      fatal("the -i option cannot be used with -D, -d, or -w");
   }
   const monitored = invocation.environment.get(MONITOR_VARIABLE) === String(process.ppid);
   return {

@@ -28,7 +28,9 @@ interface ChildProcess {
 
 /** Bun gives the name of a signal. */
 const signalNumber = (signal: number | string | null): number | null =>
-  typeof signal === "string" ? ((constants.signals as Readonly<Record<string, number>>)[signal] ?? 0) : signal;
+  typeof signal === "string"
+    ? ((constants.signals as Readonly<Record<string, number>>)[signal] ?? 0)
+    : signal;
 
 const seconds = (): number => performance.now() / 1000;
 
@@ -105,13 +107,16 @@ export class RunningService {
     if (wanted === this.#watching) return;
     this.#watching = wanted;
     watchEndpoint(this.#listeners, wanted);
-    verbose(() => `${this.#service.name}: ${wanted ? "enable" : "disable"} events ${this.#service.canonicalName}`);
+    verbose(
+      () => `${this.#service.name}: ${wanted ? "enable" : "disable"} events ${this.#service.canonicalName}`,
+    );
     // a client that came before the kernel was asked to signal it
     if (wanted) setImmediate(() => this.#supervisor.poll());
   }
 
   #warnLimit(): void {
-    if (!isStressAware(this.#service) || this.#throttled !== undefined || seconds() < this.#limitWarnedUntil) return;
+    if (!isStressAware(this.#service) || this.#throttled !== undefined || seconds() < this.#limitWarnedUntil)
+      return;
     this.#limitWarnedUntil = seconds() + LIMIT_WARNING_SECONDS;
     const { name, canonicalName, processLimit } = this.#service;
     warning(
@@ -120,7 +125,9 @@ export class RunningService {
     warning(
       "to avoid this condition, increase the process count in master.cf or reduce the service time per client",
     );
-    warning("see https://www.postfix.org/STRESS_README.html for examples of stress-adapting configuration settings");
+    warning(
+      "see https://www.postfix.org/STRESS_README.html for examples of stress-adapting configuration settings",
+    );
   }
 
   // --- processes -------------------------------------------------------------------------------------
@@ -170,13 +177,15 @@ export class RunningService {
 
   #exited(pid: number, status: number | null, signal: number | null): void {
     const child = this.#children.get(pid);
-    if (child === undefined) return panic(`master_reap_child: unknown pid: ${pid}`);
+    if (child === undefined) panic(`master_reap_child: unknown pid: ${pid}`);
     verbose(() => `master_reap_child: pid ${pid}`);
     this.#children.delete(pid);
     if (child.availability === AVAILABILITY.available) this.#idle--;
     const killedByUs = this.#removed && signal === SIGTERM;
-    if (signal !== null && !killedByUs) warning(`process ${this.#path} pid ${pid} killed by signal ${signal}`);
-    else if (signal === null && status !== 0) warning(`process ${this.#path} pid ${pid} exit status ${status}`);
+    if (signal !== null && !killedByUs)
+      warning(`process ${this.#path} pid ${pid} killed by signal ${signal}`);
+    else if (signal === null && status !== 0)
+      warning(`process ${this.#path} pid ${pid} exit status ${status}`);
     const abnormal = signal !== null || status !== 0;
     if (abnormal && child.useCount === 0 && this.#throttled === undefined && !this.#removed) {
       warning(`${this.#path}: bad command startup -- throttling`);
@@ -229,7 +238,9 @@ export class RunningService {
       }
       if (channel.buffered > 0) {
         const pid = channel.buffered >= 4 ? channel.peek().readInt32LE(0) : 0;
-        warning(`service ${this.#label}: child (pid ${pid}) sent partial status update (${channel.buffered} bytes)`);
+        warning(
+          `service ${this.#label}: child (pid ${pid}) sent partial status update (${channel.buffered} bytes)`,
+        );
       }
     } catch (error) {
       if (error instanceof TypeError || error instanceof RangeError) throw error;

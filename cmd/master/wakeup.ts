@@ -1,11 +1,11 @@
 /** The wakeup trigger that master sends to its own services. */
 import { closeSync, openSync, writeSync } from "node:fs";
 import type { MasterService } from "../../lib/config/master_cf.ts";
-import { makePipe } from "../../lib/sys/files.ts";
-import { errnoNumber, SysError } from "../../lib/sys/errno.ts";
-import { connectInet, connectUnix, FIFO_WRITE, sendDescriptor } from "../../lib/sys/sockets.ts";
 import { warning } from "../../lib/log/log.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import { errnoNumber, SysError } from "../../lib/sys/errno.ts";
+import { makePipe } from "../../lib/sys/files.ts";
+import { connectInet, connectUnix, FIFO_WRITE, sendDescriptor } from "../../lib/sys/sockets.ts";
 import { asMailOwner } from "./endpoint.ts";
 
 const WAKEUP = "W";
@@ -42,7 +42,12 @@ function connect(service: MasterService): Promise<Channel> {
   const name = `${service.canonicalName} socket`;
   if (service.endpoint.kind === "path") return connectUnix(service.endpoint.path, name, CONNECT_SECONDS);
   const [first] = service.endpoint.listeners;
-  const address = first?.address === "0.0.0.0" ? "127.0.0.1" : first?.address === "::" ? "::1" : (first?.address ?? "127.0.0.1");
+  const address =
+    first?.address === "0.0.0.0"
+      ? "127.0.0.1"
+      : first?.address === "::"
+        ? "::1"
+        : (first?.address ?? "127.0.0.1");
   return connectInet(address, first?.port ?? 0, name, { seconds: CONNECT_SECONDS });
 }
 

@@ -3,8 +3,8 @@ import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
-import { trigger } from "../../lib/ipc/trigger.ts";
 import type { ServiceClass } from "../../lib/ipc/client.ts";
+import { trigger } from "../../lib/ipc/trigger.ts";
 import { fatal, setVerbosity, verbosity, warning } from "../../lib/log/log.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 
@@ -21,7 +21,13 @@ async function run(invocation: Invocation): Promise<void> {
     else setVerbosity(verbosity() + 1);
   }
   const [serviceClass, service, request] = parsed.operands;
-  if (serviceClass === undefined || service === undefined || request === undefined || parsed.operands.length !== 3) return fatal(USAGE);
+  if (
+    serviceClass === undefined ||
+    service === undefined ||
+    request === undefined ||
+    parsed.operands.length !== 3
+  )
+    return fatal(USAGE);
   configureCommand(definition, invocation, "update");
   const queue = configuration().get("queue_directory");
   try {
@@ -29,11 +35,18 @@ async function run(invocation: Invocation): Promise<void> {
   } catch (error) {
     return fatal(`chdir ${queue}: ${errorText(error)}`);
   }
-  const { ok, done } = await trigger(serviceClass as ServiceClass, service, request, parameter("trigger_timeout"));
+  const { ok, done } = await trigger(
+    serviceClass as ServiceClass,
+    service,
+    request,
+    parameter("trigger_timeout"),
+  );
   if (!ok) {
     warning(`Cannot contact class ${serviceClass} service ${service} - perhaps the mail system is down`);
     process.exit(1);
   }
-  const limit = new Promise<void>((resolve) => setTimeout(resolve, parameter("application_event_drain_time") * 1000));
+  const limit = new Promise<void>((resolve) =>
+    setTimeout(resolve, parameter("application_event_drain_time") * 1000),
+  );
   await Promise.race([done, limit]);
 }

@@ -38,7 +38,8 @@ async function run(invocation: Invocation): Promise<void> {
     },
     (step) => step(),
   );
-  if (locked.kind !== "open") return fatal(`open file ${folder}: ${locked.kind === "failed" ? locked.dsn.reason : "it is locked"}`);
+  if (locked.kind !== "open")
+    return fatal(`open file ${folder}: ${locked.kind === "failed" ? locked.dsn.reason : "it is locked"}`);
   const status = await runLocked(words);
   closeMailbox(locked.mailbox);
   process.exit(status);

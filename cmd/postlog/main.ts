@@ -46,7 +46,10 @@ async function run(invocation: Invocation): Promise<void> {
   if (level === undefined) return fatal(`bad severity: "${severity}"`);
   const shownTag = tag ?? `${configuration().get("syslog_name")}/postlog`;
   const standardError = isTerminal(2) ? shownTag : "postlog";
-  setupLogging({ program: "postlog", fallback: true, standardError, ...(tag === undefined ? {} : { tag }) }, configuration());
+  setupLogging(
+    { program: "postlog", fallback: true, standardError, ...(tag === undefined ? {} : { tag }) },
+    configuration(),
+  );
 
   const record = (text: string): void => log({ level, event: "postlog", text, fields: {} });
   if (parsed.operands.length > 0) record(parsed.operands.join(" "));

@@ -1,11 +1,17 @@
 /** Start-up of a command-line program (tools.md 1). */
-import { basename } from "node:path";
+
 import { writeSync } from "node:fs";
+import { basename } from "node:path";
 import { configuration, installConfiguration, loadConfiguration } from "../config/configuration.ts";
-import { cleanEnvironment, currentEnvironment, installEnvironment, updateEnvironment } from "../config/environment.ts";
-import { toBytes } from "../sys/bytes.ts";
+import {
+  cleanEnvironment,
+  currentEnvironment,
+  installEnvironment,
+  updateEnvironment,
+} from "../config/environment.ts";
 import { setFatalStatus, setVerbosity } from "../log/log.ts";
 import { type LogSetup, setupLogging } from "../log/setup.ts";
+import { toBytes } from "../sys/bytes.ts";
 import { ignoreSignal } from "../sys/process.ts";
 import type { Invocation, Main } from "./program.ts";
 
@@ -49,7 +55,9 @@ export function configureCommand(
   setupLogging(logSetup({ ...definition, run: async () => undefined }, invocation), configuration());
   if (environment === "keep") return;
   const change = environment === "clean" ? cleanEnvironment : updateEnvironment;
-  installEnvironment(change("import_environment", configuration().get("import_environment"), currentEnvironment()));
+  installEnvironment(
+    change("import_environment", configuration().get("import_environment"), currentEnvironment()),
+  );
 }
 
 /** Writes a byte string to standard output. */

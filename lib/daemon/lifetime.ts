@@ -1,9 +1,10 @@
 /** When a daemon takes clients, when it tells master, and when it ends (ipc.md 2.3, 2.8). */
+
+import { parameter } from "../config/configuration.ts";
 import { info, verbose } from "../log/log.ts";
 import type { Service, ServiceDefinition } from "./service.ts";
 import { AVAILABILITY } from "./status.ts";
 import { startWatchdog } from "./watchdog.ts";
-import { parameter } from "../config/configuration.ts";
 
 const TABLE_CHECK_MILLISECONDS = 1000;
 
@@ -137,7 +138,10 @@ export class Lifetime {
     const seconds = this.#service.maxIdle;
     if (seconds <= 0 || this.#ending) return;
     this.#stopIdleTimer();
-    this.#idleTimer = setTimeout(() => this.#end("idle timeout -- exiting"), Math.min(seconds * 1000, 2 ** 31 - 1));
+    this.#idleTimer = setTimeout(
+      () => this.#end("idle timeout -- exiting"),
+      Math.min(seconds * 1000, 2 ** 31 - 1),
+    );
   }
   #stopIdleTimer(): void {
     clearTimeout(this.#idleTimer);

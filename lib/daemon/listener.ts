@@ -62,7 +62,9 @@ export class Listener implements Intake {
           }
         },
       },
-    } as unknown as Parameters<typeof Bun.listen<Channel>>[0]) as unknown as import("bun").TCPSocketListener<Channel>;
+    } as unknown as Parameters<
+      typeof Bun.listen<Channel>
+    >[0]) as unknown as import("bun").TCPSocketListener<Channel>;
   }
 }
 

@@ -27,7 +27,11 @@ const CLIENT_LIMIT = 5000;
 export const multiServer =
   (definition: MultiDefinition): Main =>
   async (invocation) => {
-    const service = await startService(invocation, { clientLimit: CLIENT_LIMIT, ...definition }, ["unix", "inet", "pass"]);
+    const service = await startService(invocation, { clientLimit: CLIENT_LIMIT, ...definition }, [
+      "unix",
+      "inet",
+      "pass",
+    ]);
     const limited = { ...service, maxUse: service.maxUse === 0 ? 0 : Math.max(1, service.maxUse) };
     const lifetime = new Lifetime(limited, definition);
     const listener = new Listener(
@@ -63,7 +67,10 @@ async function serveConnection(
     }
   } catch (error) {
     if (error instanceof ClientAbort) logClientAbort(error);
-    else if (error instanceof ChannelTimeout || (error instanceof SysError && ["socket", "write"].includes(error.call)))
+    else if (
+      error instanceof ChannelTimeout ||
+      (error instanceof SysError && ["socket", "write"].includes(error.call))
+    )
       verbose(() => `${channel.name}: ${errorText(error)}`);
     else throw error;
   } finally {

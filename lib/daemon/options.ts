@@ -8,9 +8,18 @@ export interface ParsedOption {
 }
 
 export type OptionResult =
-  | { readonly ok: true; readonly options: ReadonlyArray<ParsedOption>; readonly operands: ReadonlyArray<string> }
+  | {
+      readonly ok: true;
+      readonly options: ReadonlyArray<ParsedOption>;
+      readonly operands: ReadonlyArray<string>;
+    }
   /** The C library's complaint, `invalid option -- 'Z'`, and the letter. */
-  | { readonly ok: false; readonly problem: string; readonly letter: string; readonly options: ReadonlyArray<ParsedOption> };
+  | {
+      readonly ok: false;
+      readonly problem: string;
+      readonly letter: string;
+      readonly options: ReadonlyArray<ParsedOption>;
+    };
 
 /** Parses options by a getopt string such as `c:dv` (a colon after a letter: it takes an argument). */
 export function parseOptions(args: ReadonlyArray<string>, letters: string): OptionResult {
@@ -18,7 +27,8 @@ export function parseOptions(args: ReadonlyArray<string>, letters: string): Opti
   for (let index = 0; index < args.length; index++) {
     const argument = args[index] ?? "";
     if (argument === "--") return { ok: true, options, operands: args.slice(index + 1) };
-    if (!argument.startsWith("-") || argument === "-") return { ok: true, options, operands: args.slice(index) };
+    if (!argument.startsWith("-") || argument === "-")
+      return { ok: true, options, operands: args.slice(index) };
     for (let at = 1; at < argument.length; at++) {
       const letter = argument.charAt(at);
       const found = letter === ":" ? -1 : letters.indexOf(letter);
@@ -29,7 +39,8 @@ export function parseOptions(args: ReadonlyArray<string>, letters: string): Opti
       }
       const joined = argument.slice(at + 1);
       const value = joined === "" ? args[++index] : joined;
-      if (value === undefined) return { ok: false, problem: `option requires an argument -- '${letter}'`, letter, options };
+      if (value === undefined)
+        return { ok: false, problem: `option requires an argument -- '${letter}'`, letter, options };
       options.push({ option: letter, value });
       break;
     }

@@ -37,7 +37,9 @@ export function acceptPassed(service: Service, timeLimit: number, handle: (clien
             });
           },
         },
-      } as unknown as Parameters<typeof Bun.listen<Channel>>[0]) as unknown as import("bun").TCPSocketListener<Channel>;
+      } as unknown as Parameters<
+        typeof Bun.listen<Channel>
+      >[0]) as unknown as import("bun").TCPSocketListener<Channel>;
     },
     stop(): void {
       server?.stop(false);
@@ -46,7 +48,11 @@ export function acceptPassed(service: Service, timeLimit: number, handle: (clien
   };
 }
 
-async function receiveClient(socket: BunSocket, passer: Channel, timeLimit: number): Promise<Client | undefined> {
+async function receiveClient(
+  socket: BunSocket,
+  passer: Channel,
+  timeLimit: number,
+): Promise<Client | undefined> {
   const fd = await takeDescriptor(socket);
   if (fd === undefined) return undefined;
   const channel = await adoptSocket(fd, passer.name, timeLimit);

@@ -39,7 +39,9 @@ export async function launch(main: Main): Promise<void> {
 /** A failed system call is fatal as it is; anything else is a broken invariant and shows where. */
 function dieOf(error: unknown): never {
   if (error instanceof SysError || error instanceof ConfigurationError) return fatal(error.message);
-  if (error instanceof Error && "code" in error && typeof error.code === "string") return fatal(error.message);
-  const where = error instanceof Error ? (error.stack ?? error.message).split("\n", 4).join(" | ") : String(error);
+  if (error instanceof Error && "code" in error && typeof error.code === "string")
+    return fatal(error.message);
+  const where =
+    error instanceof Error ? (error.stack ?? error.message).split("\n", 4).join(" | ") : String(error);
   return fatal(`internal error: ${where}`);
 }

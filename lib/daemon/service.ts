@@ -1,17 +1,27 @@
 /** Start-up of a daemon, the same for all skeletons: options, configuration, descriptors, rights (ipc.md 2.1, 2.2). */
-import { installConfiguration, loadConfiguration, parameter } from "../config/configuration.ts";
+import {
+  configuration,
+  installConfiguration,
+  loadConfiguration,
+  parameter,
+} from "../config/configuration.ts";
 import type { ParameterName } from "../config/parameters.ts";
-import { configuration } from "../config/configuration.ts";
-import { equalFold } from "../sys/bytes.ts";
 import { setMasterGone } from "../ipc/client.ts";
 import { ClientAbort, fatal, setVerbosity } from "../log/log.ts";
 import { setupLogging } from "../log/setup.ts";
 import { dropPrivileges } from "../privsep/identity.ts";
-import { lookupUser, realUid } from "../sys/identity.ts";
+import { equalFold } from "../sys/bytes.ts";
 import { errorText } from "../sys/errno.ts";
-import { readDecimal, readOctal } from "../sys/numbers.ts";
-import { forbidDumps, forbidNewPrivileges, ignoreSignal, isTerminal, setResourceLimit } from "../sys/process.ts";
 import { setUmask } from "../sys/files.ts";
+import { lookupUser, realUid } from "../sys/identity.ts";
+import { readDecimal, readOctal } from "../sys/numbers.ts";
+import {
+  forbidDumps,
+  forbidNewPrivileges,
+  ignoreSignal,
+  isTerminal,
+  setResourceLimit,
+} from "../sys/process.ts";
 import { allowSurrogates } from "../tables/policy.ts";
 import { parseOptions } from "./options.ts";
 import type { Invocation } from "./program.ts";
@@ -100,7 +110,9 @@ export async function startService(
   setVerbosity(verbosity);
   const name = given.get("n") ?? invocation.processName;
   const standardError = given.has("V") ? { standardError: invocation.processName } : {};
-  installConfiguration(loadConfiguration({ overrides, processName: invocation.processName, serviceName: name }));
+  installConfiguration(
+    loadConfiguration({ overrides, processName: invocation.processName, serviceName: name }),
+  );
   setupLogging({ program: invocation.processName, ...standardError }, configuration());
   allowSurrogates(!parameter("daemon_table_open_error_is_fatal"));
   const standAlone = given.has("S");
@@ -109,9 +121,12 @@ export async function startService(
     fatal("do not run this command by hand");
   }
   configuration().select(definition.parameters ?? []);
-  if (definition.processLimit === 1 && !given.has("l") && !standAlone) fatal(`service ${name} requires a process limit of 1`);
-  if (definition.processLimit === 0 && !given.has("z") && !standAlone) fatal(`service ${name} requires a process limit of 0`);
-  if (definition.privileged === true && given.has("u")) fatal(`service ${name} requires privileged operation`);
+  if (definition.processLimit === 1 && !given.has("l") && !standAlone)
+    fatal(`service ${name} requires a process limit of 1`);
+  if (definition.processLimit === 0 && !given.has("z") && !standAlone)
+    fatal(`service ${name} requires a process limit of 0`);
+  if (definition.privileged === true && given.has("u"))
+    fatal(`service ${name} requires privileged operation`);
   const transport = standAlone ? (transports[0] ?? "unix") : chooseTransport(given.get("t"), transports);
   const generation = readGeneration(invocation.environment.get("GENERATION"));
   if (definition.takesArguments !== true && parsed.operands.length > 0)
@@ -157,12 +172,20 @@ export async function startService(
 
 function mailOwner() {
   const name = parameter("mail_owner");
-  return lookupUser(name) ?? fatal(`file ${parameter("config_directory")}/main.cf: parameter mail_owner: unknown user name value: ${name}`);
+  return (
+    lookupUser(name) ??
+    fatal(
+      `file ${parameter("config_directory")}/main.cf: parameter mail_owner: unknown user name value: ${name}`,
+    )
+  );
 }
 
 function chooseTransport(given: string | undefined, supported: ReadonlyArray<Transport>): Transport {
   if (given === undefined) fatal("no transport type specified");
-  return supported.find((transport) => equalFold(transport, given)) ?? fatal(`unsupported transport type: ${given}`);
+  return (
+    supported.find((transport) => equalFold(transport, given)) ??
+    fatal(`unsupported transport type: ${given}`)
+  );
 }
 
 function readGeneration(text: string | undefined): number {

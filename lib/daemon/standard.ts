@@ -1,7 +1,7 @@
 /** A Channel over standard input and output, for stand-alone servers (-S) and for postdrop. */
 import { writeSync } from "node:fs";
 import { Channel } from "../sys/channel.ts";
-import { errorCode, errnoNumber, SysError } from "../sys/errno.ts";
+import { errnoNumber, errorCode, SysError } from "../sys/errno.ts";
 
 /** Reads descriptor 0, writes descriptor 1. */
 export function standardChannel(name = "standard input"): Channel {

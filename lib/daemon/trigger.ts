@@ -1,8 +1,8 @@
 /** The skeleton of daemons that are woken by one-way requests (ipc.md 2.6). */
 import { closeSync } from "node:fs";
 import { verbose } from "../log/log.ts";
-import { type Channel, ChannelTimeout } from "../sys/channel.ts";
 import { fromBytes } from "../sys/bytes.ts";
+import { type Channel, ChannelTimeout } from "../sys/channel.ts";
 import { errorText } from "../sys/errno.ts";
 import { Lifetime } from "./lifetime.ts";
 import { Listener } from "./listener.ts";
@@ -27,7 +27,10 @@ const CLIENT_LIMIT = 1000;
 export const triggerServer =
   (definition: TriggerDefinition): Main =>
   async (invocation) => {
-    const service = await startService(invocation, { clientLimit: CLIENT_LIMIT, ...definition }, ["unix", "fifo"]);
+    const service = await startService(invocation, { clientLimit: CLIENT_LIMIT, ...definition }, [
+      "unix",
+      "fifo",
+    ]);
     const lifetime = new Lifetime(service, definition);
     if (service.transport === "fifo") {
       await lifetime.begin({ start: () => undefined, stop: () => undefined });
@@ -35,19 +38,29 @@ export const triggerServer =
       await readFifo(definition, service, lifetime);
       return;
     }
-    const listener = new Listener(service.listeners, false, REQUEST_WAIT, `${service.name} socket`, (channel) => {
-      if (!lifetime.admits()) {
-        channel.destroy();
-        return;
-      }
-      lifetime.enter();
-      void serveTrigger(definition, channel, service).finally(() => lifetime.leave());
-    });
+    const listener = new Listener(
+      service.listeners,
+      false,
+      REQUEST_WAIT,
+      `${service.name} socket`,
+      (channel) => {
+        if (!lifetime.admits()) {
+          channel.destroy();
+          return;
+        }
+        lifetime.enter();
+        void serveTrigger(definition, channel, service).finally(() => lifetime.leave());
+      },
+    );
     await lifetime.begin(listener);
     await definition.start?.(service);
   };
 
-async function serveTrigger(definition: TriggerDefinition, channel: Channel, service: Service): Promise<void> {
+async function serveTrigger(
+  definition: TriggerDefinition,
+  channel: Channel,
+  service: Service,
+): Promise<void> {
   try {
     if (!(await channel.more())) return;
     const request = fromBytes(channel.peek().subarray(0, REQUEST_LIMIT));

@@ -3,8 +3,9 @@
  * and its decoder derive from the declaration. Encodings: "attr0" (name NUL value NUL ... NUL) and "plain" (name=value\n ... \n).
  * Source: ipc.md 3.
  */
-import { isDigitCode, isSpaceCode } from "../sys/bytes.ts";
+
 import { warning } from "../log/log.ts";
+import { isDigitCode, isSpaceCode } from "../sys/bytes.ts";
 import { type Channel, ChannelTimeout } from "../sys/channel.ts";
 import { errorText } from "../sys/errno.ts";
 
@@ -51,7 +52,11 @@ export const constant = (name: string, value: string): Field<never, never> => ({
   constant: value,
 });
 /** A group of arbitrary attributes. */
-export const hash = <const K extends string>(name: K): Field<K, ReadonlyMap<string, string>> => ({ name, key: name, kind: "hash" });
+export const hash = <const K extends string>(name: K): Field<K, ReadonlyMap<string, string>> => ({
+  name,
+  key: name,
+  kind: "hash",
+});
 
 type AnyField = Field<string, unknown>;
 
@@ -62,12 +67,19 @@ export interface Message<T> {
 }
 
 type Union<F> = F extends Field<infer K, infer V> ? { [P in K]: V } : never;
-type Intersect<U> = (U extends unknown ? (value: U) => void : never) extends (value: infer I) => void ? I : never;
+type Intersect<U> = (U extends unknown ? (value: U) => void : never) extends (value: infer I) => void
+  ? I
+  : never;
 export type Flatten<T> = { readonly [P in keyof T]: T[P] };
-type Fields<F extends ReadonlyArray<unknown>> = Flatten<Intersect<Union<Exclude<F[number], Field<never, never>>>>>;
+type Fields<F extends ReadonlyArray<unknown>> = Flatten<
+  Intersect<Union<Exclude<F[number], Field<never, never>>>>
+>;
 
 /** Declares a message: its fields in the order of the wire. */
-export const message = <const F extends ReadonlyArray<Field<string, unknown>>>(label: string, fields: F): Message<Fields<F>> => ({
+export const message = <const F extends ReadonlyArray<Field<string, unknown>>>(
+  label: string,
+  fields: F,
+): Message<Fields<F>> => ({
   label,
   fields,
 });
@@ -78,7 +90,12 @@ export type ValueOf<M> = M extends Message<infer T> ? T : never;
 // --- encoding --------------------------------------------------------------------------------------
 
 /** The bytes of a message (a byte string), with its terminator unless `open`. */
-export function encode<T>(declared: Message<T>, value: T, encoding: Encoding = "attr0", open = false): string {
+export function encode<T>(
+  declared: Message<T>,
+  value: T,
+  encoding: Encoding = "attr0",
+  open = false,
+): string {
   const [between, after] = encoding === "attr0" ? ["\0", "\0"] : ["=", "\n"];
   const values = value as Readonly<Record<string, unknown>>;
   let out = "";
@@ -105,7 +122,9 @@ function fieldText(field: AnyField, value: unknown, encoding: Encoding): string 
     case "int":
       return String((value as number) >>> 0);
     case "long":
-      return (value as number) < 0 ? BigInt.asUintN(64, BigInt(value as number)).toString() : String(value as number);
+      return (value as number) < 0
+        ? BigInt.asUintN(64, BigInt(value as number)).toString()
+        : String(value as number);
     case "data": {
       const bytes = value as Uint8Array;
       return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
@@ -154,12 +173,15 @@ export function decode<T>(declared: Message<T>, input: Buffer, options: DecodeOp
     if (field === undefined && options.open === true) return { kind: "value", value: value as T, length: at };
     if (field?.kind === "hash") {
       const group = decodeHash(input, at, plain);
-      if (typeof group === "string") return group === "more" ? { kind: "more" } : bad(`${group} from ${stream}`);
+      if (typeof group === "string")
+        return group === "more" ? { kind: "more" } : bad(`${group} from ${stream}`);
       value[field.key] = group.entries;
       at = group.end;
       wanted++;
       if (group.terminated)
-        return wanted === declared.fields.length ? { kind: "value", value: value as T, length: at } : bad(missing(declared, wanted, stream));
+        return wanted === declared.fields.length
+          ? { kind: "value", value: value as T, length: at }
+          : bad(missing(declared, wanted, stream));
       continue;
     }
     const name = readName(input, at, plain);
@@ -170,13 +192,16 @@ export function decode<T>(declared: Message<T>, input: Buffer, options: DecodeOp
     }
     if (field === undefined || name.text !== field.name) {
       if (options.skipExtra !== true)
-        return bad(`unexpected attribute ${name.text} from ${stream} (expecting: ${field?.name ?? LIST_END})`);
+        return bad(
+          `unexpected attribute ${name.text} from ${stream} (expecting: ${field?.name ?? LIST_END})`,
+        );
       const skipped = readValue(input, name, plain);
       if (skipped === undefined) return { kind: "more" };
       at = skipped.end;
       continue;
     }
-    if (plain && name.hasValue !== true) return bad(`missing value for string attribute ${name.text} from ${stream}`);
+    if (plain && name.hasValue !== true)
+      return bad(`missing value for string attribute ${name.text} from ${stream}`);
     const text = readValue(input, name, plain);
     if (text === undefined) return { kind: "more" };
     const problem = store(field, text.text, value, stream);
@@ -219,10 +244,17 @@ function readValue(input: Buffer, name: Token, plain: boolean): Token | undefine
   return end < 0 ? undefined : { text: input.toString("latin1", name.end, end), end: end + 1 };
 }
 
-function store(field: AnyField, text: string, value: Record<string, unknown>, stream: string): string | undefined {
+function store(
+  field: AnyField,
+  text: string,
+  value: Record<string, unknown>,
+  stream: string,
+): string | undefined {
   switch (field.kind) {
     case "constant":
-      return text === field.constant ? undefined : `unexpected ${field.name} ${text} from ${stream} (expected: ${field.constant})`;
+      return text === field.constant
+        ? undefined
+        : `unexpected ${field.name} ${text} from ${stream} (expected: ${field.constant})`;
     case "int":
     case "long": {
       const number = scanNumber(text, field.kind);
@@ -276,14 +308,16 @@ function decodeHash(
   let at = start;
   const first = readName(input, at, plain);
   if (first === undefined) return "more";
-  const isBrace = (token: Token, brace: string): boolean => token.text === brace || token.text === `${brace}\0`;
+  const isBrace = (token: Token, brace: string): boolean =>
+    token.text === brace || token.text === `${brace}\0`;
   const braced = isBrace(first, "{");
   if (braced) at = first.end;
   for (;;) {
     const name = readName(input, at, plain);
     if (name === undefined) return "more";
     if (braced && isBrace(name, "}")) return { entries, end: name.end, terminated: false };
-    if (name.text === "" && name.hasValue !== true) return braced ? "unterminated group" : { entries, end: name.end, terminated: true };
+    if (name.text === "" && name.hasValue !== true)
+      return braced ? "unterminated group" : { entries, end: name.end, terminated: true };
     const text = readValue(input, name, plain);
     if (text === undefined) return "more";
     if (!entries.has(name.text)) {
@@ -297,7 +331,12 @@ function decodeHash(
 // --- on a channel ----------------------------------------------------------------------------------
 
 /** Queues a message on a channel; the caller flushes. */
-export function send<T>(channel: Channel, declared: Message<T>, value: T, encoding: Encoding = "attr0"): void {
+export function send<T>(
+  channel: Channel,
+  declared: Message<T>,
+  value: T,
+  encoding: Encoding = "attr0",
+): void {
   channel.write(encode(declared, value, encoding));
 }
 
@@ -309,7 +348,11 @@ export type Received<T> =
   | { readonly kind: "bad" };
 
 /** Reads one message. Bad input is logged in Postfix's words and yields "bad"; the connection is then useless. */
-export async function receive<T>(channel: Channel, declared: Message<T>, options: DecodeOptions = {}): Promise<Received<T>> {
+export async function receive<T>(
+  channel: Channel,
+  declared: Message<T>,
+  options: DecodeOptions = {},
+): Promise<Received<T>> {
   const bad = (text: string): Received<T> => {
     warning(text);
     return { kind: "bad" };
@@ -331,7 +374,8 @@ export async function receive<T>(channel: Channel, declared: Message<T>, options
           : bad(`unexpected end-of-input from ${channel.name} while reading input attribute name`);
     }
   } catch (error) {
-    if (error instanceof ChannelTimeout) return bad(`timeout on ${channel.name} while reading input attribute name`);
+    if (error instanceof ChannelTimeout)
+      return bad(`timeout on ${channel.name} while reading input attribute name`);
     if (error instanceof TypeError || error instanceof RangeError) throw error;
     return bad(`read ${channel.name}: ${errorText(error)}`);
   }

@@ -70,7 +70,8 @@ export async function requestOnce<Q, R>(
 
 const WAITING_TRIES = 10;
 const WAITING_PAUSE = 10_000;
-const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 let masterGone = false;
 let wakeWaiting: Array<() => void> = [];
@@ -165,7 +166,8 @@ export class PersistentClient {
 
   /** Runs a conversation on a connection; `undefined` or an exception of it means failure and ends that connection. */
   async exchange<R>(conversation: (channel: Channel) => Promise<R | undefined>): Promise<R | undefined> {
-    const { label = `service ${this.#options.service}`, complaint = `problem talking to ${label}` } = this.#options;
+    const { label = `service ${this.#options.service}`, complaint = `problem talking to ${label}` } =
+      this.#options;
     for (let attempt = 1; ; attempt++) {
       let connection = await this.#slot();
       let problem = "";

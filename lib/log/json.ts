@@ -14,7 +14,8 @@ const LEVELS: Readonly<Record<Level, "info" | "warn" | "error" | "fatal">> = {
 
 /** Bytes that are no UTF-8 are shown as Latin-1 characters: JSON has no other way to keep them. */
 const unicode = (text: string): string => decodeUtf8(text) ?? text;
-const fieldOf = (value: FieldValue): unknown => (typeof value === "string" ? unicode(value) : Array.isArray(value) ? value.map(unicode) : value);
+const fieldOf = (value: FieldValue): unknown =>
+  typeof value === "string" ? unicode(value) : Array.isArray(value) ? value.map(unicode) : value;
 
 /** Renders events as one JSON object each: time, level, program, pid, event, message and the event's fields. */
 export function jsonRenderer(configuration: Configuration, tag: string): (event: LogEvent) => string {
@@ -39,8 +40,13 @@ export function jsonRenderer(configuration: Configuration, tag: string): (event:
     },
   );
   return (event) => {
-    const fields = Object.fromEntries(Object.entries(event.fields).map(([key, value]) => [key, fieldOf(value)]));
-    logger[LEVELS[event.level]]({ event: event.event, ...(event.level === "panic" ? { panic: true } : {}), ...fields }, unicode(event.text));
+    const fields = Object.fromEntries(
+      Object.entries(event.fields).map(([key, value]) => [key, fieldOf(value)]),
+    );
+    logger[LEVELS[event.level]](
+      { event: event.event, ...(event.level === "panic" ? { panic: true } : {}), ...fields },
+      unicode(event.text),
+    );
     // the line travels as bytes like every other
     return Buffer.from(line.trimEnd(), "utf8").toString("latin1");
   };

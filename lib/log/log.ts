@@ -125,4 +125,3 @@ export function check(what: string, action: () => void): boolean {
     return false;
   }
 }
-

@@ -13,8 +13,25 @@ const SYSLOG_SOCKET = "/dev/log";
 const TEXT_LIMIT = 2000;
 const MAIL_FACILITY = 2;
 const FACILITIES: Readonly<Record<string, number>> = {
-  kern: 0, user: 1, mail: 2, daemon: 3, auth: 4, syslog: 5, lpr: 6, news: 7, uucp: 8, cron: 9, authpriv: 10,
-  local0: 16, local1: 17, local2: 18, local3: 19, local4: 20, local5: 21, local6: 22, local7: 23,
+  kern: 0,
+  user: 1,
+  mail: 2,
+  daemon: 3,
+  auth: 4,
+  syslog: 5,
+  lpr: 6,
+  news: 7,
+  uucp: 8,
+  cron: 9,
+  authpriv: 10,
+  local0: 16,
+  local1: 17,
+  local2: 18,
+  local3: 19,
+  local4: 20,
+  local5: 21,
+  local6: 22,
+  local7: 23,
 };
 const PRIORITY: Readonly<Record<Level, number>> = { info: 6, warning: 4, error: 3, fatal: 2, panic: 2 };
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -43,7 +60,10 @@ export function setupLogging(setup: LogSetup, configuration?: Configuration): vo
   const name = configuration?.get("syslog_name") ?? encodeUtf8(process.env.MAIL_LOGTAG ?? "postfix");
   const tag = setup.tag ?? (setup.bareTag === true ? name : `${name}/${setup.program}`);
   setLogUtf8(configuration?.get("smtputf8_enable") ?? false);
-  const output = setup.ownFile === true ? undefined : (internalSink(setup, tag, configuration) ?? syslogSink(tag, configuration));
+  const output =
+    setup.ownFile === true
+      ? undefined
+      : (internalSink(setup, tag, configuration) ?? syslogSink(tag, configuration));
   if (output !== undefined) sinks.push(output);
   closePrevious();
   setLogSinks(sinks);
@@ -77,7 +97,9 @@ function syslogSink(tag: string, configuration: Configuration | undefined): LogS
   const facilityName = configuration?.get("syslog_facility");
   const facility = facilityName === undefined ? MAIL_FACILITY : FACILITIES[facilityName];
   if (facility === undefined)
-    fatal(`file ${configuration?.get("config_directory")}/main.cf: parameter syslog_facility: unrecognized value: ${facilityName}`);
+    fatal(
+      `file ${configuration?.get("config_directory")}/main.cf: parameter syslog_facility: unrecognized value: ${facilityName}`,
+    );
   const render = renderer(configuration, tag);
   const head = tag.includes("[") ? `${tag}: ` : `${tag}[${process.pid}]: `;
   let socket = connectSyslog();
@@ -121,7 +143,11 @@ function deliver(socket: SyslogSocket, line: string): boolean {
 
 // --- postlogd ----------------------------------------------------------------------------------------
 
-function internalSink(setup: LogSetup, tag: string, configuration: Configuration | undefined): LogSink | undefined {
+function internalSink(
+  setup: LogSetup,
+  tag: string,
+  configuration: Configuration | undefined,
+): LogSink | undefined {
   const path = socketPath(configuration);
   if (path === undefined) return undefined;
   const host = hostName(configuration);
@@ -132,7 +158,9 @@ function internalSink(setup: LogSetup, tag: string, configuration: Configuration
   const render = renderer(configuration, tag);
   const head = `${host} ${tag}[${process.pid}]: `;
   // a JSON object has the fields of the header in it
-  const compose = isJson(configuration) ? render : (event: LogEvent): string => `${stamp("0")} ${head}${render(event)}`;
+  const compose = isJson(configuration)
+    ? render
+    : (event: LogEvent): string => `${stamp("0")} ${head}${render(event)}`;
   try {
     const fd = connectLocal(path, "datagram");
     descriptorInUse = fd;

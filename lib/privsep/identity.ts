@@ -27,7 +27,8 @@ const isRoot = (): boolean => realUid() === 0;
 /** Gives up root for good: groups, group, jail, user, each checked afterwards. Undefined `user` keeps root, undefined `jail` the root directory. */
 export function dropPrivileges(user: User | undefined, jail: string | undefined): void {
   if (!isRoot()) {
-    if (user !== undefined && user.uid !== realUid()) panic(`cannot become user ${user.name}: this process is not root`);
+    if (user !== undefined && user.uid !== realUid())
+      panic(`cannot become user ${user.name}: this process is not root`);
     return;
   }
   if (user !== undefined) {
@@ -40,7 +41,11 @@ export function dropPrivileges(user: User | undefined, jail: string | undefined)
   }
   if (user !== undefined) {
     setUid(user.uid);
-    const kept = realUid() !== user.uid || effectiveUid() !== user.uid || realGid() !== user.gid || effectiveGid() !== user.gid;
+    const kept =
+      realUid() !== user.uid ||
+      effectiveUid() !== user.uid ||
+      realGid() !== user.gid ||
+      effectiveGid() !== user.gid;
     if (kept) panic(`could not become user ${user.name}`);
     if (user.uid !== 0 && canRegainRoot()) panic(`user ${user.name} could become root again`);
   }
@@ -90,5 +95,6 @@ export class NotPermitted extends Error {
 
 function assume(identity: Identity): void {
   setThreadIdentity(identity.uid, identity.gid, identity.groups ?? [identity.gid]);
-  if (effectiveUid() !== identity.uid || effectiveGid() !== identity.gid) panic(`could not act as user id ${identity.uid}`);
+  if (effectiveUid() !== identity.uid || effectiveGid() !== identity.gid)
+    panic(`could not act as user id ${identity.uid}`);
 }

@@ -52,17 +52,27 @@ export async function runCommand(request: CommandRequest): Promise<CommandResult
     ? [SETPRIV, `--reuid=${request.uid}`, `--regid=${request.gid}`, `--groups=${groups.join(",")}`]
     : [];
   const jail = request.chroot === undefined ? [] : ["/usr/sbin/chroot", request.chroot];
-  const command = [...jail, ...drop, ...(dropping ? ["--"] : []), ...argv].map((word) => Buffer.from(word, "latin1").toString("utf8"));
+  const command = [...jail, ...drop, ...(dropping ? ["--"] : []), ...argv].map((word) =>
+    Buffer.from(word, "latin1").toString("utf8"),
+  );
   const environment = Object.fromEntries(
     [...request.environment].map(([name, value]) => [decodeUtf8(name) ?? name, decodeUtf8(value) ?? value]),
   );
-  const devNull = request.stdin === undefined && request.input === undefined ? openSync("/dev/null", constants.O_RDONLY) : -1;
+  const devNull =
+    request.stdin === undefined && request.input === undefined
+      ? openSync("/dev/null", constants.O_RDONLY)
+      : -1;
   let child: ReturnType<typeof spawn>;
   try {
     child = spawn(command, request, environment, devNull);
   } catch (error) {
     if (error instanceof TypeError) throw error;
-    return { kind: "failed", reason: error instanceof Error ? error.message : String(error), output: "", inputFailed: false };
+    return {
+      kind: "failed",
+      reason: error instanceof Error ? error.message : String(error),
+      output: "",
+      inputFailed: false,
+    };
   } finally {
     if (devNull >= 0) closeSync(devNull);
   }
@@ -72,15 +82,24 @@ export async function runCommand(request: CommandRequest): Promise<CommandResult
     timedOut = true;
     killGroup(child.pid);
   }, request.timeLimit * 1000);
-  const [inputFailed, output] = await Promise.all([feed(child, request.input), collect(child, request.outputLimit)]);
+  const [inputFailed, output] = await Promise.all([
+    feed(child, request.input),
+    collect(child, request.outputLimit),
+  ]);
   await child.exited;
   clearTimeout(timer);
   if (timedOut) return { kind: "timeout", output, inputFailed };
-  if (child.signalCode !== null) return { kind: "signal", signal: String(child.signalCode), output, inputFailed };
+  if (child.signalCode !== null)
+    return { kind: "signal", signal: String(child.signalCode), output, inputFailed };
   return { kind: "exit", status: child.exitCode ?? 1, output, inputFailed };
 }
 
-function spawn(command: string[], request: CommandRequest, environment: Record<string, string>, devNull: number) {
+function spawn(
+  command: string[],
+  request: CommandRequest,
+  environment: Record<string, string>,
+  devNull: number,
+) {
   return Bun.spawn({
     cmd: command,
     env: environment,
@@ -129,7 +148,10 @@ async function collect(child: Child, limit: number): Promise<string> {
   let output = "";
   const read = async (stream: ReadableStream<Uint8Array>): Promise<void> => {
     for await (const chunk of stream as unknown as AsyncIterable<Uint8Array>)
-      if (output.length < limit) output += Buffer.from(chunk).toString("latin1").slice(0, limit - output.length);
+      if (output.length < limit)
+        output += Buffer.from(chunk)
+          .toString("latin1")
+          .slice(0, limit - output.length);
   };
   await Promise.all([read(child.stdout), read(child.stderr)]);
   return output;

@@ -22,7 +22,6 @@ export function decodeUtf8(text: string): string | undefined {
   }
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: the range is the definition of ASCII
 const NON_ASCII = /[^\x00-\x7f]/;
 export const isAscii = (text: string): boolean => !NON_ASCII.test(text);
 

@@ -72,7 +72,8 @@ export class Channel {
     this.received += chunk.length;
     const buffered = this.#inputEnd - this.#inputStart;
     if (buffered === 0) {
-      this.#input = chunk instanceof Buffer ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+      this.#input =
+        chunk instanceof Buffer ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
       this.#inputStart = 0;
       this.#inputEnd = chunk.length;
     } else {
@@ -353,7 +354,8 @@ export class Channel {
   }
   #waitLimit(): number | undefined {
     let limit = this.timeLimit > 0 ? this.timeLimit * 1000 : undefined;
-    if (this.#deadline > 0) limit = Math.min(limit ?? TIMER_LIMIT, Math.max(0, this.#deadline - performance.now()));
+    if (this.#deadline > 0)
+      limit = Math.min(limit ?? TIMER_LIMIT, Math.max(0, this.#deadline - performance.now()));
     return limit === undefined ? undefined : Math.min(limit, TIMER_LIMIT);
   }
 
@@ -373,7 +375,8 @@ export class Channel {
       try {
         await this.flush();
       } catch (error) {
-        if (!(error instanceof ChannelTimeout || error instanceof SysError || error instanceof Error)) throw error;
+        if (!(error instanceof ChannelTimeout || error instanceof SysError || error instanceof Error))
+          throw error;
       }
     }
     this.destroy();

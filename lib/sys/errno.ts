@@ -93,7 +93,8 @@ export const errnoName = (errno: number): ErrnoName => tables().byNumber.get(err
 /** 2 for `ENOENT`; 0 for a name that has no entry. */
 export const errnoNumber = (name: ErrnoName): number => tables().byName.get(name)?.[0] ?? 0;
 /** glibc's strerror(). */
-export const strerror = (errno: number): string => tables().byNumber.get(errno)?.[1] ?? `Unknown error ${errno}`;
+export const strerror = (errno: number): string =>
+  tables().byNumber.get(errno)?.[1] ?? `Unknown error ${errno}`;
 
 /** A failed system call. */
 export class SysError extends Error {
@@ -115,7 +116,13 @@ export class SysError extends Error {
 /** The errno name of an error thrown by our own calls, by node:fs or by Bun's sockets; undefined for anything else. */
 export function errorCode(error: unknown): ErrnoName | undefined {
   if (error instanceof SysError) return error.code;
-  if (typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" && /^E[A-Z0-9]+$/.test(error.code))
+  if (
+    typeof error === "object" &&
+    error !== null &&
+    "code" in error &&
+    typeof error.code === "string" &&
+    /^E[A-Z0-9]+$/.test(error.code)
+  )
     return error.code;
   return undefined;
 }

@@ -1,9 +1,18 @@
 /** File calls that node:fs lacks, and opening files safely where others can write. */
-import { closeSync, constants, fchownSync, fstatSync, lstatSync, openSync, statSync, type Stats } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fchownSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  type Stats,
+  statSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { pathOf } from "./bytes.ts";
 import { errorCode, errorText, SysError } from "./errno.ts";
-import { cString, checked, errno, ffi, library } from "./ffi.ts";
+import { checked, cString, errno, ffi, library } from "./ffi.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   flock: { args: ["i32", "i32"], returns: "i32" },

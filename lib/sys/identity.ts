@@ -1,6 +1,7 @@
 /** Users, groups and the identity of this process. */
-import { ffi, checked, cString, library, type Pointer, stringAt } from "./ffi.ts";
+
 import { SysError } from "./errno.ts";
+import { checked, cString, ffi, library, type Pointer, stringAt } from "./ffi.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   getpwnam_r: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
@@ -56,7 +57,8 @@ function lookup<T>(
   throw new SysError(call, ERANGE, subject);
 }
 
-const pointerAt = (entry: Buffer, offset: number): Pointer => Number(entry.readBigUInt64LE(offset)) as Pointer;
+const pointerAt = (entry: Buffer, offset: number): Pointer =>
+  Number(entry.readBigUInt64LE(offset)) as Pointer;
 
 const readUser = (entry: Buffer): User => ({
   name: stringAt(pointerAt(entry, 0)),
@@ -75,13 +77,23 @@ const readGroup = (entry: Buffer): Group => ({
 export const lookupUser = (name: string): User | undefined =>
   name.includes("\0")
     ? undefined
-    : lookup("getpwnam", name, (e, b, n, r) => libc().getpwnam_r(ffi().ptr(cString(name)), e, b, n, r), readUser);
+    : lookup(
+        "getpwnam",
+        name,
+        (e, b, n, r) => libc().getpwnam_r(ffi().ptr(cString(name)), e, b, n, r),
+        readUser,
+      );
 export const lookupUserById = (uid: number): User | undefined =>
   lookup("getpwuid", String(uid), (e, b, n, r) => libc().getpwuid_r(uid, e, b, n, r), readUser);
 export const lookupGroup = (name: string): Group | undefined =>
   name.includes("\0")
     ? undefined
-    : lookup("getgrnam", name, (e, b, n, r) => libc().getgrnam_r(ffi().ptr(cString(name)), e, b, n, r), readGroup);
+    : lookup(
+        "getgrnam",
+        name,
+        (e, b, n, r) => libc().getgrnam_r(ffi().ptr(cString(name)), e, b, n, r),
+        readGroup,
+      );
 export const lookupGroupById = (gid: number): Group | undefined =>
   lookup("getgrgid", String(gid), (e, b, n, r) => libc().getgrgid_r(gid, e, b, n, r), readGroup);
 
@@ -123,7 +135,9 @@ export const chroot = (directory: string): void => {
 };
 
 /** System call numbers; there are no library functions for these calls (glibc's change all threads, by a signal to each of them). */
-const THREAD_CALLS: Readonly<Record<string, { readonly setgroups: number; readonly setresuid: number; readonly setresgid: number }>> = {
+const THREAD_CALLS: Readonly<
+  Record<string, { readonly setgroups: number; readonly setresuid: number; readonly setresgid: number }>
+> = {
   x64: { setgroups: 116, setresuid: 117, setresgid: 119 },
   arm64: { setgroups: 159, setresuid: 147, setresgid: 149 },
 };

@@ -61,7 +61,8 @@ interface System {
 }
 
 const wait = (milliseconds: number): Promise<void> => new Promise((done) => setTimeout(done, milliseconds));
-const median = (values: number[]): number => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+const median = (values: number[]): number =>
+  values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 
 function portOf(index: number): number {
   return 21_000 + (process.pid % 500) * 10 + index;
@@ -79,7 +80,10 @@ function cpuTicks(master: number): number {
       // it ended while we looked
       continue;
     }
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
+    const fields = stat
+      .slice(stat.lastIndexOf(")") + 2)
+      .split(" ")
+      .map(Number);
     if (fields[2] !== master) continue;
     ticks += (fields[11] ?? 0) + (fields[12] ?? 0);
     if (Number(name) === master) ticks += (fields[13] ?? 0) + (fields[14] ?? 0);
@@ -88,7 +92,10 @@ function cpuTicks(master: number): number {
 }
 
 const queued = (instance: Instance): boolean =>
-  ["incoming", "active", "deferred"].some((queue) => spawnSync("find", [join(instance.queue, queue), "-type", "f", "-print", "-quit"]).stdout.length > 0);
+  ["incoming", "active", "deferred"].some(
+    (queue) =>
+      spawnSync("find", [join(instance.queue, queue), "-type", "f", "-print", "-quit"]).stdout.length > 0,
+  );
 
 async function listening(port: number): Promise<void> {
   for (let attempt = 0; attempt < 200; attempt++) {
@@ -106,14 +113,30 @@ async function listening(port: number): Promise<void> {
 }
 
 /** One round: from the first message until the queue is empty. */
-async function round(system: System, scenario: Scenario, programs: Reference, messages: number): Promise<Measured> {
+async function round(
+  system: System,
+  scenario: Scenario,
+  programs: Reference,
+  messages: number,
+): Promise<Measured> {
   const { instance } = system;
   const master = Number(readFileSync(join(instance.queue, "pid", "master.pid"), "latin1"));
   const ticks = cpuTicks(master);
   const began = performance.now();
   const source = spawn(
     join(programs.sbin, "smtp-source"),
-    [...scenario.sourceArguments, "-m", String(messages), "-l", "4096", "-f", "a@example.org", "-t", "b@elsewhere.test", `127.0.0.1:${instance.smtpPort}`],
+    [
+      ...scenario.sourceArguments,
+      "-m",
+      String(messages),
+      "-l",
+      "4096",
+      "-f",
+      "a@example.org",
+      "-t",
+      "b@elsewhere.test",
+      `127.0.0.1:${instance.smtpPort}`,
+    ],
     { stdio: ["ignore", "ignore", "inherit"] },
   );
   const status = await new Promise<number>((done) => source.on("close", (code) => done(code ?? 1)));
@@ -123,11 +146,20 @@ async function round(system: System, scenario: Scenario, programs: Reference, me
   return { perSecond: messages / seconds, cpu: ((cpuTicks(master) - ticks) / TICKS / messages) * 1000 };
 }
 
-async function measure(scenario: Scenario, index: number, programs: Reference, options: Options): Promise<void> {
+async function measure(
+  scenario: Scenario,
+  index: number,
+  programs: Reference,
+  options: Options,
+): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "posthaste-bench-"));
   execFileSync("chmod", ["755", directory]);
   const sinkPort = portOf(index * 3);
-  const sink: ChildProcess = spawn(join(programs.sbin, "smtp-sink"), ["-u", "nobody", `127.0.0.1:${sinkPort}`, "1000"], { stdio: "ignore" });
+  const sink: ChildProcess = spawn(
+    join(programs.sbin, "smtp-sink"),
+    ["-u", "nobody", `127.0.0.1:${sinkPort}`, "1000"],
+    { stdio: "ignore" },
+  );
   const common = `${scenario.mainCf(sinkPort)}\nsmtpd_client_connection_count_limit = 0\nsmtp_tls_security_level = none\nsmtpd_tls_security_level = none\n`;
   const extra = "scache unix - - n - 1 scache\ntlsmgr unix - - n 1000? 1 tlsmgr\n";
   const make = (name: string, binaries: string, position: number, masterCf: string): System => ({
@@ -156,7 +188,8 @@ async function measure(scenario: Scenario, index: number, programs: Reference, o
     const messages = Math.round(options.messages * scenario.share);
     for (const system of systems) await round(system, scenario, programs, Math.ceil(messages / 2));
     for (let number = 0; number < options.rounds; number++)
-      for (const system of systems) results.get(system.name)?.push(await round(system, scenario, programs, messages));
+      for (const system of systems)
+        results.get(system.name)?.push(await round(system, scenario, programs, messages));
   } finally {
     for (const { instance } of systems) {
       const pid = Number(readFileSync(join(instance.queue, "pid", "master.pid"), "latin1"));
@@ -168,7 +201,10 @@ async function measure(scenario: Scenario, index: number, programs: Reference, o
   }
   const figures = systems.map(({ name }) => {
     const measured = results.get(name) ?? [];
-    return { perSecond: median(measured.map((each) => each.perSecond)), cpu: median(measured.map((each) => each.cpu)) };
+    return {
+      perSecond: median(measured.map((each) => each.perSecond)),
+      cpu: median(measured.map((each) => each.cpu)),
+    };
   });
   const [ours, theirs] = figures;
   if (ours === undefined || theirs === undefined) return;
@@ -178,7 +214,10 @@ async function measure(scenario: Scenario, index: number, programs: Reference, o
 }
 
 function startMaster(instance: Instance): void {
-  const result = spawnSync(instance.program("master"), ["-w"], { env: instance.environment, stdio: "inherit" });
+  const result = spawnSync(instance.program("master"), ["-w"], {
+    env: instance.environment,
+    stdio: "inherit",
+  });
   if (result.status !== 0) throw new Error(`master of ${instance.directory}: status ${result.status}`);
 }
 
@@ -197,9 +236,15 @@ if ("missing" in programs) {
   console.error(`bench: no real Postfix to measure beside: ${programs.missing}`);
   process.exit(1);
 }
-const built = spawnSync(process.execPath, ["run", join(ROOT, "packaging/build.ts"), "--layout=multicall"], { stdio: "inherit" });
+const built = spawnSync(process.execPath, ["run", join(ROOT, "packaging/build.ts"), "--layout=multicall"], {
+  stdio: "inherit",
+});
 if (built.status !== 0) process.exit(1);
-console.log(`${cpus()[0]?.model}, ${cpus().length} cores; ${options.rounds} rounds of ${options.messages} messages of 4 kB each\n`);
-console.log("| scenario | ours, messages/s | Postfix, messages/s | ratio | ours, CPU ms a message | Postfix, CPU ms |");
+console.log(
+  `${cpus()[0]?.model}, ${cpus().length} cores; ${options.rounds} rounds of ${options.messages} messages of 4 kB each\n`,
+);
+console.log(
+  "| scenario | ours, messages/s | Postfix, messages/s | ratio | ours, CPU ms a message | Postfix, CPU ms |",
+);
 console.log("|---|---:|---:|---:|---:|---:|");
 for (const [index, scenario] of SCENARIOS.entries()) await measure(scenario, index, programs, options);

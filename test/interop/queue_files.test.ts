@@ -15,10 +15,20 @@ const programs = reference();
 const skip = "missing" in programs ? { skip: programs.missing } : {};
 
 /** Runs a command of one of the two systems. */
-function of(side: "ours" | "real", theirs: Reference, instance: Instance, name: string, args: ReadonlyArray<string>): { status: number | null; stdout: string; stderr: string } {
+function of(
+  side: "ours" | "real",
+  theirs: Reference,
+  instance: Instance,
+  name: string,
+  args: ReadonlyArray<string>,
+): { status: number | null; stdout: string; stderr: string } {
   const folder = side === "ours" ? join(PROGRAMS.multicall, "sbin") : theirs.sbin;
   const result = spawnSync(join(folder, name), [...args], { env: instance.environment, timeout: 60_000 });
-  return { status: result.status, stdout: result.stdout.toString("latin1"), stderr: result.stderr.toString("latin1") };
+  return {
+    status: result.status,
+    stdout: result.stdout.toString("latin1"),
+    stderr: result.stderr.toString("latin1"),
+  };
 }
 
 /** A dialogue with everything that leaves its traces in a queue file. */
@@ -29,7 +39,14 @@ async function submit(port: number, commands: ReadonlyArray<string>, content: st
   const after = async (lines: string, pattern: RegExp): Promise<string> => {
     const from = received.length;
     socket.write(lines, "latin1");
-    return (await until(`${pattern} after ${lines.slice(0, 80)}: ${received}`, () => pattern.exec(received.slice(from)) ?? undefined))[1] ?? "";
+    return (
+      (
+        await until(
+          `${pattern} after ${lines.slice(0, 80)}: ${received}`,
+          () => pattern.exec(received.slice(from)) ?? undefined,
+        )
+      )[1] ?? ""
+    );
   };
   try {
     await until("the greeting", () => received.startsWith("220 "));
@@ -58,21 +75,52 @@ interface Filled {
 async function fill(instance: Instance): Promise<Filled> {
   const held = await submit(
     instance.smtpPort,
-    ["MAIL FROM:<a@example.org> BODY=8BITMIME RET=HDRS ENVID=id+2B42", "RCPT TO:<one@slow.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;One+2Bx@slow.test", "RCPT TO:<\"two two\"@slow.test> NOTIFY=NEVER"],
+    [
+      "MAIL FROM:<a@example.org> BODY=8BITMIME RET=HDRS ENVID=id+2B42",
+      "RCPT TO:<one@later.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;One+2Bx@later.test",
+      'RCPT TO:<"two two"@later.test> NOTIFY=NEVER',
+    ],
     CONTENT("hold-one"),
   );
-  const deferred = await submit(instance.smtpPort, ["MAIL FROM:<> SIZE=9000", "RCPT TO:<three@slow.test>", "RCPT TO:<four@slow.test>"], CONTENT("deferred-one"));
-  const half = await submit(instance.smtpPort, ["MAIL FROM:<a@example.org>", "RCPT TO:<nobody@localhost>", "RCPT TO:<five@slow.test>"], CONTENT("half-one"));
-  command(instance, "sendmail", ["-f", "nobody@localhost", "-F", "Full Name", "six@slow.test"], "Subject: by-sendmail\nX-Load-Id: by-sendmail\n\n.\nbody\n");
-  await logged(instance, new RegExp(`: ${deferred}: to=<four@slow\\.test>, .*status=deferred`));
-  await logged(instance, new RegExp(`: ${half}: to=<five@slow\\.test>, .*status=deferred`));
-  const [, fromSendmail = ""] = await logged(instance, /: (\w+): to=<six@slow\.test>, .*status=deferred/);
-  for (const id of [deferred, half, fromSendmail]) await until(`${id} in deferred`, () => findFile(instance, "deferred", id));
+  const deferred = await submit(
+    instance.smtpPort,
+    ["MAIL FROM:<> SIZE=9000", "RCPT TO:<three@later.test>", "RCPT TO:<four@later.test>"],
+    CONTENT("deferred-one"),
+  );
+  const half = await submit(
+    instance.smtpPort,
+    ["MAIL FROM:<a@example.org>", "RCPT TO:<nobody@localhost>", "RCPT TO:<five@later.test>"],
+    CONTENT("half-one"),
+  );
+  command(
+    instance,
+    "sendmail",
+    ["-f", "nobody@localhost", "-F", "Full Name", "six@later.test"],
+    "Subject: by-sendmail\nX-Load-Id: by-sendmail\n\n.\nbody\n",
+  );
+  await logged(instance, new RegExp(`: ${deferred}: to=<four@later\\.test>, .*status=deferred`));
+  await logged(instance, new RegExp(`: ${half}: to=<five@later\\.test>, .*status=deferred`));
+  const [, fromSendmail = ""] = await logged(instance, /: (\w+): to=<six@later\.test>, .*status=deferred/);
+  for (const id of [deferred, half, fromSendmail])
+    await until(`${id} in deferred`, () => findFile(instance, "deferred", id));
   await until(`${held} in hold`, () => findFile(instance, "hold", held));
   return { held, deferred, half, fromSendmail };
 }
 
-const POSTCAT_OPTIONS = [[], ["-e"], ["-h"], ["-b"], ["-bh"], ["-o"], ["-d"], ["-f"], ["-fod"], ["-v", "-o"], ["-r", "-v", "-o"], ["-s", "97", "-o"]] as const;
+const POSTCAT_OPTIONS = [
+  [],
+  ["-e"],
+  ["-h"],
+  ["-b"],
+  ["-bh"],
+  ["-o"],
+  ["-d"],
+  ["-f"],
+  ["-fod"],
+  ["-v", "-o"],
+  ["-r", "-v", "-o"],
+  ["-s", "97", "-o"],
+] as const;
 
 /** Both postcats on every message and maildrop file. */
 function compareReaders(t: Test, theirs: Reference, instance: Instance, filled: Filled): void {
@@ -83,11 +131,19 @@ function compareReaders(t: Test, theirs: Reference, instance: Instance, filled: 
       t.equal(ours.stdout, real.stdout, `${kind}: postcat ${options.join(" ")}`);
       t.equal(ours.status, real.status);
     }
-    t.ok(of("real", theirs, instance, "postcat", ["-q", id]).stdout.includes("*** MESSAGE FILE END "), `${kind} is whole`);
+    t.ok(
+      of("real", theirs, instance, "postcat", ["-q", id]).stdout.includes("*** MESSAGE FILE END "),
+      `${kind} is whole`,
+    );
   }
 }
 
-function compareListings(t: Test, theirs: Reference, instance: Instance, what: string): { text: string; json: string } {
+function compareListings(
+  t: Test,
+  theirs: Reference,
+  instance: Instance,
+  what: string,
+): { text: string; json: string } {
   const listings = (["-p", "-j"] as const).map((flag) => {
     const real = of("real", theirs, instance, "postqueue", [flag]);
     const ours = of("ours", theirs, instance, "postqueue", [flag]);
@@ -100,60 +156,109 @@ function compareListings(t: Test, theirs: Reference, instance: Instance, what: s
 
 const VARIANTS = [
   { name: "short queue IDs, hash depth 1", mainCf: "" },
-  { name: "long queue IDs, hash depth 2", mainCf: "enable_long_queue_ids = yes\nhash_queue_depth = 2\nhash_queue_names = deferred, defer, hold, active, incoming\n" },
+  {
+    name: "long queue IDs, hash depth 2",
+    mainCf:
+      "enable_long_queue_ids = yes\nhash_queue_depth = 2\nhash_queue_names = deferred, defer, hold, active, incoming\n",
+  },
 ] as const;
 
 for (const base of ["ours", "real"] as const)
   for (const variant of VARIANTS)
-    t.test(`${base === "ours" ? "our files in a real Postfix" : "a real Postfix's files in ours"}: ${variant.name}`, skip, async (t) => {
-      if ("missing" in programs) return;
-      const other = base === "ours" ? "real" : "ours";
-      const sink = new CountingSink();
-      const sinkPort = await sink.listen();
-      t.teardown(() => sink.close());
-      const instance = await mixedInstance(t, programs, { base, swapped: [] }, `${variant.mainCf}header_checks = regexp:{ { /^Subject: hold/ HOLD } }\nsmtp_connection_cache_on_demand = no`);
-      try {
-        const filled = await fill(instance);
-        compareReaders(t, programs, instance, filled);
-        const before = compareListings(t, programs, instance, `with ${base === "ours" ? "our" : "their"} showq`);
-        t.equal(before.json.trim().split("\n").length, 4);
-
-        // local submissions wait in maildrop meanwhile
-        await end(instance);
-        const drop = command(instance, "sendmail", ["-f", "nobody@localhost", "-N", "success,failure", "-V", "envelope", "seven@slow.test"], "Subject: dropped\nX-Load-Id: dropped\n\nbody\n");
-        t.equal(drop.status, 0);
-        const [maildrop = ""] = readdirSync(join(instance.queue, "maildrop"));
-        compareReaders(t, programs, instance, { ...filled, fromSendmail: maildrop });
-        startAgain(instance);
-
-        // the other system lists the same, then delivers all of it
-        await continueWith(instance, programs, { base: other, swapped: [] }, (text) =>
-          text.replace(/\{ slow\.test = retry:[^}]*\}/, `{ slow.test = smtp:[127.0.0.1]:${sinkPort} }`),
+    t.test(
+      `${base === "ours" ? "our files in a real Postfix" : "a real Postfix's files in ours"}: ${variant.name}`,
+      skip,
+      async (t) => {
+        if ("missing" in programs) return;
+        const other = base === "ours" ? "real" : "ours";
+        const sink = new CountingSink();
+        const sinkPort = await sink.listen();
+        t.teardown(() => sink.close());
+        const instance = await mixedInstance(
+          t,
+          programs,
+          { base, swapped: [] },
+          `${variant.mainCf}header_checks = regexp:{ { /^Subject: hold/ HOLD } }\nrelayhost = [127.0.0.1]:1\n`,
         );
-        const after = of("ours", programs, instance, "postqueue", ["-j"]).stdout;
-        const lineOf = (json: string, id: string): string | undefined => json.split("\n").find((line) => line.includes(`"${id}"`));
-        t.equal(lineOf(after, filled.held), lineOf(before.json, filled.held), "the held message is listed as before");
-        compareListings(t, programs, instance, `with ${other === "ours" ? "our" : "their"} showq`);
-        t.equal(command(instance, "postsuper", ["-H", filled.held]).status, 0);
-        t.equal(command(instance, "postqueue", ["-f"]).status, 0);
-        const subjects = ["hold-one", "deferred-one", "half-one", "by-sendmail", "dropped"];
-        await until(`delivery of ${subjects.join(", ")}; have ${JSON.stringify([...sink.arrivals])}`, () => subjects.every((subject) => sink.arrivals.has(subject)));
-        await until("an empty queue", () => command(instance, "mailq").stdout.includes("Mail queue is empty") || command(instance, "postqueue", ["-p"]).stdout.includes("Mail queue is empty"));
-        t.same([...sink.arrivals].filter(([subject]) => subjects.includes(subject)).sort(), subjects.map((subject) => [subject, 1]).sort(), "each once");
-        const mailbox = readFileSync(join(instance.mail, "nobody"), "latin1");
-        t.equal(mailbox.split("Subject: half-one\n").length, 2, "a finished recipient is not served again");
-        t.match(instance.maillog(), new RegExp(`: ${filled.held}: to=<"two two"@slow\\.test>, .*status=sent`));
-        t.match(instance.maillog(), new RegExp(`: ${filled.deferred}: to=<three@slow\\.test>, .*status=sent`));
-        const corrupt = join(instance.queue, "corrupt");
-        t.same(existsSync(corrupt) ? readdirSync(corrupt) : [], [], "nothing was found corrupt");
-        t.notMatch(instance.maillog(), /corrupt|malformed|bad attribute|unexpected attribute|panic/);
-      } catch (error) {
-        throw new Error(`${error instanceof Error ? error.message : error}\n${instance.maillog().split("\n").slice(-40).join("\n")}`);
-      }
-    });
+        try {
+          const filled = await fill(instance);
+          compareReaders(t, programs, instance, filled);
+          const before = compareListings(
+            t,
+            programs,
+            instance,
+            `with ${base === "ours" ? "our" : "their"} showq`,
+          );
+          t.equal(before.json.trim().split("\n").length, 4);
+
+          // local submissions wait in maildrop meanwhile
+          await end(instance);
+          const drop = command(
+            instance,
+            "sendmail",
+            ["-f", "nobody@localhost", "-N", "success,failure", "-V", "envelope", "seven@later.test"],
+            "Subject: dropped\nX-Load-Id: dropped\n\nbody\n",
+          );
+          t.equal(drop.status, 0);
+          const [maildrop = ""] = readdirSync(join(instance.queue, "maildrop"));
+          compareReaders(t, programs, instance, { ...filled, fromSendmail: maildrop });
+          startAgain(instance);
+
+          // the other system lists the same, then delivers all of it
+          await continueWith(instance, programs, { base: other, swapped: [] }, (text) =>
+            text.replace(/^relayhost = .*$/m, `relayhost = [127.0.0.1]:${sinkPort}`),
+          );
+          const after = of("ours", programs, instance, "postqueue", ["-j"]).stdout;
+          const lineOf = (json: string, id: string): string | undefined =>
+            json.split("\n").find((line) => line.includes(`"${id}"`));
+          t.equal(
+            lineOf(after, filled.held),
+            lineOf(before.json, filled.held),
+            "the held message is listed as before",
+          );
+          compareListings(t, programs, instance, `with ${other === "ours" ? "our" : "their"} showq`);
+          t.equal(command(instance, "postsuper", ["-H", filled.held]).status, 0);
+          t.equal(command(instance, "postqueue", ["-f"]).status, 0);
+          const subjects = ["hold-one", "deferred-one", "half-one", "by-sendmail", "dropped"];
+          await until(`delivery of ${subjects.join(", ")}; have ${JSON.stringify([...sink.arrivals])}`, () =>
+            subjects.every((subject) => sink.arrivals.has(subject)),
+          );
+          await until(
+            "an empty queue",
+            () =>
+              command(instance, "mailq").stdout.includes("Mail queue is empty") ||
+              command(instance, "postqueue", ["-p"]).stdout.includes("Mail queue is empty"),
+          );
+          t.same(
+            [...sink.arrivals].filter(([subject]) => subjects.includes(subject)).sort(),
+            subjects.map((subject) => [subject, 1]).sort(),
+            "each once",
+          );
+          const mailbox = readFileSync(join(instance.mail, "nobody"), "latin1");
+          t.equal(mailbox.split("Subject: half-one\n").length, 2, "a finished recipient is not served again");
+          t.match(
+            instance.maillog(),
+            new RegExp(`: ${filled.held}: to=<"two two"@later\\.test>, .*status=sent`),
+          );
+          t.match(
+            instance.maillog(),
+            new RegExp(`: ${filled.deferred}: to=<three@later\\.test>, .*status=sent`),
+          );
+          const corrupt = join(instance.queue, "corrupt");
+          t.same(existsSync(corrupt) ? readdirSync(corrupt) : [], [], "nothing was found corrupt");
+          t.notMatch(instance.maillog(), /corrupt|malformed|bad attribute|unexpected attribute|panic/);
+        } catch (error) {
+          throw new Error(
+            `${error instanceof Error ? error.message : error}\n${instance.maillog().split("\n").slice(-40).join("\n")}`,
+          );
+        }
+      },
+    );
 
 function startAgain(instance: Instance): void {
-  const master = spawnSync(join(instance.directory, "programs/libexec/master"), ["-w"], { env: instance.environment });
+  const master = spawnSync(join(instance.directory, "programs/libexec/master"), ["-w"], {
+    env: instance.environment,
+  });
   if (master.status !== 0) throw new Error(`master: status ${master.status}`);
 }
 
@@ -161,8 +266,17 @@ t.test("hashed, misplaced and renamed files: both postsupers do the same", skip,
   if ("missing" in programs) return;
   const results: Record<string, string[]> = {};
   for (const side of ["real", "ours"] as const) {
-    const instance = await mixedInstance(t, programs, { base: "ours", swapped: [] }, "header_checks = regexp:{ { /^Subject: hold/ HOLD } }\n");
-    const id = await submit(instance.smtpPort, ["MAIL FROM:<a@example.org>", "RCPT TO:<x@slow.test>"], CONTENT("hold-two"));
+    const instance = await mixedInstance(
+      t,
+      programs,
+      { base: "ours", swapped: [] },
+      "header_checks = regexp:{ { /^Subject: hold/ HOLD } }\n",
+    );
+    const id = await submit(
+      instance.smtpPort,
+      ["MAIL FROM:<a@example.org>", "RCPT TO:<x@later.test>"],
+      CONTENT("hold-two"),
+    );
     await until("the held message", () => findFile(instance, "hold", id));
     await end(instance);
     const file = findFile(instance, "hold", id) ?? "";
@@ -179,7 +293,10 @@ t.test("hashed, misplaced and renamed files: both postsupers do the same", skip,
       .filter((line) => /renamed|removed|bogus|mismatch|Renamed|CHANGED/.test(line))
       .map((line) => line.replace(/^.*postsuper: /, "postsuper: "));
     results[side] = masked.sort();
-    t.ok(masked.some((line) => line.includes("Renamed to match inode number: 1 message")), `${side}: ${masked.join("; ")}`);
+    t.ok(
+      masked.some((line) => line.includes("Renamed to match inode number: 1 message")),
+      `${side}: ${masked.join("; ")}`,
+    );
   }
   t.same(results.ours, results.real);
 });

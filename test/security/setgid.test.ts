@@ -4,7 +4,14 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from "node:path";
 import t from "tap";
 import type { Instance } from "../../packaging/instance.ts";
-import { logged, NEEDS_ROOT, PROGRAMS, queueFiles, runningInstance, until } from "../system/support/harness.ts";
+import {
+  logged,
+  NEEDS_ROOT,
+  PROGRAMS,
+  queueFiles,
+  runningInstance,
+  until,
+} from "../system/support/harness.ts";
 import { OrdinaryUser, setgidPrograms, USER } from "./support/ordinary_user.ts";
 
 interface Stage {
@@ -27,7 +34,11 @@ sendmail_path = ${programs}/sbin/sendmail
     },
   });
   instance.start();
-  return { instance, user: new OrdinaryUser(instance.directory, instance.config), sbin: join(programs, "sbin") };
+  return {
+    instance,
+    user: new OrdinaryUser(instance.directory, instance.config),
+    sbin: join(programs, "sbin"),
+  };
 }
 
 /** Delivered when the mail queue is empty and the mailbox has the mark. */
@@ -44,24 +55,41 @@ t.test("what an ordinary user may do and may not do", NEEDS_ROOT, async (t) => {
   const submitted = user.run({ script: `${sbin}/sendmail ${to}`, input: "Subject: from a user\n\nbody\n" });
   t.equal(submitted.status, 0, submitted.stderr);
   await arrival(instance, "Subject: from a user");
-  await logged(instance, new RegExp(`pickup\\[\\d+\\]: [0-9A-F]+: uid=${execFileSync("id", ["-u", USER]).toString().trim()} from=<${USER}>`));
+  await logged(
+    instance,
+    new RegExp(
+      `pickup\\[\\d+\\]: [0-9A-F]+: uid=${execFileSync("id", ["-u", USER]).toString().trim()} from=<${USER}>`,
+    ),
+  );
   t.equal(user.run(`${sbin}/mailq`).stdout, "Mail queue is empty\n");
   t.equal(user.run(`${sbin}/postqueue -p`).stdout, "Mail queue is empty\n");
   t.equal(user.run(`${sbin}/postqueue -j`).status, 0);
   t.equal(user.run(`${sbin}/postqueue -f`).status, 0);
   t.equal(user.run(`${sbin}/postlog -t mine words of a user`).status, 0);
   await logged(instance, /mine\[\d+\]: words of a user/);
-  const dialogue = user.run({ script: `${sbin}/sendmail -bs`, input: `EHLO x\r\nMAIL FROM:<${USER}>\r\nRCPT TO:<${to}>\r\nDATA\r\nSubject: by -bs\r\n\r\n.\r\nQUIT\r\n` });
+  const dialogue = user.run({
+    script: `${sbin}/sendmail -bs`,
+    input: `EHLO x\r\nMAIL FROM:<${USER}>\r\nRCPT TO:<${to}>\r\nDATA\r\nSubject: by -bs\r\n\r\n.\r\nQUIT\r\n`,
+  });
   t.match(dialogue.stdout, /250 2\.0\.0 Ok: queued as [0-9A-F]+\r\n221 2\.0\.0 Bye\r\n$/);
   await arrival(instance, "Subject: by -bs");
 
   const { queue } = instance;
   t.equal(statSync(join(queue, "maildrop")).mode & 0o7777, 0o730);
-  for (const forbidden of [`touch ${queue}/maildrop/x`, `ls ${queue}/maildrop`, `ls ${queue}/public`, `cat ${queue}/pid/master.pid > ${queue}/maildrop/1`])
+  for (const forbidden of [
+    `touch ${queue}/maildrop/x`,
+    `ls ${queue}/maildrop`,
+    `ls ${queue}/public`,
+    `cat ${queue}/pid/master.pid > ${queue}/maildrop/1`,
+  ])
     t.not(user.run(forbidden).status, 0, forbidden);
   const connecting = `const s = require("net").connect(process.argv[1]); s.on("error", (e) => { console.log(e.code); }); s.on("connect", () => { console.log("connected"); s.destroy(); })`;
   for (const service of ["public/cleanup", "public/showq", "public/qmgr", "private/rewrite"])
-    t.equal(user.run(`${process.execPath} -e '${connecting}' ${queue}/${service}`).stdout, "EACCES\n", service);
+    t.equal(
+      user.run(`${process.execPath} -e '${connecting}' ${queue}/${service}`).stdout,
+      "EACCES\n",
+      service,
+    );
 });
 
 t.test("what else a user controls has no effect", NEEDS_ROOT, async (t) => {
@@ -76,12 +104,23 @@ t.test("what else a user controls has no effect", NEEDS_ROOT, async (t) => {
   writeFileSync(join(evil, ".env"), `MAIL_CONFIG=${evil}\nBUN_OPTIONS=--preload=${evil}/x.ts\n`);
   writeFileSync(join(evil, "package.json"), '{"type":"module","main":"x.ts"}');
   writeFileSync(join(evil, "tsconfig.json"), '{"compilerOptions":{"paths":{"*":["./x.ts"]}}}');
-  writeFileSync(join(evil, "main.cf"), `queue_directory = ${evil}\nimport_environment = BUN_BE_BUN BUN_OPTIONS\n`);
-  writeFileSync(join(evil, "preload.c"), `#include <stdio.h>\n__attribute__((constructor)) static void run(void) { FILE *f = fopen("${marker}", "w"); if (f) fclose(f); }\n`);
+  writeFileSync(
+    join(evil, "main.cf"),
+    `queue_directory = ${evil}\nimport_environment = BUN_BE_BUN BUN_OPTIONS\n`,
+  );
+  writeFileSync(
+    join(evil, "preload.c"),
+    `#include <stdio.h>\n__attribute__((constructor)) static void run(void) { FILE *f = fopen("${marker}", "w"); if (f) fclose(f); }\n`,
+  );
   execFileSync("cc", ["-shared", "-fPIC", "-o", join(evil, "preload.so"), join(evil, "preload.c")]);
   execFileSync("chown", ["-R", USER, user.home]);
-  const clean = (): boolean => !existsSync(marker) && !readdirSync(user.home).some((name) => !["evil"].includes(name));
-  const sweep = (): void => execFileSync("sh", ["-c", `cd ${user.home} && find . -mindepth 1 -maxdepth 1 ! -name evil -exec rm -rf {} +`]) as unknown as void;
+  const clean = (): boolean =>
+    !existsSync(marker) && !readdirSync(user.home).some((name) => !["evil"].includes(name));
+  const sweep = (): void =>
+    execFileSync("sh", [
+      "-c",
+      `cd ${user.home} && find . -mindepth 1 -maxdepth 1 ! -name evil -exec rm -rf {} +`,
+    ]) as unknown as void;
 
   // the attacks are real ones: a runtime that is started directly falls for them
   user.run({ script: `${sbin}/../libexec/postqueue -e '${plant}'`, environment: { BUN_BE_BUN: "1" } });
@@ -94,13 +133,76 @@ t.test("what else a user controls has no effect", NEEDS_ROOT, async (t) => {
     ["BUN_OPTIONS preload", "COMMAND", { BUN_OPTIONS: `--preload=${evil}/x.ts` }],
     ["BUN_OPTIONS profile", "COMMAND", { BUN_OPTIONS: `--cpu-prof --cpu-prof-dir=${user.home}/prof` }],
     ["bunfig.toml, .env and their like in the directory", `cd ${evil} && COMMAND`],
-    ["BUN_INSPECT", "COMMAND", { BUN_INSPECT: "ws://127.0.0.1:9999/x", BUN_INSPECT_NOTIFY: `unix://${user.home}/notify`, BUN_INSPECT_PRELOAD: `${evil}/x.ts` }],
-    ["engine options", "COMMAND", { BUN_JSC_nosuchoption: "1", BUN_JSC_dumpOptions: "3", JSC_dumpOptions: "3", BUN_JSC_useSamplingProfiler: "1" }],
-    ["allocator options", "COMMAND", { MIMALLOC_VERBOSE: "3", MIMALLOC_SHOW_STATS: "1", MIMALLOC_RESERVE_HUGE_OS_PAGES: "99", BUN_RUNTIME_TRANSPILER_CACHE_PATH: `${user.home}/cache` }],
-    ["NODE_CHANNEL_FD", "exec 3<>/dev/zero; COMMAND", { NODE_CHANNEL_FD: "3", NODE_CHANNEL_SERIALIZATION_MODE: "json", NODE_OPTIONS: `--require ${evil}/x.ts` }],
-    ["the dynamic linker", "COMMAND", { LD_PRELOAD: `${evil}/preload.so`, LD_LIBRARY_PATH: evil, LD_AUDIT: `${evil}/preload.so`, LD_DEBUG: "all", LD_DEBUG_OUTPUT: `${user.home}/ld`, GCONV_PATH: evil, MALLOC_TRACE: `${user.home}/mtrace` }],
-    ["temporary folders, languages and zones", "COMMAND", { TMPDIR: evil, BUN_TMPDIR: evil, HOME: evil, XDG_CONFIG_HOME: evil, TZ: `:${evil}/x.ts`, LANG: "xx", LC_ALL: "../../x", PATH: evil }],
-    ["what set-gid programs do not heed", "COMMAND", { MAIL_LOGTAG: "root", MAIL_VERBOSE: "1", MAIL_DEBUG: "1", NAME: "x" }],
+    [
+      "BUN_INSPECT",
+      "COMMAND",
+      {
+        BUN_INSPECT: "ws://127.0.0.1:9999/x",
+        BUN_INSPECT_NOTIFY: `unix://${user.home}/notify`,
+        BUN_INSPECT_PRELOAD: `${evil}/x.ts`,
+      },
+    ],
+    [
+      "engine options",
+      "COMMAND",
+      {
+        BUN_JSC_nosuchoption: "1",
+        BUN_JSC_dumpOptions: "3",
+        JSC_dumpOptions: "3",
+        BUN_JSC_useSamplingProfiler: "1",
+      },
+    ],
+    [
+      "allocator options",
+      "COMMAND",
+      {
+        MIMALLOC_VERBOSE: "3",
+        MIMALLOC_SHOW_STATS: "1",
+        MIMALLOC_RESERVE_HUGE_OS_PAGES: "99",
+        BUN_RUNTIME_TRANSPILER_CACHE_PATH: `${user.home}/cache`,
+      },
+    ],
+    [
+      "NODE_CHANNEL_FD",
+      "exec 3<>/dev/zero; COMMAND",
+      {
+        NODE_CHANNEL_FD: "3",
+        NODE_CHANNEL_SERIALIZATION_MODE: "json",
+        NODE_OPTIONS: `--require ${evil}/x.ts`,
+      },
+    ],
+    [
+      "the dynamic linker",
+      "COMMAND",
+      {
+        LD_PRELOAD: `${evil}/preload.so`,
+        LD_LIBRARY_PATH: evil,
+        LD_AUDIT: `${evil}/preload.so`,
+        LD_DEBUG: "all",
+        LD_DEBUG_OUTPUT: `${user.home}/ld`,
+        GCONV_PATH: evil,
+        MALLOC_TRACE: `${user.home}/mtrace`,
+      },
+    ],
+    [
+      "temporary folders, languages and zones",
+      "COMMAND",
+      {
+        TMPDIR: evil,
+        BUN_TMPDIR: evil,
+        HOME: evil,
+        XDG_CONFIG_HOME: evil,
+        TZ: `:${evil}/x.ts`,
+        LANG: "xx",
+        LC_ALL: "../../x",
+        PATH: evil,
+      },
+    ],
+    [
+      "what set-gid programs do not heed",
+      "COMMAND",
+      { MAIL_LOGTAG: "root", MAIL_VERBOSE: "1", MAIL_DEBUG: "1", NAME: "x" },
+    ],
     ["stray descriptors", `for n in $(seq 3 200); do eval "exec $n<>/dev/null"; done; COMMAND`],
     ["an odd umask", "umask 777; COMMAND"],
     ["signals ignored", "trap '' INT QUIT TERM HUP ALRM CHLD PIPE USR1 USR2 XFSZ VTALRM PROF IO; COMMAND"],
@@ -114,7 +216,10 @@ t.test("what else a user controls has no effect", NEEDS_ROOT, async (t) => {
   // the variables are for the program under attack, not for the shell that leads to it
   const under = (script: string, command: string, environment?: Readonly<Record<string, string>>): string => {
     const settings = Object.entries(environment ?? {}).map(([name, value]) => `'${name}=${value}'`);
-    return script.replace("COMMAND", environment === undefined ? command : `env ${settings.join(" ")} ${command}`);
+    return script.replace(
+      "COMMAND",
+      environment === undefined ? command : `env ${settings.join(" ")} ${command}`,
+    );
   };
   for (const [name, script, environment] of attacks) {
     const result = user.run(under(script, list, environment));
@@ -133,7 +238,10 @@ t.test("what else a user controls has no effect", NEEDS_ROOT, async (t) => {
     ["stray descriptors", "exec 3<>/dev/null 4<>/dev/null 5<>/dev/null 6<>/dev/null; COMMAND"],
   ] as const) {
     const subject = `Subject: submission ${++count}`;
-    const result = user.run({ script: under(script, `${sbin}/sendmail ${to}`), input: `${subject}\n\nbody\n` });
+    const result = user.run({
+      script: under(script, `${sbin}/sendmail ${to}`),
+      input: `${subject}\n\nbody\n`,
+    });
     t.equal(result.status, 0, `${name}: ${result.stderr}`);
     await arrival(instance, subject);
     t.ok(clean(), `${name}: nothing was written`);
@@ -163,7 +271,9 @@ t.test("what else a user controls has no effect", NEEDS_ROOT, async (t) => {
     t.ok(clean(), `${script}: nothing was written`);
     sweep();
   }
-  const complete = readdirSync(join(instance.queue, "maildrop")).filter((name) => (statSync(join(instance.queue, "maildrop", name)).mode & 0o100) !== 0);
+  const complete = readdirSync(join(instance.queue, "maildrop")).filter(
+    (name) => (statSync(join(instance.queue, "maildrop", name)).mode & 0o100) !== 0,
+  );
   t.same(complete, [], "no message of theirs");
 
   for (const [directory, told] of [
@@ -173,7 +283,10 @@ t.test("what else a user controls has no effect", NEEDS_ROOT, async (t) => {
     const result = user.run({ script: list, environment: { MAIL_CONFIG: directory } });
     t.equal(result.status, 69);
     t.match(result.stderr, `postqueue: error: unauthorized configuration directory name: ${told}\n`);
-    t.match(result.stderr, `postqueue: fatal: specify "alternate_config_directories = ${told}" or "multi_instance_directories = ${told}" in /etc/postfix/main.cf\n`);
+    t.match(
+      result.stderr,
+      `postqueue: fatal: specify "alternate_config_directories = ${told}" or "multi_instance_directories = ${told}" in /etc/postfix/main.cf\n`,
+    );
     t.not(user.run(`${list.replace("-p", `-c ${directory} -p`)}`).status, 0, "nor by option");
   }
   for (const directory of ["evil", "x".repeat(5000), "."]) {
@@ -182,7 +295,9 @@ t.test("what else a user controls has no effect", NEEDS_ROOT, async (t) => {
   }
 
   // nobody looks into, or leads, a process with borrowed rights
-  const peek = user.run(`${sbin}/postdrop < <(sleep 5) > /dev/null & sleep 0.7; cat /proc/$!/maps; cat /proc/$!/environ; kill -KILL $!`);
+  const peek = user.run(
+    `${sbin}/postdrop < <(sleep 5) > /dev/null & sleep 0.7; cat /proc/$!/maps; cat /proc/$!/environ; kill -KILL $!`,
+  );
   t.equal(peek.stdout, "", "its memory is not to be read");
   t.match(peek.stderr, /maps: Permission denied/);
 

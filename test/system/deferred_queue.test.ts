@@ -1,10 +1,24 @@
 /** A deferred queue of 50,000 messages: the queue manager's start and memory, new mail beside it, the listings, and its end. */
 import { execFileSync, spawn } from "node:child_process";
-import { chownSync, closeSync, existsSync, fchmodSync, fchownSync, fstatSync, futimesSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  futimesSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { RecordBuffer } from "../../lib/queue/record_writer.ts";
 import { makeQueueId } from "../../lib/queue/queue_id.ts";
+import { RecordBuffer } from "../../lib/queue/record_writer.ts";
 import { Rec, recordSize } from "../../lib/queue/records.ts";
 import { encodeSize } from "../../lib/queue/size_record.ts";
 import type { Instance } from "../../packaging/instance.ts";
@@ -32,11 +46,22 @@ function queueFile(sender: string, recipient: string, arrival: number): Buffer {
   envelope.put(Rec.RECIPIENT, recipient);
   envelope.put(Rec.CONTENT);
   const content = new RecordBuffer();
-  for (const line of [`From: ${sender}`, `To: ${recipient}`, "Subject: waiting", "", "body"]) content.put(Rec.NORMAL, line);
+  for (const line of [`From: ${sender}`, `To: ${recipient}`, "Subject: waiting", "", "body"])
+    content.put(Rec.NORMAL, line);
   const dataOffset = size + envelope.length;
   const contentSize = content.length;
   const file = new RecordBuffer();
-  file.put(Rec.SIZE, encodeSize({ contentSize, dataOffset, recipientCount: 1, hints: 0, messageLength: contentSize, sendOptions: 0 }));
+  file.put(
+    Rec.SIZE,
+    encodeSize({
+      contentSize,
+      dataOffset,
+      recipientCount: 1,
+      hints: 0,
+      messageLength: contentSize,
+      sendOptions: 0,
+    }),
+  );
   if (file.length !== recordSize(95)) throw new Error("size record");
   file.append(envelope.view());
   file.append(content.view());
@@ -46,7 +71,11 @@ function queueFile(sender: string, recipient: string, arrival: number): Buffer {
 }
 
 function fillQueue(instance: Instance): void {
-  const [uid, gid] = isRoot ? ["-u", "-g"].map((flag) => Number(execFileSync("id", [flag, instance.who.mailOwner], { encoding: "utf8" }))) : [];
+  const [uid, gid] = isRoot
+    ? ["-u", "-g"].map((flag) =>
+        Number(execFileSync("id", [flag, instance.who.mailOwner], { encoding: "utf8" })),
+      )
+    : [];
   const own = (path: string): void => {
     if (isRoot) chownSync(path, uid ?? 0, gid ?? 0);
   };
@@ -71,7 +100,11 @@ function fillQueue(instance: Instance): void {
     renameSync(temporary, join(instance.queue, "deferred", id.charAt(0), id));
     if (index % Math.floor(MESSAGES / LOGGED) !== 0) continue;
     const log = join(instance.queue, "defer", id.charAt(0), id);
-    writeFileSync(log, `\n<${recipient}>: some reason\nrecipient=${recipient}\noffset=300\nstatus=4.2.1\naction=delayed\nreason=some reason\n\n`, { mode: 0o600 });
+    writeFileSync(
+      log,
+      `\n<${recipient}>: some reason\nrecipient=${recipient}\noffset=300\nstatus=4.2.1\naction=delayed\nreason=some reason\n\n`,
+      { mode: 0o600 },
+    );
     own(log);
   }
 }
@@ -88,8 +121,14 @@ function memoryOf(pid: number): Memory | undefined {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "latin1");
     const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "latin1");
-    const megabytes = (text: string, name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? 0) / 1024;
-    return { resident: megabytes(status, "VmRSS"), peak: megabytes(status, "VmHWM"), proportional: megabytes(rollup, "Pss"), anonymous: megabytes(rollup, "Pss_Anon") };
+    const megabytes = (text: string, name: string): number =>
+      Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? 0) / 1024;
+    return {
+      resident: megabytes(status, "VmRSS"),
+      peak: megabytes(status, "VmHWM"),
+      proportional: megabytes(rollup, "Pss"),
+      anonymous: megabytes(rollup, "Pss_Anon"),
+    };
   } catch {
     // it has ended
     return undefined;
@@ -111,7 +150,10 @@ interface Listing {
 function list(instance: Instance, flag: "-p" | "-j"): Promise<Listing> {
   return new Promise((resolve, reject) => {
     const began = performance.now();
-    const child = spawn(instance.program("postqueue"), [flag], { env: instance.environment, stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(instance.program("postqueue"), [flag], {
+      env: instance.environment,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     let [lines, first, peak, showq, last] = [0, 0, 0, 0, ""];
     const sample = (): void => {
       peak = Math.max(peak, memoryOf(child.pid ?? 0)?.peak ?? 0);
@@ -138,7 +180,8 @@ function list(instance: Instance, flag: "-p" | "-j"): Promise<Listing> {
 t.test("a deferred queue of 50,000 messages", async (t) => {
   const instance = await runningInstance(t, {
     stopped: true,
-    mainCf: "transport_maps = inline:{ { .slow.test = retry:4.2.1 not today } }\nminimal_backoff_time = 3600s\n",
+    mainCf:
+      "transport_maps = inline:{ { .slow.test = retry:4.2.1 not today } }\nminimal_backoff_time = 3600s\n",
   });
   instance.must("postfix", ["check"]);
   const timed = async <T>(what: string, action: () => T | Promise<T>): Promise<T> => {
@@ -151,7 +194,8 @@ t.test("a deferred queue of 50,000 messages", async (t) => {
   await timed("postfix start, with its check of the queue", () => instance.start());
   const to = `${instance.who.recipient}@localhost`;
   const mailbox = join(instance.mail, instance.who.recipient);
-  const delivered = (subject: string): boolean => existsSync(mailbox) && readFileSync(mailbox, "latin1").includes(`Subject: ${subject}\n`);
+  const delivered = (subject: string): boolean =>
+    existsSync(mailbox) && readFileSync(mailbox, "latin1").includes(`Subject: ${subject}\n`);
 
   const began = performance.now();
   await sendMail(instance.smtpPort, "new@example.org", to, "Subject: right after the start\r\n\r\nx\r\n");
@@ -160,7 +204,10 @@ t.test("a deferred queue of 50,000 messages", async (t) => {
   t.comment(`a message sent right after the start was delivered after ${latency.toFixed(0)} ms`);
   t.ok(latency < 10_000, "new mail does not wait for the old");
 
-  const due = (): number => new Set(instance.maillog().match(/: \w+: to=<user\d+@site\d+\.slow\.test>, .*status=deferred \(not today\)/g)).size;
+  const due = (): number =>
+    new Set(
+      instance.maillog().match(/: \w+: to=<user\d+@site\d+\.slow\.test>, .*status=deferred \(not today\)/g),
+    ).size;
   await until("the due messages to be tried", () => due() >= DUE, 60);
   await until("an idle queue manager", () => queueFiles(instance, "active").length === 0, 30);
   const [pid = 0] = daemons(instance, "qmgr");
@@ -192,7 +239,8 @@ t.test("a deferred queue of 50,000 messages", async (t) => {
   const result = await timed("postsuper -d ALL", () => instance.run("postsuper", ["-d", "ALL"]));
   t.equal(result.stderr.toString(), `postsuper: Deleted: ${MESSAGES} messages\n`);
   t.equal(instance.must("mailq"), "Mail queue is empty\n");
-  for (const queue of ["deferred", "defer", "active", "incoming"]) t.same(queueFiles(instance, queue), [], queue);
+  for (const queue of ["deferred", "defer", "active", "incoming"])
+    t.same(queueFiles(instance, queue), [], queue);
   t.same(troubles(instance), []);
   await logged(instance, /Deleted: 50000 messages/);
 });

@@ -7,16 +7,32 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import type { Instance } from "../../packaging/instance.ts";
-import { CountingSink, submitLoad } from "./support/load.ts";
 import { daemons, queueFiles, runningInstance, until } from "./support/harness.ts";
+import { CountingSink, submitLoad } from "./support/load.ts";
 
-const VICTIMS = ["smtpd", "cleanup", "trivial-rewrite", "qmgr", "smtp", "local", "virtual", "bounce", "error", "proxymap", "pickup", "postlogd"] as const;
+const VICTIMS = [
+  "smtpd",
+  "cleanup",
+  "trivial-rewrite",
+  "qmgr",
+  "smtp",
+  "local",
+  "virtual",
+  "bounce",
+  "error",
+  "proxymap",
+  "pickup",
+  "postlogd",
+] as const;
 const KILLS = 20;
 const MESSAGES = 10_000;
 const SUBMISSIONS = 100;
 const PAUSE_MILLISECONDS = 60;
 
-const owner = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : { uid: process.getuid?.(), gid: process.getgid?.() };
+const owner =
+  process.getuid?.() === 0
+    ? { uid: 65534, gid: 65534 }
+    : { uid: process.getuid?.(), gid: process.getgid?.() };
 
 t.test("nothing acknowledged is lost when every daemon is killed twenty times", async (t) => {
   const sink = new CountingSink();
@@ -75,17 +91,36 @@ virtual_mailbox_limit = 0
   const file = join(instance.config, "main.cf");
   writeFileSync(file, readFileSync(file, "latin1").replace(/^transport_maps.*$/m, ""));
   instance.must("postfix", ["reload"]);
-  await until("an empty queue", () => ["maildrop", "incoming", "active", "deferred"].every((queue) => queueFiles(instance, queue).length === 0), 240);
+  await until(
+    "an empty queue",
+    () =>
+      ["maildrop", "incoming", "active", "deferred"].every(
+        (queue) => queueFiles(instance, queue).length === 0,
+      ),
+    240,
+  );
 
   const arrivals = new Map(sink.arrivals);
-  for (const mailbox of [recipient, "vbox"]) for (const id of mailboxIds(instance, mailbox)) arrivals.set(id, (arrivals.get(id) ?? 0) + 1);
-  t.same([...accepted].filter((id) => !arrivals.has(id)), [], "nothing acknowledged was lost");
-  t.same([...kills.values()], VICTIMS.map(() => KILLS), "every daemon was killed twenty times");
+  for (const mailbox of [recipient, "vbox"])
+    for (const id of mailboxIds(instance, mailbox)) arrivals.set(id, (arrivals.get(id) ?? 0) + 1);
+  t.same(
+    [...accepted].filter((id) => !arrivals.has(id)),
+    [],
+    "nothing acknowledged was lost",
+  );
+  t.same(
+    [...kills.values()],
+    VICTIMS.map(() => KILLS),
+    "every daemon was killed twenty times",
+  );
   const duplicates = [...arrivals.values()].reduce((sum, count) => sum + count - 1, 0);
-  t.comment(`${accepted.size} accepted, ${failures} refused or broken on the way in, ${duplicates} duplicates`);
+  t.comment(
+    `${accepted.size} accepted, ${failures} refused or broken on the way in, ${duplicates} duplicates`,
+  );
 });
 
-const done = (kills: ReadonlyMap<string, number>): boolean => [...kills.values()].every((count) => count >= KILLS);
+const done = (kills: ReadonlyMap<string, number>): boolean =>
+  [...kills.values()].every((count) => count >= KILLS);
 
 function destination(index: number, recipient: string): string {
   if (index % 20 === 0) return `user${index % 10}@dead.test`;
@@ -123,8 +158,11 @@ async function submitByCommand(instance: Instance, to: string): Promise<string[]
   for (let index = 0; index < SUBMISSIONS; index++) {
     const id = `command.${index}`;
     const ok = await new Promise<boolean>((resolve) => {
-      const child = execFile(instance.program("sendmail"), ["-f", "sender@example.org", to], { env: instance.environment }, (error) =>
-        resolve(error === null),
+      const child = execFile(
+        instance.program("sendmail"),
+        ["-f", "sender@example.org", to],
+        { env: instance.environment },
+        (error) => resolve(error === null),
       );
       child.stdin?.end(`Subject: by command\nX-Load-Id: ${id}\n\nbody\n`);
     });

@@ -1,15 +1,38 @@
 /** Starting, reloading, stopping and ending hard, under load and not; the kinds of services; limits, throttling, changed tables, JSON logs. */
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import type { Instance } from "../../packaging/instance.ts";
 import { sendMail } from "../../packaging/smtp_hello.ts";
 import { reference } from "../interop/support/reference.ts";
-import { daemons, freePort, isAlive, logged, masterPid, processesOfGroup, PROGRAMS, queueFiles, runningInstance, troubles, until } from "./support/harness.ts";
+import {
+  daemons,
+  freePort,
+  isAlive,
+  logged,
+  masterPid,
+  PROGRAMS,
+  processesOfGroup,
+  queueFiles,
+  runningInstance,
+  troubles,
+  until,
+} from "./support/harness.ts";
 import { CountingSink, submitLoad } from "./support/load.ts";
 
-const sleep = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const sleep = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds));
 const mailbox = (instance: Instance): string => {
   const path = join(instance.mail, instance.who.recipient);
   return existsSync(path) ? readFileSync(path, "latin1") : "";
@@ -80,16 +103,34 @@ for (const [name, transition] of Object.entries(TRANSITIONS))
       }
     })();
     const load = submitLoad({
-      port: instance.smtpPort, messages: 600, sessions: 10, size: 2048, from: "s@example.org", to: (index) => `u${index % 20}@far.test`, perConnection: 10, failureLimit: 5000,
+      port: instance.smtpPort,
+      messages: 600,
+      sessions: 10,
+      size: 2048,
+      from: "s@example.org",
+      to: (index) => `u${index % 20}@far.test`,
+      perConnection: 10,
+      failureLimit: 5000,
     });
     const { accepted, failures } = await load;
     await changes;
     loading = false;
-    await until("everything accepted to arrive", () => [...accepted].every((id) => sink.arrivals.has(id)), 90);
-    t.ok(accepted.size >= 600, `${accepted.size} accepted, ${failures} refused or broken, ${times} times ${name}, ${sink.duplicates} duplicates`);
+    await until(
+      "everything accepted to arrive",
+      () => [...accepted].every((id) => sink.arrivals.has(id)),
+      90,
+    );
+    t.ok(
+      accepted.size >= 600,
+      `${accepted.size} accepted, ${failures} refused or broken, ${times} times ${name}, ${sink.duplicates} duplicates`,
+    );
     if (name === "reload") t.equal(sink.duplicates, 0, "no duplicates");
     if (name === "reload") t.equal(failures, 0, "and no client sees anything of it");
-    await until("an empty queue", () => ["incoming", "active", "deferred"].every((queue) => queueFiles(instance, queue).length === 0), 30);
+    await until(
+      "an empty queue",
+      () => ["incoming", "active", "deferred"].every((queue) => queueFiles(instance, queue).length === 0),
+      30,
+    );
     const bad = troubles(instance).filter((line) => /panic|fatal: (?!open lock file)|throttling/.test(line));
     t.same(bad, [], "no daemon failed");
   });
@@ -102,21 +143,43 @@ t.test("commands, texts and exit codes", async (t) => {
   };
   t.same(postfix("status"), { status: 1, text: "postlog: the Postfix mail system is not running\n" });
   for (const command of ["stop", "abort", "drain", "reload"])
-    t.same(postfix(command), { status: 1, text: "postlog: fatal: the Postfix mail system is not running\n" }, command);
+    t.same(
+      postfix(command),
+      { status: 1, text: "postlog: fatal: the Postfix mail system is not running\n" },
+      command,
+    );
   t.equal(postfix("flush").status, 69);
   t.same(postfix("check"), { status: 0, text: "" });
-  t.match(postfix("nonsense"), { status: 1, text: /^postlog: fatal: unknown command: 'nonsense'\. Usage: postfix start \(or stop, reload, / });
+  t.match(postfix("nonsense"), {
+    status: 1,
+    text: /^postlog: fatal: unknown command: 'nonsense'\. Usage: postfix start \(or stop, reload, /,
+  });
   t.same(postfix("start"), { status: 0, text: "postlog: starting the Postfix mail system\n" });
   const pid = masterPid(instance);
   t.equal(readFileSync(join(instance.queue, "pid/master.pid"), "latin1"), `${String(pid).padStart(32)}\n`);
-  t.match(postfix("status"), { status: 0, text: new RegExp(`^postlog: the Postfix mail system is running: PID: +${pid}\n$`) });
-  t.same(postfix("start"), { status: 1, text: "postlog: fatal: the Postfix mail system is already running\n" });
+  t.match(postfix("status"), {
+    status: 0,
+    text: new RegExp(`^postlog: the Postfix mail system is running: PID: +${pid}\n$`),
+  });
+  t.same(postfix("start"), {
+    status: 1,
+    text: "postlog: fatal: the Postfix mail system is already running\n",
+  });
   t.same(postfix("reload"), { status: 0, text: "postlog: refreshing the Postfix mail system\n" });
-  await logged(instance, new RegExp(`/master\\[${pid}\\]: reload -- version [^,]+, configuration ${instance.config}\n`));
+  await logged(
+    instance,
+    new RegExp(`/master\\[${pid}\\]: reload -- version [^,]+, configuration ${instance.config}\n`),
+  );
   t.equal(postfix("flush").status, 0);
   t.match(postfix("stop"), { status: 0, text: /^postlog: stopping the Postfix mail system\n/ });
   await until("the end of all processes", () => processesOfGroup(pid).length === 0);
-  t.match(instance.maillog(), new RegExp(`postfix-script\\[\\d+\\]: starting the Postfix mail system\n.*/master\\[${pid}\\]: daemon started -- version \\d[^,]*, configuration ${instance.config}\n`, "s"));
+  t.match(
+    instance.maillog(),
+    new RegExp(
+      `postfix-script\\[\\d+\\]: starting the Postfix mail system\n.*/master\\[${pid}\\]: daemon started -- version \\d[^,]*, configuration ${instance.config}\n`,
+      "s",
+    ),
+  );
 
   t.match(postfix("start"), { status: 0 });
   t.match(postfix("quick-stop"), { status: 0 });
@@ -133,7 +196,10 @@ t.test("commands, texts and exit codes", async (t) => {
   t.equal(broken.status, 1);
   t.match(broken.text, /postlog: fatal: mail system startup failed\n$|bad value/);
   edit(join(instance.config, "master.cf"), () => good.replace(/^postlog .*$/m, ""));
-  t.match(postfix("start"), { status: 1, text: /fatal: missing 'postlog' service in master\.cf - run 'postfix upgrade-configuration'\n/ });
+  t.match(postfix("start"), {
+    status: 1,
+    text: /fatal: missing 'postlog' service in master\.cf - run 'postfix upgrade-configuration'\n/,
+  });
 });
 
 t.test("kinds of services: inet, unix, unix-dgram, and queue manager and pickup on FIFOs", async (t) => {
@@ -155,7 +221,11 @@ t.test("kinds of services: inet, unix, unix-dgram, and queue manager and pickup 
   const to = `${instance.who.recipient}@localhost`;
   await sendMail(instance.smtpPort, "a@example.org", to, message("by SMTP"));
   instance.must("sendmail", ["-f", "a@example.org", to], "Subject: by sendmail\n\nbody of by sendmail\n");
-  await until("delivery", () => mailbox(instance).includes("body of by SMTP") && mailbox(instance).includes("body of by sendmail"), 20);
+  await until(
+    "delivery",
+    () => mailbox(instance).includes("body of by SMTP") && mailbox(instance).includes("body of by sendmail"),
+    20,
+  );
   instance.must("postqueue", ["-f"]);
   instance.must("postfix", ["reload"]);
   await logged(instance, /reload -- version/);
@@ -165,35 +235,45 @@ t.test("kinds of services: inet, unix, unix-dgram, and queue manager and pickup 
 });
 
 const programs = reference();
-t.test("smtpd on descriptors that a real postscreen passes", "missing" in programs ? { skip: programs.missing } : {}, async (t) => {
-  if ("missing" in programs) return;
-  const port = await freePort();
-  const instance = await runningInstance(t, {
-    mainCf: (directory) => {
-      mixedPrograms(join(directory, "libexec"), { postscreen: join(programs.libexec, "postscreen") });
-      return `daemon_directory = ${directory}/libexec\npostscreen_cache_map =\npostscreen_greet_action = ignore\nsmtpd_client_connection_count_limit = 0\n`;
-    },
-    masterCf: `127.0.0.1:${port} inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd\n`,
-  });
-  const to = `${instance.who.recipient}@localhost`;
-  for (const subject of ["one", "two", "three"]) await sendMail(port, "a@example.org", to, message(`passed ${subject}`));
-  await until("delivery", () => ["one", "two", "three"].every((subject) => mailbox(instance).includes(`body of passed ${subject}`)));
-  await logged(instance, /\/postscreen\[\d+\]: CONNECT from \[127\.0\.0\.1\]:\d+ to \[127\.0\.0\.1\]:\d+/);
-  await logged(instance, /\/smtpd\[\d+\]: connect from localhost\[127\.0\.0\.1\]/);
-  t.ok(statSync(join(instance.queue, "private/smtpd")).isSocket());
-});
+t.test(
+  "smtpd on descriptors that a real postscreen passes",
+  "missing" in programs ? { skip: programs.missing } : {},
+  async (t) => {
+    if ("missing" in programs) return;
+    const port = await freePort();
+    const instance = await runningInstance(t, {
+      mainCf: (directory) => {
+        mixedPrograms(join(directory, "libexec"), { postscreen: join(programs.libexec, "postscreen") });
+        return `daemon_directory = ${directory}/libexec\npostscreen_cache_map =\npostscreen_greet_action = ignore\nsmtpd_client_connection_count_limit = 0\n`;
+      },
+      masterCf: `127.0.0.1:${port} inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd\n`,
+    });
+    const to = `${instance.who.recipient}@localhost`;
+    for (const subject of ["one", "two", "three"])
+      await sendMail(port, "a@example.org", to, message(`passed ${subject}`));
+    await until("delivery", () =>
+      ["one", "two", "three"].every((subject) => mailbox(instance).includes(`body of passed ${subject}`)),
+    );
+    await logged(instance, /\/postscreen\[\d+\]: CONNECT from \[127\.0\.0\.1\]:\d+ to \[127\.0\.0\.1\]:\d+/);
+    await logged(instance, /\/smtpd\[\d+\]: connect from localhost\[127\.0\.0\.1\]/);
+    t.ok(statSync(join(instance.queue, "private/smtpd")).isSocket());
+  },
+);
 
 /** A folder with our daemons, some replaced. */
 function mixedPrograms(folder: string, others: Readonly<Record<string, string>>): void {
   mkdirSync(folder, { recursive: true });
   const ours = join(PROGRAMS.multicall, "libexec");
-  for (const name of readdirSync(ours)) if (others[name] === undefined) symlinkSync(join(ours, name), join(folder, name));
+  for (const name of readdirSync(ours))
+    if (others[name] === undefined) symlinkSync(join(ours, name), join(folder, name));
   for (const [name, path] of Object.entries(others)) symlinkSync(path, join(folder, name));
 }
 
 t.test("a process limit holds clients back until one leaves", async (t) => {
   const instance = await runningInstance(t, { stopped: true });
-  edit(join(instance.config, "master.cf"), (text) => text.replace(/^(127\.0\.0\.1:\d+ inet n - n -) - smtpd$/m, "$1 2 smtpd -o service_client_limit=1"));
+  edit(join(instance.config, "master.cf"), (text) =>
+    text.replace(/^(127\.0\.0\.1:\d+ inet n - n -) - smtpd$/m, "$1 2 smtpd -o service_client_limit=1"),
+  );
   instance.start();
   const clients = [new Client(instance.smtpPort), new Client(instance.smtpPort)] as const;
   for (const client of clients) await client.greeted();
@@ -224,14 +304,24 @@ t.test("a daemon that cannot start is throttled, the others go on", async (t) =>
   });
   const path = join(instance.directory, "libexec/crasher");
   const client = new Client(port);
-  await logged(instance, new RegExp(`/master\\[\\d+\\]: warning: process ${path} pid \\d+ exit status 3\n.*/master\\[\\d+\\]: warning: ${path}: bad command startup -- throttling\n`));
+  await logged(
+    instance,
+    new RegExp(
+      `/master\\[\\d+\\]: warning: process ${path} pid \\d+ exit status 3\n.*/master\\[\\d+\\]: warning: ${path}: bad command startup -- throttling\n`,
+    ),
+  );
   const count = (): number => readFileSync(starts.file, "latin1").length / 2;
   t.equal(count(), 1);
   await sleep(1000);
   t.equal(count(), 1, "no second start while it is throttled");
   await until("a second start", () => count() === 2, 10);
   client.socket.destroy();
-  await sendMail(instance.smtpPort, "a@example.org", `${instance.who.recipient}@localhost`, message("meanwhile"));
+  await sendMail(
+    instance.smtpPort,
+    "a@example.org",
+    `${instance.who.recipient}@localhost`,
+    message("meanwhile"),
+  );
   await until("delivery", () => mailbox(instance).includes("body of meanwhile"));
   // a process that is killed at its work is replaced at once
   const [victim = 0] = daemons(instance, "qmgr");
@@ -241,7 +331,8 @@ t.test("a daemon that cannot start is throttled, the others go on", async (t) =>
 
 t.test("a changed table is taken up, and no client notices", async (t) => {
   const instance = await runningInstance(t, {
-    mainCf: (directory) => `smtpd_sender_restrictions = check_sender_access cdb:${directory}/access\ntransport_maps = cdb:${directory}/transport\n`,
+    mainCf: (directory) =>
+      `smtpd_sender_restrictions = check_sender_access cdb:${directory}/access\ntransport_maps = cdb:${directory}/transport\n`,
     stopped: true,
   });
   const table = (name: string, text: string): void => {
@@ -257,14 +348,25 @@ t.test("a changed table is taken up, and no client notices", async (t) => {
   instance.start();
   const to = "x@trash.test";
   const changed = (program: string, name: string, times: number): Promise<boolean> =>
-    until(`${program} to restart`, () => instance.maillog().split(new RegExp(`/${program}\\[\\d+\\]: table cdb:\\S+/${name}\\S* has changed -- restarting`)).length > times);
-  await t.rejects(sendMail(instance.smtpPort, "refused@example.org", to, message("x")), { message: /554 5\.7\.1 <refused@example\.org>: Sender address rejected: go away/ });
+    until(
+      `${program} to restart`,
+      () =>
+        instance
+          .maillog()
+          .split(new RegExp(`/${program}\\[\\d+\\]: table cdb:\\S+/${name}\\S* has changed -- restarting`))
+          .length > times,
+    );
+  await t.rejects(sendMail(instance.smtpPort, "refused@example.org", to, message("x")), {
+    message: /554 5\.7\.1 <refused@example\.org>: Sender address rejected: go away/,
+  });
   await sendMail(instance.smtpPort, "ok@example.org", to, message("x"));
   await logged(instance, /to=<x@trash\.test>, relay=none, .*status=sent \(first\)/);
   table("access", "ok@example.org REJECT now you\n");
   await changed("smtpd", "access", 1);
   await sendMail(instance.smtpPort, "refused@example.org", to, message("x"));
-  await t.rejects(sendMail(instance.smtpPort, "ok@example.org", to, message("x")), { message: /Sender address rejected: now you/ });
+  await t.rejects(sendMail(instance.smtpPort, "ok@example.org", to, message("x")), {
+    message: /Sender address rejected: now you/,
+  });
   table("transport", "trash.test discard:second\n");
   await changed("trivial-rewrite", "transport", 1);
   await sendMail(instance.smtpPort, "other@example.org", to, message("x"));
@@ -283,7 +385,9 @@ t.test("reload: new and removed services, refused changes, new settings", async 
   const master = masterPid(instance);
   const old = new Client(other);
   await old.greeted();
-  edit(join(instance.config, "master.cf"), (text) => text.replace(`127.0.0.1:${other} `, `127.0.0.1:${port} `).replace(/^discard .*\n/m, ""));
+  edit(join(instance.config, "master.cf"), (text) =>
+    text.replace(`127.0.0.1:${other} `, `127.0.0.1:${port} `).replace(/^discard .*\n/m, ""),
+  );
   edit(join(instance.config, "main.cf"), (text) => `${text}smtpd_banner = $myhostname changed\n`);
   instance.must("postfix", ["reload"]);
   await logged(instance, /reload -- version/);
@@ -296,22 +400,30 @@ t.test("reload: new and removed services, refused changes, new settings", async 
   await until("the removed service to refuse", () => refused.closed);
   edit(join(instance.config, "main.cf"), (text) => `${text}inet_protocols = all\n`);
   instance.must("postfix", ["reload"]);
-  await logged(instance, /warning: ignoring inet_protocols parameter value change\n.*old value: "ipv4", new value: "all"\n.*to change inet_protocols, stop and start Postfix\n/);
+  await logged(
+    instance,
+    /warning: ignoring inet_protocols parameter value change\n.*old value: "ipv4", new value: "all"\n.*to change inet_protocols, stop and start Postfix\n/,
+  );
   client.socket.destroy();
 });
 
 t.test("JSON log lines", async (t) => {
-  const instance = await runningInstance(t, { mainCf: "maillog_format = json\ntransport_maps = inline:{ { slow.test = retry:4.2.1 slow } }\n" });
+  const instance = await runningInstance(t, {
+    mainCf: "maillog_format = json\ntransport_maps = inline:{ { slow.test = retry:4.2.1 slow } }\n",
+  });
   const to = `${instance.who.recipient}@localhost`;
   await sendMail(instance.smtpPort, "a@example.org", to, message("json"));
   instance.must("sendmail", ["-f", to, "nosuchuser@localhost", "x@slow.test"], "Subject: y\n\n\n");
-  await t.rejects(sendMail(instance.smtpPort, "a@example.org", "\"x\xe9\\\"y\"@nowhere.test", message("json")));
+  await t.rejects(sendMail(instance.smtpPort, "a@example.org", '"x\xe9\\"y"@nowhere.test', message("json")));
   await until("the bounce", () => mailbox(instance).includes("Undelivered Mail"));
   await logged(instance, /slow\.test/);
   instance.must("postfix", ["reload"]);
   await logged(instance, /reload -- version/);
   instance.stop();
-  const lines = instance.maillog().split("\n").filter((line) => line !== "");
+  const lines = instance
+    .maillog()
+    .split("\n")
+    .filter((line) => line !== "");
   const objects = lines.map((line) => {
     try {
       const value: Record<string, unknown> = JSON.parse(Buffer.from(line, "latin1").toString("utf8"));
@@ -322,15 +434,31 @@ t.test("JSON log lines", async (t) => {
     }
   });
   t.ok(objects.length > 15, `${objects.length} lines`);
-  for (const key of ["time", "level", "program", "pid", "event", "message"]) t.ok(objects.every((object) => key in object), `each has ${key}`);
-  t.match(objects.find((object) => object.status === "sent"), { message: /: to=<\S+@localhost>, relay=local, /, level: "info" });
-  t.ok(["master", "smtpd", "cleanup", "qmgr", "local", "bounce"].every((name) => objects.some((object) => object.program === name)), `programs: ${[...new Set(objects.map((object) => object.program))].join(" ")}`);
+  for (const key of ["time", "level", "program", "pid", "event", "message"])
+    t.ok(
+      objects.every((object) => key in object),
+      `each has ${key}`,
+    );
+  t.match(
+    objects.find((object) => object.status === "sent"),
+    { message: /: to=<\S+@localhost>, relay=local, /, level: "info" },
+  );
+  t.ok(
+    ["master", "smtpd", "cleanup", "qmgr", "local", "bounce"].every((name) =>
+      objects.some((object) => object.program === name),
+    ),
+    `programs: ${[...new Set(objects.map((object) => object.program))].join(" ")}`,
+  );
 });
 
 t.test("start-fg stays in the foreground", async (t) => {
   const instance = await runningInstance(t, { stopped: true });
   const { spawn } = await import("node:child_process");
-  const child = spawn(instance.program("postfix"), ["start-fg"], { env: instance.environment, stdio: "ignore", detached: true });
+  const child = spawn(instance.program("postfix"), ["start-fg"], {
+    env: instance.environment,
+    stdio: "ignore",
+    detached: true,
+  });
   const ended = new Promise<number | null>((resolve) => child.on("close", (status) => resolve(status)));
   await logged(instance, /daemon started -- version/);
   await sendMail(instance.smtpPort, "a@example.org", `${instance.who.recipient}@localhost`, message("fg"));

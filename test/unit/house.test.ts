@@ -8,7 +8,11 @@ const ROOT = resolve(import.meta.dirname, "../..");
 function sources(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = `${folder}/${entry.name}`;
-    return entry.isDirectory() ? sources(path) : path.endsWith(".ts") && !path.endsWith(".d.ts") ? [path] : [];
+    return entry.isDirectory()
+      ? sources(path)
+      : path.endsWith(".ts") && !path.endsWith(".d.ts")
+        ? [path]
+        : [];
   });
 }
 
@@ -19,7 +23,8 @@ function sources(folder: string): string[] {
 function imports(file: string, dynamic = true): string[] {
   const text = readFileSync(join(ROOT, file), "utf8");
   const found: string[] = [];
-  for (const match of text.matchAll(/(?:^|\n)\s*(?:import|export)\s+(?!type\b)[^;"']*?from\s+"(\.[^"]+)"/g)) found.push(match[1] ?? "");
+  for (const match of text.matchAll(/(?:^|\n)\s*(?:import|export)\s+(?!type\b)[^;"']*?from\s+"(\.[^"]+)"/g))
+    found.push(match[1] ?? "");
   if (dynamic) for (const match of text.matchAll(/import\("(\.[^"]+)"\)/g)) found.push(match[1] ?? "");
   return found.map((path) => relative(ROOT, resolve(ROOT, dirname(file), path)));
 }
@@ -27,7 +32,9 @@ function imports(file: string, dynamic = true): string[] {
 const files = [...sources("lib"), ...sources("cmd")];
 
 t.test("only lib/sys touches bun:ffi", async (t) => {
-  const offenders = files.filter((file) => !file.startsWith("lib/sys/") && /["']bun:ffi["']/.test(readFileSync(join(ROOT, file), "utf8")));
+  const offenders = files.filter(
+    (file) => !file.startsWith("lib/sys/") && /["']bun:ffi["']/.test(readFileSync(join(ROOT, file), "utf8")),
+  );
   t.same(offenders, []);
 });
 
@@ -61,5 +68,6 @@ t.test("no module depends on itself through others", async (t) => {
 });
 
 t.test("every cmd has a main.ts that exports main", async (t) => {
-  for (const name of readdirSync(join(ROOT, "cmd"))) t.match(readFileSync(join(ROOT, "cmd", name, "main.ts"), "utf8"), /^export const main\b/m, name);
+  for (const name of readdirSync(join(ROOT, "cmd")))
+    t.match(readFileSync(join(ROOT, "cmd", name, "main.ts"), "utf8"), /^export const main\b/m, name);
 });

@@ -18,4 +18,7 @@ const lookupFields = [
 ] as const;
 export const AnvilLookupReply = message("anvil lookup reply", lookupFields);
 /** For a known client the count of TLS session trace requests follows under the name `auth` again. */
-export const AnvilKnownLookupReply = message("anvil lookup reply", [...lookupFields, int("auth", "tlsTrace")]);
+export const AnvilKnownLookupReply = message("anvil lookup reply", [
+  ...lookupFields,
+  int("auth", "tlsTrace"),
+]);

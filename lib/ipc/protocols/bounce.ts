@@ -34,6 +34,15 @@ export const BounceAppend = message("bounce append", [
 ]);
 export const BounceFlush = message("bounce flush", [request("flush"), ...envelope]);
 export const BounceWarn = message("bounce warn", [request("warn"), ...envelope]);
-export const BounceVerp = message("bounce verp", [request("verp"), ...envelope, string("verp_delimiters", "verpDelimiters")]);
-export const BounceOne = message("bounce one", [request("one"), ...envelope, ...recipientFields, ...dsnFields]);
+export const BounceVerp = message("bounce verp", [
+  request("verp"),
+  ...envelope,
+  string("verp_delimiters", "verpDelimiters"),
+]);
+export const BounceOne = message("bounce one", [
+  request("one"),
+  ...envelope,
+  ...recipientFields,
+  ...dsnFields,
+]);
 export const BounceTrace = message("bounce trace", [request("trace"), ...envelope]);

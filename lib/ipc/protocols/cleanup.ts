@@ -1,14 +1,20 @@
 /** cleanup(8), public/cleanup: one message per connection (ipc.md 5.1). */
 import { constant, int, message, string, type ValueOf } from "../attributes.ts";
 
-export const CleanupGreeting = message("cleanup greeting", [constant("protocol", "cleanup_protocol"), string("queue_id", "queueId")]);
+export const CleanupGreeting = message("cleanup greeting", [
+  constant("protocol", "cleanup_protocol"),
+  string("queue_id", "queueId"),
+]);
 export const CleanupFlags = message("cleanup flags", [int("flags")]);
 /** After the flags the client sends records up to END, then the server answers. */
 export const CleanupStatus = message("cleanup status", [int("status"), string("reason")]);
 export type CleanupStatus = ValueOf<typeof CleanupStatus>;
 
 /** postdrop(1) speaks the same with its standard input and output (ipc.md 5.18). */
-export const PostdropGreeting = message("postdrop greeting", [constant("protocol", "postdrop_protocol"), string("queue_id", "queueId")]);
+export const PostdropGreeting = message("postdrop greeting", [
+  constant("protocol", "postdrop_protocol"),
+  string("queue_id", "queueId"),
+]);
 export const PostdropStatus = CleanupStatus;
 
 /** Cleanup request flags (ipc.md 6.1). */

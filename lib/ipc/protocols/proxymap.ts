@@ -7,7 +7,12 @@ export const ProxymapCommand = message("proxymap command", [string("request")]);
 const table = [string("table"), int("instance_flags", "instanceFlags")] as const;
 
 export const ProxymapOpen = message("proxymap open", [constant("request", "open"), ...table]);
-export const ProxymapLookup = message("proxymap lookup", [constant("request", "lookup"), ...table, int("flags"), string("key")]);
+export const ProxymapLookup = message("proxymap lookup", [
+  constant("request", "lookup"),
+  ...table,
+  int("flags"),
+  string("key"),
+]);
 export const ProxymapUpdate = message("proxymap update", [
   constant("request", "update"),
   ...table,
@@ -15,7 +20,12 @@ export const ProxymapUpdate = message("proxymap update", [
   string("key"),
   string("value"),
 ]);
-export const ProxymapDelete = message("proxymap delete", [constant("request", "delete"), ...table, int("flags"), string("key")]);
+export const ProxymapDelete = message("proxymap delete", [
+  constant("request", "delete"),
+  ...table,
+  int("flags"),
+  string("key"),
+]);
 export const ProxymapSequence = message("proxymap sequence", [
   constant("request", "sequence"),
   ...table,
@@ -23,7 +33,11 @@ export const ProxymapSequence = message("proxymap sequence", [
   int("function"),
 ]);
 export const ProxymapStatusReply = message("proxymap status", [int("status"), int("flags")]);
-export const ProxymapLookupReply = message("proxymap lookup reply", [int("status"), int("flags"), string("value")]);
+export const ProxymapLookupReply = message("proxymap lookup reply", [
+  int("status"),
+  int("flags"),
+  string("value"),
+]);
 export const ProxymapSequenceReply = message("proxymap sequence reply", [
   int("status"),
   int("flags"),

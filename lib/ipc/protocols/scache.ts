@@ -10,7 +10,10 @@ export const ScacheSaveEndpoint = message("scache save_endp", [
   string("label"),
   string("property"),
 ]);
-export const ScacheFindEndpoint = message("scache find_endp", [constant("request", "find_endp"), string("label")]);
+export const ScacheFindEndpoint = message("scache find_endp", [
+  constant("request", "find_endp"),
+  string("label"),
+]);
 export const ScacheSaveDestination = message("scache save_dest", [
   constant("request", "save_dest"),
   int("ttl"),
@@ -18,7 +21,10 @@ export const ScacheSaveDestination = message("scache save_dest", [
   string("property"),
   string("label", "endpoint"),
 ]);
-export const ScacheFindDestination = message("scache find_dest", [constant("request", "find_dest"), string("label")]);
+export const ScacheFindDestination = message("scache find_dest", [
+  constant("request", "find_dest"),
+  string("label"),
+]);
 export const ScacheStatus = message("scache status", [int("status")]);
 export const ScacheEndpointReply = message("scache endpoint", [int("status"), string("property")]);
 export const ScacheDestinationReply = message("scache destination", [

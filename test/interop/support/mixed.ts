@@ -1,21 +1,56 @@
 /** An instance whose daemons are partly ours and partly the real Postfix's, and the mail that shows that all of them work together. */
+
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { spawnSync } from "node:child_process";
 import type { Test } from "tap";
 import type { Instance } from "../../../packaging/instance.ts";
 import { sendMail } from "../../../packaging/smtp_hello.ts";
+import {
+  logged,
+  masterPid,
+  PROGRAMS,
+  processesOfGroup,
+  runningInstance,
+  until,
+} from "../../system/support/harness.ts";
 import { CountingSink } from "../../system/support/load.ts";
-import { logged, masterPid, processesOfGroup, PROGRAMS, runningInstance, until } from "../../system/support/harness.ts";
 import type { Reference } from "./reference.ts";
 
 /** Daemons that exist in both systems. */
 export const SHARED_DAEMONS = [
-  "anvil", "bounce", "cleanup", "discard", "error", "flush", "local", "master", "pickup", "postlogd", "proxymap", "qmgr", "showq",
-  "smtp", "smtpd", "trivial-rewrite", "virtual",
+  "anvil",
+  "bounce",
+  "cleanup",
+  "discard",
+  "error",
+  "flush",
+  "local",
+  "master",
+  "pickup",
+  "postlogd",
+  "proxymap",
+  "qmgr",
+  "showq",
+  "smtp",
+  "smtpd",
+  "trivial-rewrite",
+  "virtual",
 ] as const;
 export type SharedDaemon = (typeof SHARED_DAEMONS)[number];
-export const SHARED_COMMANDS = ["postalias", "postcat", "postconf", "postdrop", "postkick", "postlock", "postlog", "postmap", "postqueue", "postsuper", "sendmail"] as const;
+export const SHARED_COMMANDS = [
+  "postalias",
+  "postcat",
+  "postconf",
+  "postdrop",
+  "postkick",
+  "postlock",
+  "postlog",
+  "postmap",
+  "postqueue",
+  "postsuper",
+  "sendmail",
+] as const;
 
 export interface Mixture {
   /** Whose programs are the rule. */
@@ -25,7 +60,12 @@ export interface Mixture {
 }
 
 /** A started instance with programs of both. */
-export async function mixedInstance(t: Test, programs: Reference, mixture: Mixture, mainCf = ""): Promise<Instance> {
+export async function mixedInstance(
+  t: Test,
+  programs: Reference,
+  mixture: Mixture,
+  mainCf = "",
+): Promise<Instance> {
   const instance = await runningInstance(t, {
     stopped: true,
     mainCf: (directory) => {
@@ -33,7 +73,10 @@ export async function mixedInstance(t: Test, programs: Reference, mixture: Mixtu
       gather(folder, programs, mixture);
       return `daemon_directory = ${folder}/libexec\ncommand_directory = ${folder}/sbin\nsmtp_tls_security_level = none\n${common(directory)}\n${mainCf}`;
     },
-    masterCf: mixture.base === "real" || mixture.swapped.includes("smtp") ? "scache unix - - n - 1 scache\ntlsmgr unix - - n 1000? 1 tlsmgr\n" : "",
+    masterCf:
+      mixture.base === "real" || mixture.swapped.includes("smtp")
+        ? "scache unix - - n - 1 scache\ntlsmgr unix - - n 1000? 1 tlsmgr\n"
+        : "",
   });
   // our own command lays the directories out; then the mixture's master starts
   instance.must("postfix", ["check"]);
@@ -65,7 +108,8 @@ function gather(folder: string, programs: Reference, mixture: Mixture): void {
   const ours = { libexec: join(PROGRAMS.multicall, "libexec"), sbin: join(PROGRAMS.multicall, "sbin") };
   for (const kind of ["libexec", "sbin"] as const) {
     mkdirSync(join(folder, kind), { recursive: true });
-    const names: ReadonlyArray<string> = kind === "libexec" ? [...SHARED_DAEMONS, "lmtp", "scache", "tlsmgr"] : SHARED_COMMANDS;
+    const names: ReadonlyArray<string> =
+      kind === "libexec" ? [...SHARED_DAEMONS, "lmtp", "scache", "tlsmgr"] : SHARED_COMMANDS;
     for (const name of names) {
       const swapped = mixture.swapped.includes(name === "lmtp" ? "smtp" : name);
       const fromOurs = (mixture.base === "ours") !== swapped;
@@ -76,7 +120,12 @@ function gather(folder: string, programs: Reference, mixture: Mixture): void {
 }
 
 /** Ends the running programs and goes on with another mixture on the same queue. `change` edits main.cf. */
-export async function continueWith(instance: Instance, programs: Reference, mixture: Mixture, change: (mainCf: string) => string = (text) => text): Promise<void> {
+export async function continueWith(
+  instance: Instance,
+  programs: Reference,
+  mixture: Mixture,
+  change: (mainCf: string) => string = (text) => text,
+): Promise<void> {
   await end(instance);
   const folder = join(instance.directory, "programs");
   rmSync(folder, { recursive: true });
@@ -96,14 +145,30 @@ export async function end(instance: Instance): Promise<void> {
 }
 
 function startMaster(instance: Instance): void {
-  const master = spawnSync(join(instance.directory, "programs/libexec/master"), ["-w"], { env: instance.environment });
-  if (master.status !== 0) throw new Error(`master: status ${master.status}\n${master.stderr}\n${instance.maillog()}`);
+  const master = spawnSync(join(instance.directory, "programs/libexec/master"), ["-w"], {
+    env: instance.environment,
+  });
+  if (master.status !== 0)
+    throw new Error(`master: status ${master.status}\n${master.stderr}\n${instance.maillog()}`);
 }
 
 /** Runs a command of the mixture. */
-export function command(instance: Instance, name: string, args: ReadonlyArray<string> = [], input = ""): { status: number | null; stdout: string; stderr: string } {
-  const result = spawnSync(join(instance.directory, "programs/sbin", name), [...args], { env: instance.environment, input, timeout: 60_000 });
-  return { status: result.status, stdout: result.stdout.toString("latin1"), stderr: result.stderr.toString("latin1") };
+export function command(
+  instance: Instance,
+  name: string,
+  args: ReadonlyArray<string> = [],
+  input = "",
+): { status: number | null; stdout: string; stderr: string } {
+  const result = spawnSync(join(instance.directory, "programs/sbin", name), [...args], {
+    env: instance.environment,
+    input,
+    timeout: 60_000,
+  });
+  return {
+    status: result.status,
+    stdout: result.stdout.toString("latin1"),
+    stderr: result.stderr.toString("latin1"),
+  };
 }
 
 /** Mail through every delivery agent, by SMTP and by sendmail; throws when something does not arrive. */
@@ -111,7 +176,9 @@ export async function exercise(t: Test, instance: Instance): Promise<void> {
   try {
     await sendThroughAll(t, instance);
   } catch (error) {
-    throw new Error(`${error instanceof Error ? error.message : error}\n${instance.maillog().split("\n").slice(-60).join("\n")}`);
+    throw new Error(
+      `${error instanceof Error ? error.message : error}\n${instance.maillog().split("\n").slice(-60).join("\n")}`,
+    );
   }
 }
 
@@ -119,8 +186,10 @@ async function sendThroughAll(t: Test, instance: Instance): Promise<void> {
   const sink = new CountingSink();
   const sinkPort = await sink.listen();
   t.teardown(() => sink.close());
-  const message = (subject: string): string => `From: a@example.org\r\nSubject: ${subject}\r\nX-Load-Id: ${subject}\r\n\r\nbody of ${subject}\r\n`;
-  const deliver = (to: string, subject: string): Promise<string> => sendMail(instance.smtpPort, "a@example.org", to, message(subject));
+  const message = (subject: string): string =>
+    `From: a@example.org\r\nSubject: ${subject}\r\nX-Load-Id: ${subject}\r\n\r\nbody of ${subject}\r\n`;
+  const deliver = (to: string, subject: string): Promise<string> =>
+    sendMail(instance.smtpPort, "a@example.org", to, message(subject));
   const content = (name: string): string => {
     const path = join(instance.mail, name);
     return existsSync(path) ? readFileSync(path, "latin1") : "";
@@ -128,7 +197,12 @@ async function sendThroughAll(t: Test, instance: Instance): Promise<void> {
 
   await deliver("nobody@localhost", "by-smtp");
   await until("local delivery", () => content("nobody").includes("body of by-smtp"));
-  const sent = command(instance, "sendmail", ["-f", "nobody@localhost", "nobody@localhost"], "Subject: by-sendmail\n\nbody of by-sendmail\n");
+  const sent = command(
+    instance,
+    "sendmail",
+    ["-f", "nobody@localhost", "nobody@localhost"],
+    "Subject: by-sendmail\n\nbody of by-sendmail\n",
+  );
   t.equal(sent.status, 0, "sendmail takes a message");
   await until("delivery of what sendmail sent", () => content("nobody").includes("body of by-sendmail"));
   await deliver("you@vbox.test", "virtual-one");
@@ -136,12 +210,28 @@ async function sendThroughAll(t: Test, instance: Instance): Promise<void> {
   await deliver("x@trash.test", "discarded");
   await logged(instance, /to=<x@trash\.test>, relay=none, .*status=sent \(thrown away\)/);
   command(instance, "sendmail", ["-f", "nobody@localhost", "x@broken.test"], "Subject: bounced\n\nbody\n");
-  await logged(instance, /to=<x@broken\.test>, relay=none, .*dsn=5\.2\.1, status=bounced \(broken by design\)/);
+  await logged(
+    instance,
+    /to=<x@broken\.test>, relay=none, .*dsn=5\.2\.1, status=bounced \(broken by design\)/,
+  );
   await until("the bounce", () => content("nobody").includes("Diagnostic-Code: X-Postfix; broken by design"));
-  command(instance, "sendmail", ["-f", "nobody@localhost", "x@slow.test"], "Subject: deferred\n\nbody of deferred\n");
-  const [, id = ""] = await logged(instance, /: ([0-9A-F]+): to=<x@slow\.test>, relay=none, .*dsn=4\.2\.1, status=deferred \(slow by design\)/);
+  command(
+    instance,
+    "sendmail",
+    ["-f", "nobody@localhost", "x@slow.test"],
+    "Subject: deferred\n\nbody of deferred\n",
+  );
+  const [, id = ""] = await logged(
+    instance,
+    /: ([0-9A-F]+): to=<x@slow\.test>, relay=none, .*dsn=4\.2\.1, status=deferred \(slow by design\)/,
+  );
   await until("the deferred queue", () => command(instance, "postqueue", ["-p"]).stdout.includes(`${id} `));
-  t.match(command(instance, "postqueue", ["-j"]).stdout, new RegExp(`"queue_name": "deferred", "queue_id": "${id}".*"address": "x@slow.test", "delay_reason": "slow by design"`));
+  t.match(
+    command(instance, "postqueue", ["-j"]).stdout,
+    new RegExp(
+      `"queue_name": "deferred", "queue_id": "${id}".*"address": "x@slow.test", "delay_reason": "slow by design"`,
+    ),
+  );
   t.match(command(instance, "postcat", ["-q", id]).stdout, /\*\*\* MESSAGE CONTENTS .*body of deferred/s);
 
   t.equal(command(instance, "postsuper", ["-d", "ALL"]).status, 0);
@@ -158,7 +248,12 @@ async function relay(instance: Instance, sinkPort: number, sink: CountingSink): 
   utimesSync(file, past, past);
   process.kill(master, "SIGHUP");
   await logged(instance, /reload -- version/);
-  await sendMail(instance.smtpPort, "a@example.org", "z@faraway.test", "Subject: out\r\nX-Load-Id: out\r\n\r\nbody\r\n");
+  await sendMail(
+    instance.smtpPort,
+    "a@example.org",
+    "z@faraway.test",
+    "Subject: out\r\nX-Load-Id: out\r\n\r\nbody\r\n",
+  );
   await until("the relayed message", () => sink.arrivals.get("out") === 1);
   await logged(instance, /to=<z@faraway\.test>, relay=127\.0\.0\.1\[127\.0\.0\.1\]:\d+, .*status=sent \(250/);
 }

@@ -3,7 +3,16 @@
  * installed in (design.md, "What is given"). The tests that need them are skipped where they cannot be had.
  */
 import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { join } from "node:path";
 import { REFERENCE } from "../../../packaging/debian_packages.ts";
 
@@ -11,8 +20,20 @@ const PATCHED = `${REFERENCE}-programs`;
 const LIBRARIES = `${REFERENCE}/usr/lib/x86_64-linux-gnu`;
 const INTERPRETER = `${LIBRARIES}/ld-linux-x86-64.so.2`;
 const COMMANDS = [
-  "postalias", "postcat", "postconf", "postdrop", "postfix", "postkick", "postlock", "postlog", "postmap",
-  "postqueue", "postsuper", "sendmail", "smtp-sink", "smtp-source",
+  "postalias",
+  "postcat",
+  "postconf",
+  "postdrop",
+  "postfix",
+  "postkick",
+  "postlock",
+  "postlog",
+  "postmap",
+  "postqueue",
+  "postsuper",
+  "sendmail",
+  "smtp-sink",
+  "smtp-source",
 ];
 
 export interface Reference {
@@ -26,7 +47,8 @@ export interface Reference {
 export function reference(): Reference | { readonly missing: string } {
   if (process.getuid?.() !== 0) return { missing: "needs root" };
   if (process.arch !== "x64") return { missing: "prepared for x86-64 only" };
-  if (!existsSync(`${REFERENCE}/usr/lib/postfix/sbin/master`)) return { missing: "no real Postfix installed" };
+  if (!existsSync(`${REFERENCE}/usr/lib/postfix/sbin/master`))
+    return { missing: "no real Postfix installed" };
   if (!existsSync("/usr/bin/patchelf")) return { missing: "no patchelf" };
   if (!existsSync(PATCHED)) prepare();
   return { libexec: join(PATCHED, "libexec"), sbin: join(PATCHED, "sbin") };
@@ -47,15 +69,26 @@ function prepare(): void {
     copyFileSync(source, target);
     chmodSync(target, 0o755);
     if (!isElf(source)) return;
-    execFileSync("patchelf", ["--set-interpreter", INTERPRETER, "--force-rpath", "--set-rpath", runPath, target]);
+    execFileSync("patchelf", [
+      "--set-interpreter",
+      INTERPRETER,
+      "--force-rpath",
+      "--set-rpath",
+      runPath,
+      target,
+    ]);
   };
   const daemons = join(postfixLibraries, "sbin");
-  for (const name of readdirSync(daemons)) if (statSync(join(daemons, name)).isFile()) adopt(join(daemons, name), join(partial, "libexec", name));
+  for (const name of readdirSync(daemons))
+    if (statSync(join(daemons, name)).isFile()) adopt(join(daemons, name), join(partial, "libexec", name));
   for (const name of COMMANDS) {
-    const source = ["usr/sbin", "usr/lib/postfix/sbin", "usr/bin"].map((folder) => join(REFERENCE, folder, name)).find((path) => existsSync(path));
+    const source = ["usr/sbin", "usr/lib/postfix/sbin", "usr/bin"]
+      .map((folder) => join(REFERENCE, folder, name))
+      .find((path) => existsSync(path));
     if (source !== undefined) adopt(source, join(partial, "sbin", name));
   }
   renameSync(partial, PATCHED);
 }
 
-const isElf = (path: string): boolean => execFileSync("head", ["-c", "4", path]).toString("latin1") === "\x7fELF";
+const isElf = (path: string): boolean =>
+  execFileSync("head", ["-c", "4", path]).toString("latin1") === "\x7fELF";

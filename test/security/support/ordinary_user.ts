@@ -1,5 +1,5 @@
 /** Acting as an ordinary user of the machine against an instance whose programs have borrowed group rights. */
-import { execFileSync, spawnSync, type SpawnSyncReturns } from "node:child_process";
+import { execFileSync, type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../../system/support/harness.ts";
@@ -41,19 +41,50 @@ export class OrdinaryUser {
     mkdirSync(this.home);
     execFileSync("chown", [USER, this.home]);
     mkdirSync(join(this.#etc, "postfix"), { recursive: true });
-    for (const name of ["passwd", "group", "nsswitch.conf", "ld.so.cache", "hosts", "localtime", "services", "resolv.conf"])
+    for (const name of [
+      "passwd",
+      "group",
+      "nsswitch.conf",
+      "ld.so.cache",
+      "hosts",
+      "localtime",
+      "services",
+      "resolv.conf",
+    ])
       if (existsSync(join("/etc", name))) copyFileSync(join("/etc", name), join(this.#etc, name));
-    if (existsSync("/etc/alternatives")) cpSync("/etc/alternatives", join(this.#etc, "alternatives"), { recursive: true, verbatimSymlinks: true });
+    if (existsSync("/etc/alternatives"))
+      cpSync("/etc/alternatives", join(this.#etc, "alternatives"), {
+        recursive: true,
+        verbatimSymlinks: true,
+      });
     writeFileSync(join(this.#etc, "postfix/main.cf"), `alternate_config_directories = ${config}\n`);
     chmodSync(this.#etc, 0o755);
   }
 
   run(action: Action | string): SpawnSyncReturns<string> {
-    const { script, cwd, environment, input } = typeof action === "string" ? ({ script: action } as Action) : action;
-    const variables = Object.entries({ ...this.#environment, ...environment }).map(([name, value]) => `${name}=${value}`);
+    const { script, cwd, environment, input } =
+      typeof action === "string" ? ({ script: action } as Action) : action;
+    const variables = Object.entries({ ...this.#environment, ...environment }).map(
+      ([name, value]) => `${name}=${value}`,
+    );
     // the variables meant for the program under attack must not act on the tools that lead to it
-    const inside = 'mount --bind "$1" /etc && cd "$2" && shift 2 && exec setpriv --reuid="$0" --regid="$0" --clear-groups env -i "$@"';
-    const args = ["-m", "--propagation", "private", "sh", "-c", inside, USER, this.#etc, cwd ?? this.home, ...variables, "bash", "-c", script];
+    const inside =
+      'mount --bind "$1" /etc && cd "$2" && shift 2 && exec setpriv --reuid="$0" --regid="$0" --clear-groups env -i "$@"';
+    const args = [
+      "-m",
+      "--propagation",
+      "private",
+      "sh",
+      "-c",
+      inside,
+      USER,
+      this.#etc,
+      cwd ?? this.home,
+      ...variables,
+      "bash",
+      "-c",
+      script,
+    ];
     return spawnSync("unshare", args, { input: input ?? "", encoding: "latin1", timeout: 30_000 });
   }
 }

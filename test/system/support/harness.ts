@@ -9,7 +9,10 @@ import { Instance } from "../../../packaging/instance.ts";
 
 export const ROOT = resolve(import.meta.dirname, "../../..");
 /** The executables of both layouts, as `npm test` builds them; POSTHASTE_PROGRAMS names others. */
-export const PROGRAMS = { separate: join(ROOT, "dist"), multicall: process.env.POSTHASTE_PROGRAMS ?? join(ROOT, "dist-multicall") } as const;
+export const PROGRAMS = {
+  separate: join(ROOT, "dist"),
+  multicall: process.env.POSTHASTE_PROGRAMS ?? join(ROOT, "dist-multicall"),
+} as const;
 
 export const isRoot = process.getuid?.() === 0;
 /** For tests that need other users' ids. */
@@ -92,7 +95,8 @@ export function daemons(instance: Instance, name: string): number[] {
     .map(({ pid }) => pid);
 }
 
-export const masterPid = (instance: Instance): number => Number(readFileSync(join(instance.queue, "pid", "master.pid"), "latin1"));
+export const masterPid = (instance: Instance): number =>
+  Number(readFileSync(join(instance.queue, "pid", "master.pid"), "latin1"));
 
 interface ProcessEntry {
   readonly pid: number;
@@ -109,7 +113,13 @@ function allProcesses(): ProcessEntry[] {
         const stat = readFileSync(`/proc/${name}/stat`, "latin1");
         const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
         const argv0 = readFileSync(`/proc/${name}/cmdline`, "latin1").split("\0", 1)[0] ?? "";
-        return [{ pid: Number(name), processGroup: Number(fields[2]), command: argv0.slice(argv0.lastIndexOf("/") + 1) }];
+        return [
+          {
+            pid: Number(name),
+            processGroup: Number(fields[2]),
+            command: argv0.slice(argv0.lastIndexOf("/") + 1),
+          },
+        ];
       } catch {
         // it ended while we looked
         return [];
@@ -118,7 +128,11 @@ function allProcesses(): ProcessEntry[] {
 }
 
 /** Polls until the condition gives something true; throws after `seconds` with what was waited for. */
-export async function until<T>(what: string, condition: () => T | undefined | false, seconds = 30): Promise<T> {
+export async function until<T>(
+  what: string,
+  condition: () => T | undefined | false,
+  seconds = 30,
+): Promise<T> {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {
     const value = condition();
@@ -130,13 +144,20 @@ export async function until<T>(what: string, condition: () => T | undefined | fa
 
 /** Waits for a line of the mail log. */
 export const logged = (instance: Instance, pattern: RegExp, seconds = 30): Promise<RegExpExecArray> =>
-  until(`log line ${pattern}`, () => pattern.exec(instance.maillog()) ?? undefined, seconds).catch((error: unknown) => {
-    throw new Error(`${error instanceof Error ? error.message : error}\n${instance.maillog().split("\n").slice(-40).join("\n")}`);
-  });
+  until(`log line ${pattern}`, () => pattern.exec(instance.maillog()) ?? undefined, seconds).catch(
+    (error: unknown) => {
+      throw new Error(
+        `${error instanceof Error ? error.message : error}\n${instance.maillog().split("\n").slice(-40).join("\n")}`,
+      );
+    },
+  );
 
 /** Log lines that speak of trouble. */
 export const troubles = (instance: Instance): string[] =>
-  instance.maillog().split("\n").filter((line) => /\]: (?:warning|error|fatal|panic): /.test(line));
+  instance
+    .maillog()
+    .split("\n")
+    .filter((line) => /\]: (?:warning|error|fatal|panic): /.test(line));
 
 /** Files (not directories) in a queue, hash directories included. */
 export function queueFiles(instance: Instance, queue: string): string[] {

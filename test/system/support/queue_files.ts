@@ -35,12 +35,14 @@ export function makeOlder(path: string, seconds: number): void {
 }
 
 /** Moves the time of the delay warning (a W record of 15 columns). */
-export const warnAt = (path: string, time: number): void => replaceDigits(path, /W\x0f([ \d]{15})/, String(time).padStart(15));
+export const warnAt = (path: string, time: number): void =>
+  replaceDigits(path, /W\x0f([ \d]{15})/, String(time).padStart(15));
 
 function replaceDigits(path: string, pattern: RegExp, digits: string): void {
   const match = pattern.exec(readFileSync(path, "latin1"));
   const old = match?.[1];
-  if (match === null || old === undefined || old.length !== digits.length) throw new Error(`${path}: no ${pattern}`);
+  if (match === null || old === undefined || old.length !== digits.length)
+    throw new Error(`${path}: no ${pattern}`);
   const fd = openSync(path, "r+");
   writeSync(fd, digits, match.index + match[0].indexOf(old), "latin1");
   closeSync(fd);

@@ -26,7 +26,10 @@ virtual_alias_maps = hash:${directory}/config/virtual
   const message = "Subject: x\r\n\r\nx\r\n";
   await sendMail(instance.smtpPort, "a@example.org", "one@valias.test", message);
   for (const name of ["two", "three", "four"]) {
-    await t.rejects(sendMail(instance.smtpPort, "a@example.org", `${name}@valias.test`, message), /550 5\.1\.1/);
+    await t.rejects(
+      sendMail(instance.smtpPort, "a@example.org", `${name}@valias.test`, message),
+      /550 5\.1\.1/,
+    );
     write(`${name}@valias.test ${instance.who.recipient}@localhost\n`);
     await sendMail(instance.smtpPort, "a@example.org", `${name}@valias.test`, message);
     await logged(instance, new RegExp(`orig_to=<${name}@valias.test>.*status=sent`));

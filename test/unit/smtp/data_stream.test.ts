@@ -87,6 +87,23 @@ t.test("long lines, at every boundary around the limit", async (t) => {
   t.same(dots.lines, [`${"x".repeat(512)}.`], "a dot behind a full piece is content");
 });
 
+t.test("a line that fits with its CR is one record, as in the reference", async (t) => {
+  for (const [length, pieces] of [
+    [511, 1],
+    [512, 2],
+    [1023, 2],
+    [1024, 3],
+  ] as const) {
+    for (const size of [1, 100, 10000]) {
+      const sink = new Lines();
+      const splitter = new DataSplitter(sink, { lineLimit: 512, detectBareLf: true });
+      const bytes = Buffer.from(`${"x".repeat(length)}\r\n`, "latin1");
+      for (let at = 0; at < bytes.length; at += size) splitter.push(bytes.subarray(at, at + size));
+      t.equal(sink.pieces, pieces, `${length} in ${size}`);
+    }
+  }
+});
+
 t.test("SMTPD-08: lines across chunks", async (t) => {
   const sink = new Lines();
   const splitter = new ChunkSplitter(sink, { lineLimit: 2048, detectBareLf: true });

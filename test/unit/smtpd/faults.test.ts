@@ -144,6 +144,25 @@ t.test("SMTPD-06, -07: one message whatever surrounds its dots", async (t) => {
   t.match(await line(dialogue, "NOOP"), /^250/);
 });
 
+t.test("bare LF in a chunk is refused with that chunk", async (t) => {
+  const [, dialogue] = await begin({ smtpd_forbid_bare_newline: "reject" }, "192.0.2.10");
+  await envelope(dialogue);
+  t.equal(
+    await say(dialogue, "BDAT 4\r\na\nb\n"),
+    "550 5.5.2 mail.example.com Error: bare <LF> received\r\n",
+  );
+  t.equal(await say(dialogue, "BDAT 1 LAST\r\nx"), "551 5.0.0 Discarded 1 bytes after earlier error\r\n");
+  t.equal(await line(dialogue, "DATA"), "503 5.5.1 Error: need RCPT command");
+});
+
+t.test("a stuffed dot hides what a first line looks like", async (t) => {
+  const [stage, dialogue] = await begin();
+  await envelope(dialogue);
+  await line(dialogue, "DATA");
+  await line(dialogue, ".From x\r\n.");
+  t.equal(stage.messages[0]?.content.at(-1), "From x");
+});
+
 t.test("SMTPD-09: commands before their time", async (t) => {
   for (const input of [
     "EHLO x\r\nMAIL FROM:<>\r\n",
