@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
+import { buildDocumentation } from "./man.ts";
 import { PROGRAMS, type ProgramEntry } from "./programs.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
@@ -44,7 +45,7 @@ function readOptions(args: ReadonlyArray<string>): Options {
   return { layout, out: out ?? join(ROOT, layout === "separate" ? "dist" : "dist-multicall"), names };
 }
 
-/** Hash of everything that goes into an executable besides its own folder: lib/, the build, the locked dependencies. */
+/** Hash of everything that goes into an executable besides its own folder: lib/, the way it is built, the locked dependencies. */
 function sourceHash(folders: ReadonlyArray<string>): string {
   const hash = createHash("sha256");
   const add = (path: string): void => {
@@ -57,7 +58,8 @@ function sourceHash(folders: ReadonlyArray<string>): string {
     }
   };
   for (const folder of folders) if (existsSync(join(ROOT, folder))) add(join(ROOT, folder));
-  for (const file of ["package-lock.json", "tsconfig.json"]) hash.update(readFileSync(join(ROOT, file)));
+  for (const file of ["package-lock.json", "tsconfig.json", "packaging/build.ts", "packaging/programs.ts"])
+    hash.update(readFileSync(join(ROOT, file)));
   return hash.update(Bun.version).digest("hex");
 }
 
@@ -127,7 +129,7 @@ function relink(directory: string, program: ProgramEntry, link: (name: string) =
 }
 
 async function buildSeparate(options: Options): Promise<void> {
-  const shared = sourceHash(["lib", "packaging"]);
+  const shared = sourceHash(["lib"]);
   const queue = PROGRAMS.filter((program) => options.names.size === 0 || options.names.has(program.name));
   const work = join(options.out, ".build");
   mkdirSync(work, { recursive: true });
@@ -150,6 +152,7 @@ async function buildSeparate(options: Options): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: PARALLEL }, worker));
+  await buildDocumentation(options.out);
   console.log(`build: ${built} programs built into ${relative(process.cwd(), options.out) || "."}`);
 }
 
@@ -157,7 +160,7 @@ async function buildMulticall(options: Options): Promise<void> {
   const work = join(options.out, ".build");
   mkdirSync(work, { recursive: true });
   const stampFile = join(work, "multicall.stamp");
-  const stamp = sourceHash(["lib", "cmd", "packaging"]);
+  const stamp = sourceHash(["lib", "cmd"]);
   const file = join(options.out, "libexec", "posthaste");
   mkdirSync(dirname(file), { recursive: true });
   if (existsSync(file) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;

@@ -9,6 +9,9 @@ const PACKAGES: ReadonlyArray<readonly [command: string, name: string]> = [
   ["/usr/bin/patchelf", "patchelf"],
   ["/usr/bin/cc", "gcc"],
   ["/usr/bin/strace", "strace"],
+  ["/usr/bin/groff", "groff-base"],
+  ["/usr/bin/man", "man-db"],
+  ["/usr/bin/zsh", "zsh"],
 ];
 
 /** A real Postfix of Debian unstable, its libraries and tools, in a folder. */

@@ -55,6 +55,7 @@ const masterCfOf = (smtpPort: number): ReadonlyArray<readonly [string, string]> 
   ["bounce unix", "bounce unix - - n - 0 bounce"],
   ["defer unix", "defer unix - - n - 0 bounce"],
   ["trace unix", "trace unix - - n - 0 bounce"],
+  ["verify unix", "verify unix - - n - 1 verify"],
   ["flush unix", "flush unix n - n 1000? 0 flush"],
   ["proxymap unix", "proxymap unix - - n - - proxymap"],
   ["proxywrite unix", "proxywrite unix - - n - 1 proxymap"],

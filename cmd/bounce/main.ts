@@ -6,7 +6,7 @@ import { writeSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import type { Service } from "../../lib/daemon/service.ts";
 import { type Client, singleServer } from "../../lib/daemon/single.ts";
-import { decode, type Message, receive, send } from "../../lib/ipc/attributes.ts";
+import { type Message, receive, receiveHead, send } from "../../lib/ipc/attributes.ts";
 import {
   BOUNCE_FLAG,
   BOUNCE_REQUEST,
@@ -79,9 +79,9 @@ function logQueue(name: string): LogQueue {
 async function serve({ channel }: Client, service: BounceService): Promise<void> {
   send(channel, BounceGreeting, {});
   channel.push();
-  const command = await peekCommand(channel);
-  if (command === undefined) return;
-  const request = await carryOut(channel, service, command);
+  const head = await receiveHead(channel, BounceCommand);
+  if (head.kind !== "value") warning("malformed request");
+  const request = head.kind === "value" ? await carryOut(channel, service, head.value.request) : FAILED;
   send(channel, BounceStatus, { status: request.done ? 0 : -1 });
   try {
     await channel.flush();
@@ -89,20 +89,6 @@ async function serve({ channel }: Client, service: BounceService): Promise<void>
     // nobody knows of the entry: a message that was not accepted leaves no log behind
     if (request.clean !== undefined && isQueueId(request.clean)) removeLog(service, request.clean);
     throw error;
-  }
-}
-
-/** Looks at the first attribute; the whole list is read by the request it names. */
-async function peekCommand(channel: Channel): Promise<number | undefined> {
-  for (;;) {
-    const result = decode(BounceCommand, channel.peek(), { open: true, stream: channel.name });
-    if (result.kind === "value") return result.value.request;
-    if (result.kind === "bad") {
-      warning(result.text);
-      warning("malformed request");
-      return -1;
-    }
-    if (!(await channel.more())) return undefined;
   }
 }
 
@@ -142,7 +128,7 @@ async function carryOut(channel: Channel, service: BounceService, command: numbe
     case BOUNCE_REQUEST.trace:
       return serveAs(BounceTrace, (request) => trace(service, request));
     default:
-      if (command !== -1) warning(`unknown command: ${command}`);
+      warning(`unknown command: ${command}`);
       return FAILED;
   }
 }

@@ -117,8 +117,8 @@ export class MessageProcessor {
   finish(): void {
     const { message } = this;
     if (message.accepts) {
-      if (message.recipientCount === 0) message.fail("RCPT");
       if (message.phase !== "complete") message.fail("BAD");
+      else if (message.recipientCount === 0) message.fail("RCPT");
     }
     if (message.has("discard")) message.status = 0;
     if (message.status !== 0 || message.has("discard")) return;

@@ -3,7 +3,7 @@ import { parameter } from "../../lib/config/configuration.ts";
 import type { Main } from "../../lib/daemon/program.ts";
 import { singleServer } from "../../lib/daemon/single.ts";
 import { openFlushDomains } from "../../lib/delivery/flush_domains.ts";
-import { decode, type Message, receive, send } from "../../lib/ipc/attributes.ts";
+import { type Message, receive, receiveHead, send } from "../../lib/ipc/attributes.ts";
 import {
   FLUSH_STATUS,
   FlushAdd,
@@ -19,6 +19,7 @@ import { SharedTrigger, trigger } from "../../lib/ipc/trigger.ts";
 import { warning } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import { strerror } from "../../lib/sys/errno.ts";
 import { tryLock } from "../../lib/sys/files.ts";
 import { add, type Flusher, refresh, sendFile, sendSite } from "./flusher.ts";
 
@@ -61,19 +62,6 @@ async function reply(channel: Channel, status: number): Promise<void> {
   await channel.flush();
 }
 
-/** The command of a list that has begun to arrive; `bad` when the list does not begin as it should, undefined when the client is gone. */
-async function peekCommand(channel: Channel): Promise<string | undefined> {
-  for (;;) {
-    const command = decode(FlushCommand, channel.peek(), { open: true, stream: channel.name });
-    if (command.kind === "value") return command.value.request;
-    if (command.kind === "bad") {
-      warning(command.text);
-      return "bad";
-    }
-    if (!(await channel.more())) return undefined;
-  }
-}
-
 /** Reads the whole request and answers with what `work` says; a malformed one is a bad parameter. */
 async function answer<T>(
   channel: Channel,
@@ -88,7 +76,10 @@ async function serve(channel: Channel): Promise<void> {
   const service = flusher();
   send(channel, FlushGreeting, {});
   await channel.flush();
-  if (!(await channel.more())) return;
+  if (!(await channel.more())) {
+    warning(`end-of-input while reading request from ${channel.name}: ${strerror(0)}`);
+    return reply(channel, FLUSH_STATUS.bad);
+  }
   if (channel.buffered <= WAKEUP_SIZE) {
     channel.consume(channel.buffered);
     send(channel, FlushStatus, { status: FLUSH_STATUS.ok });
@@ -96,9 +87,9 @@ async function serve(channel: Channel): Promise<void> {
     await refresh(service, service.refreshTime);
     return;
   }
-  switch (await peekCommand(channel)) {
-    case "bad":
-      return reply(channel, FLUSH_STATUS.bad);
+  const head = await receiveHead(channel, FlushCommand);
+  if (head.kind !== "value") return reply(channel, FLUSH_STATUS.bad);
+  switch (head.value.request) {
     case "add":
       return answer(channel, FlushAdd, ({ site, queueId }) => add(service, site, queueId));
     case "send_site":

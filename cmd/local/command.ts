@@ -1,12 +1,12 @@
 /** `|command` destinations and mailbox_command (delivery.md 4.8). */
-import { type Configuration, configuration, parameter } from "../../lib/config/configuration.ts";
-import { COMMAND_PATH, deliverToCommand } from "../../lib/delivery/command.ts";
+import { parameter } from "../../lib/config/configuration.ts";
+import { deliverToCommand } from "../../lib/delivery/command.ts";
 import { COMMAND } from "../../lib/delivery/copy.ts";
 import type { Disposition } from "../../lib/delivery/disposition.ts";
+import { exportedEnvironment } from "../../lib/delivery/exported_environment.ts";
 import { markCorrupt } from "../../lib/delivery/request.ts";
 import { dsn, isTraceOnly } from "../../lib/delivery/status.ts";
 import { warning } from "../../lib/log/log.ts";
-import { encodeUtf8, splitAny } from "../../lib/sys/bytes.ts";
 import type { User } from "../../lib/sys/identity.ts";
 import { expandLocal } from "./expand.ts";
 import { failToOwner } from "./owner.ts";
@@ -64,26 +64,6 @@ function workingDirectory(
   if (expansion.ok) return { ok: true, path: expansion.value };
   warning(`bad parameter value syntax for command_execution_directory: ${value}`);
   return { ok: false };
-}
-
-const exported = new WeakMap<Configuration, ReadonlyMap<string, string>>();
-
-/** What export_environment lets through, and the search path. */
-export function exportedEnvironment(): ReadonlyMap<string, string> {
-  const current = configuration();
-  let environment = exported.get(current);
-  if (environment !== undefined) return environment;
-  const made = new Map<string, string>();
-  for (const word of splitAny(current.get("export_environment"), ", \t\r\n")) {
-    const equals = word.indexOf("=");
-    const value = equals < 0 ? process.env[word] : undefined;
-    if (equals > 0) made.set(word.slice(0, equals), word.slice(equals + 1));
-    else if (value !== undefined) made.set(word, encodeUtf8(value));
-  }
-  made.set("PATH", COMMAND_PATH);
-  environment = made;
-  exported.set(current, environment);
-  return environment;
 }
 
 function commandEnvironment(state: State, context: User | undefined): Map<string, string> {

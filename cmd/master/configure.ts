@@ -3,6 +3,7 @@
 import { isOwnInstance } from "../../lib/config/accounts.ts";
 import { configuration, installConfiguration, loadConfiguration } from "../../lib/config/configuration.ts";
 import { cleanEnvironment, currentEnvironment, installEnvironment } from "../../lib/config/environment.ts";
+import { startDebugger } from "../../lib/daemon/debugger.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { effectiveUid, realUid } from "../../lib/sys/identity.ts";
@@ -10,7 +11,7 @@ import { setResourceLimit } from "../../lib/sys/process.ts";
 import type { MasterOptions } from "./options.ts";
 
 /** Loads the configuration; the result is the environment that all children share. */
-export function configure(_options: Pick<MasterOptions, "verbose">): ReadonlyMap<string, string> {
+export function configure({ debug }: Pick<MasterOptions, "debug">): ReadonlyMap<string, string> {
   installConfiguration(loadConfiguration({ processName: "master" }));
   const environment = cleanEnvironment(
     "import_environment",
@@ -18,6 +19,7 @@ export function configure(_options: Pick<MasterOptions, "verbose">): ReadonlyMap
     currentEnvironment(),
   );
   installEnvironment(environment);
+  if (debug || environment.has("MAIL_DEBUG")) startDebugger();
   setResourceLimit("fileSize", undefined);
   const directory = configuration().get("queue_directory");
   try {
@@ -37,15 +39,18 @@ export function checkIdentity(): void {
 
 const FIXED = ["config_directory", "queue_directory", "inet_protocols"] as const;
 
-/** Reads main.cf again. Some parameters cannot change while the system runs. */
+/** Reads main.cf again. Some parameters cannot change while the system runs: they keep their values. */
 export function reconfigure(): void {
   const before = configuration();
-  installConfiguration(loadConfiguration({ processName: "master" }));
+  const loaded = loadConfiguration({ processName: "master" });
+  const kept = new Map<string, string>();
   for (const name of FIXED) {
-    const [previous, current] = [before.get(name), configuration().get(name)];
+    const [previous, current] = [before.get(name), loaded.get(name)];
     if (previous === current) continue;
     warning(`ignoring ${name} parameter value change`);
     warning(`old value: "${previous}", new value: "${current}"`);
     warning(`to change ${name}, stop and start Postfix`);
+    kept.set(name, previous.replaceAll("$", "$$$$"));
   }
+  installConfiguration(kept.size === 0 ? loaded : loaded.with(kept));
 }

@@ -1,12 +1,14 @@
 /** The command line of master. */
 import { closeSync, writeSync } from "node:fs";
-import { parseOptions } from "../../lib/daemon/options.ts";
+import { offerHelp, optionLetters } from "../../lib/daemon/help.ts";
+import { complain, parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal, setVerbosity } from "../../lib/log/log.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
+import { HELP } from "./help.ts";
 
 export interface MasterOptions {
-  /** -D: run a debugger on the children. */
+  /** -D: run debugger_command on this process. */
   readonly debug: boolean;
   /** -d: stay on the terminal. */
   readonly foreground: boolean;
@@ -31,7 +33,9 @@ const USAGE =
   "usage: master [-c config_dir] [-D (debug)] [-d (don't detach from terminal)] [-e exit_time] [-t (test)] [-v] [-w (wait for initialization)]";
 
 export function readOptions(invocation: Invocation): MasterOptions {
-  const parsed = parseOptions(invocation.args, "c:Dde:istvw");
+  offerHelp(HELP, invocation);
+  const parsed = parseOptions(invocation.args, optionLetters(HELP));
+  if (!parsed.ok) complain(invocation.processName, parsed);
   if (!parsed.ok || parsed.operands.length > 0) return fatal(USAGE);
   const given = new Map(parsed.options.map(({ option, value }) => [option, value]));
   const directory = given.get("c");

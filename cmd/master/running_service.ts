@@ -4,9 +4,9 @@ import { constants } from "node:os";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { childArguments, isStressAware, type MasterService } from "../../lib/config/master_cf.ts";
 import { AVAILABILITY, decodeStatus, STATUS_SIZE } from "../../lib/daemon/status.ts";
-import { info, panic, verbose, warning } from "../../lib/log/log.ts";
+import { info, logFatal, panic, verbose, warning } from "../../lib/log/log.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
-import { errorText } from "../../lib/sys/errno.ts";
+import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 import { setCloseOnExec } from "../../lib/sys/files.ts";
 import { sendSignal } from "../../lib/sys/process.ts";
 import { adoptSocket, socketPair } from "../../lib/sys/sockets.ts";
@@ -17,6 +17,8 @@ import { sendWakeup } from "./wakeup.ts";
 const STRESS_SECONDS = 1000;
 const LIMIT_WARNING_SECONDS = 1000;
 const SIGTERM = 15;
+/** Why there is no new process, when the program is not to blame. */
+const LACKING: ReadonlySet<string> = new Set(["EAGAIN", "ENOMEM", "EMFILE", "ENFILE"]);
 
 interface ChildProcess {
   readonly pid: number;
@@ -33,6 +35,12 @@ const signalNumber = (signal: number | string | null): number | null =>
     : signal;
 
 const seconds = (): number => performance.now() / 1000;
+
+/**
+ * Memory goes back to the kernel when it was free for so many milliseconds. By default that is a tenth of a second, and a busy daemon gives
+ * back, and faults in again, the same pages for each message.
+ */
+const ALLOCATOR = { MIMALLOC_PURGE_DELAY: "60000" };
 
 export class RunningService {
   readonly #supervisor: Supervisor;
@@ -57,6 +65,13 @@ export class RunningService {
 
   get listeners(): ReadonlyArray<number> {
     return this.#listeners;
+  }
+  has(pid: number): boolean {
+    return this.#children.has(pid);
+  }
+  /** A signal stopped a process; it stays on the books. */
+  stopped(pid: number, signal: number): void {
+    if (this.has(pid)) warning(`process ${this.#path} pid ${pid} stopped by signal ${signal}`);
   }
   get watching(): boolean {
     return this.#watching;
@@ -91,7 +106,8 @@ export class RunningService {
     clearTimeout(this.#throttled);
     this.#evaluate();
     this.#closeStatusChannel();
-    for (const child of this.#children.values()) sendSignal(child.pid, SIGTERM);
+    // one that ended a moment ago is not there any more
+    for (const { pid } of this.#children.values()) unless(["ESRCH"], () => sendSignal(pid, SIGTERM));
     closeEndpoint(this.#listeners);
     this.#listeners = [];
   }
@@ -145,8 +161,7 @@ export class RunningService {
     try {
       pid = this.#start(generation);
     } catch (error) {
-      warning(`master_spawn: fork: ${errorText(error)} -- throttling`);
-      this.#throttle();
+      this.#notStarted(error);
       return;
     }
     verbose(() => `spawn command ${this.#path}; pid ${pid}`);
@@ -156,6 +171,18 @@ export class RunningService {
     this.#startWakeup(true);
   }
 
+  /** No process could be made, or it could not execute the program. */
+  #notStarted(error: unknown): void {
+    const code = errorCode(error);
+    if (code === undefined) throw error;
+    if (LACKING.has(code)) warning(`master_spawn: fork: ${errorText(error)} -- throttling`);
+    else {
+      logFatal(`master_spawn: exec ${this.#path}: ${errorText(error)}`);
+      warning(`${this.#path}: bad command startup -- throttling`);
+    }
+    this.#throttle();
+  }
+
   #start(generation: number): number {
     const { options, environment, flowPipe } = this.#supervisor;
     const [, ...args] = childArguments(this.#service, {
@@ -163,11 +190,14 @@ export class RunningService {
       verbose: options.verbose,
       stress: seconds() < this.#stressUntil,
     });
-    const unicode = (text: string): string => Buffer.from(text, "latin1").toString("utf8");
     const child = Bun.spawn({
       cmd: [unicode(this.#path), ...args.map(unicode)],
       argv0: unicode(this.#service.command),
-      env: { ...Object.fromEntries(environment), ...logEnvironment(), GENERATION: generation.toString(8) },
+      env: {
+        ...ALLOCATOR,
+        ...withLogVariables(environment),
+        GENERATION: generation.toString(8),
+      },
       stdio: [0, 1, 2, flowPipe[0], flowPipe[1], this.#statusChildEnd, ...this.#listeners],
       onExit: (_child: unknown, status: number | null, signal: number | string | null) =>
         this.#exited(child.pid, status, signalNumber(signal)),
@@ -295,13 +325,18 @@ export class RunningService {
   }
 }
 
-/** Where children log before they have read main.cf. */
-function logEnvironment(): Record<string, string> {
-  const common = { MAIL_LOGTAG: configuration().get("syslog_name") };
-  if (configuration().get("maillog_file") === "") return common;
-  return {
-    ...common,
-    POSTLOG_SERVICE: `${configuration().get("queue_directory")}/public/${configuration().get("postlog_service_name")}`,
-    POSTLOG_HOSTNAME: configuration().get("myhostname"),
-  };
+/** The environment of the children, with where they log before they have read main.cf. */
+function withLogVariables(environment: ReadonlyMap<string, string>): Record<string, string> {
+  const variables = new Map(environment).set("MAIL_LOGTAG", configuration().get("syslog_name"));
+  if (configuration().get("maillog_file") === "") {
+    variables.delete("POSTLOG_SERVICE");
+    variables.delete("POSTLOG_HOSTNAME");
+  } else {
+    const socket = `public/${configuration().get("postlog_service_name")}`;
+    variables.set("POSTLOG_SERVICE", `${configuration().get("queue_directory")}/${socket}`);
+    variables.set("POSTLOG_HOSTNAME", configuration().get("myhostname"));
+  }
+  return Object.fromEntries([...variables].map(([name, value]) => [unicode(name), unicode(value)]));
 }
+
+const unicode = (text: string): string => Buffer.from(text, "latin1").toString("utf8");

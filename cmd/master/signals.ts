@@ -1,7 +1,15 @@
 /** Signals to master. */
 import { constants } from "node:os";
 import { info } from "../../lib/log/log.ts";
-import { defaultSignal, ignoreSignal, processGroup, sendSignal } from "../../lib/sys/process.ts";
+import {
+  defaultSignal,
+  endedChild,
+  ignoreSignal,
+  processGroup,
+  reapChild,
+  sendSignal,
+  stoppedChild,
+} from "../../lib/sys/process.ts";
 import type { MasterOptions } from "./options.ts";
 import type { Supervisor } from "./supervisor.ts";
 
@@ -11,12 +19,33 @@ const SUICIDE_MILLISECONDS = 5000;
 export function installSignals(supervisor: Supervisor, options: MasterOptions): void {
   process.on("SIGHUP", () => supervisor.reload());
   process.on("SIGIO", () => supervisor.poll());
+  process.on("SIGCHLD", () => childrenChanged(supervisor, options));
   for (const signal of DEADLY) process.on(signal, () => terminate(constants.signals[signal], options));
   if (options.exitTime > 0)
     setTimeout(() => {
       info("master exit time has arrived");
       process.exit(0);
     }, options.exitTime * 1000);
+}
+
+const ORPHAN_MILLISECONDS = 100;
+
+/**
+ * Children that end are the runtime's to reap. It does not tell of those that are stopped, and does not know those that process 1 of a
+ * container inherits: what a command of a user left behind.
+ */
+function childrenChanged(supervisor: Supervisor, options: MasterOptions): void {
+  for (let child = stoppedChild(); child !== undefined; child = stoppedChild())
+    supervisor.stopped(child.pid, child.signal);
+  if (!options.init) return;
+  for (let pid = endedChild(); pid !== undefined; pid = endedChild()) {
+    if (supervisor.owns(pid)) {
+      // it stands before the others until the runtime has reaped it
+      setTimeout(() => childrenChanged(supervisor, options), ORPHAN_MILLISECONDS);
+      return;
+    }
+    reapChild(pid);
+  }
 }
 
 /** Takes the whole mail system down: every process of the group gets SIGTERM. */

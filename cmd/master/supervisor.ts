@@ -68,6 +68,15 @@ export class Supervisor {
     for (const service of watched) if (service.listeners.some((fd) => ready.has(fd))) service.spawn();
   }
 
+  /** Whether a process is a daemon of ours. */
+  owns(pid: number): boolean {
+    return [...this.#services.values()].some((service) => service.has(pid));
+  }
+  /** A signal stopped a process. */
+  stopped(pid: number, signal: number): void {
+    for (const service of this.#services.values()) service.stopped(pid, signal);
+  }
+
   /** SIGHUP: new settings for the services that stay, new ones started, others removed. */
   reload(): void {
     info(`reload -- version ${parameter("mail_version")}, configuration ${configuration().directory}`);

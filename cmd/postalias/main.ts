@@ -1,10 +1,11 @@
 /** postalias(1): builds and looks at the index files of alias tables (aliases(5)). */
 import { makerCommand } from "../../lib/table_maker/run.ts";
+import { HELP } from "./help.ts";
 import { parseAlias } from "./source.ts";
 
 export const main = makerCommand({
   name: "postalias",
-  letters: "Nc:d:fijnopq:rsuvw",
+  help: HELP,
   synopsis: "[-Nfinoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
   separator: ":\t",
   parse: (line) => parseAlias(line.text),

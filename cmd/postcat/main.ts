@@ -2,6 +2,7 @@
 import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
+import { optionLetters } from "../../lib/daemon/help.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal, setVerbosity, verbosity } from "../../lib/log/log.ts";
@@ -10,11 +11,13 @@ import { isQueueId, type QueueId } from "../../lib/queue/queue_id.ts";
 import { pathOf, toBytes } from "../../lib/sys/bytes.ts";
 import { errorText, unless } from "../../lib/sys/errno.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
+import { HELP } from "./help.ts";
 import { type Display, showFile } from "./show.ts";
 
 /** Does not log: lines go to standard error only, under the name by which we were called. */
 const definition = {
   program: "postcat",
+  help: HELP,
   label: (invocation: Invocation) => invocation.argv0,
   log: { ownFile: true },
 };
@@ -28,7 +31,7 @@ const USAGE =
 const SEARCHED = ["maildrop", "incoming", "active", "deferred", "hold", "saved"] as const;
 
 async function run(invocation: Invocation): Promise<void> {
-  const parsed = parseOptions(invocation.args, "bc:defhoqrs:v");
+  const parsed = parseOptions(invocation.args, optionLetters(HELP));
   if (!parsed.ok) {
     writeSync(2, toBytes(`${invocation.argv0}: ${parsed.problem}\n`));
     fatal(USAGE);

@@ -1,14 +1,17 @@
 /** postconf(1): shows and edits main.cf and master.cf. */
 import { writeSync } from "node:fs";
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
+import { offerHelp } from "../../lib/daemon/help.ts";
 import type { Invocation, Main } from "../../lib/daemon/program.ts";
 import { fatal, setLogSinks, warning } from "../../lib/log/log.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import type { EditMode } from "./edit_main.ts";
+import { HELP } from "./help.ts";
 import { givenDirectory, type Request, readRequest } from "./options.ts";
 import type { Shown } from "./show.ts";
 
 export const main: Main = async ({ argv0, args }: Invocation) => {
+  offerHelp(HELP, { args });
   process.umask(0o022);
   const complain = (line: string): void => write(2, `${line}\n`);
   setLogSinks([({ level, text }) => complain(`${argv0}: ${level === "info" ? "" : `${level}: `}${text}`)]);

@@ -1,9 +1,11 @@
 /** The command line of postconf: options, the mode they ask for, and what does not go together. */
 
 import { parseNames } from "../../lib/config/lists.ts";
+import { optionLetters } from "../../lib/daemon/help.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
 import { fatal, setVerbosity } from "../../lib/log/log.ts";
 import { encodeUtf8, lowerAscii } from "../../lib/sys/bytes.ts";
+import { HELP } from "./help.ts";
 
 /** Options that exclude each other somewhere, in the order in which messages list them. */
 const LISTED = [
@@ -85,7 +87,7 @@ export function readRequest(
   args: ReadonlyArray<string>,
   complain: (line: string) => void,
 ): Request {
-  const parsed = parseOptions(args, "aAbc:C:deEfFhHjlmMno:pPqtT:vxX#");
+  const parsed = parseOptions(args, optionLetters(HELP));
   const options = new Set<Option>();
   const overrides: string[] = [];
   let classes: ReadonlySet<ParameterClass> = new Set(PARAMETER_CLASSES);

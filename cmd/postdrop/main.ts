@@ -3,6 +3,7 @@ import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { isUnsafeProcess } from "../../lib/config/directory.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
+import { optionLetters } from "../../lib/daemon/help.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { encode } from "../../lib/ipc/attributes.ts";
@@ -21,11 +22,12 @@ import { deniedUser } from "../../lib/submission/user_access.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { effectiveUid, realUid } from "../../lib/sys/identity.ts";
+import { HELP } from "./help.ts";
 
 const INPUT_BUFFER = 64 * 1024;
 
 /** The name that the caller gave is not trusted. */
-const definition = { program: "postdrop", label: () => "postdrop" };
+const definition = { program: "postdrop", help: HELP, label: () => "postdrop" };
 
 export const main = command({ ...definition, run });
 
@@ -62,7 +64,7 @@ async function run(invocation: Invocation): Promise<void> {
 }
 
 function readOptions(invocation: Invocation): void {
-  const parsed = parseOptions(invocation.args, "c:rv");
+  const parsed = parseOptions(invocation.args, optionLetters(HELP));
   if (isUnsafeProcess()) setVerbosity(0);
   for (const { option, value } of parsed.options) {
     if (option === "c") process.env.MAIL_CONFIG = value;

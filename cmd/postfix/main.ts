@@ -6,6 +6,7 @@ import { configuration, installConfiguration, loadConfiguration } from "../../li
 import { importEnvironment } from "../../lib/config/environment.ts";
 import { NEWEST_LEVEL } from "../../lib/config/level.ts";
 import type { ParameterName } from "../../lib/config/parameters.ts";
+import { offerHelp, optionLetters } from "../../lib/daemon/help.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation, Main } from "../../lib/daemon/program.ts";
 import { error, fatal, info, setVerbosity } from "../../lib/log/log.ts";
@@ -15,12 +16,14 @@ import { errorText } from "../../lib/sys/errno.ts";
 import { realUid } from "../../lib/sys/identity.ts";
 import { ignoreSignal } from "../../lib/sys/process.ts";
 import { runCommand } from "./commands.ts";
+import { HELP } from "./help.ts";
 import { ownsInstance } from "./instance.ts";
 import { runProgram } from "./programs.ts";
 
 const unicode = (text: string): string => decodeUtf8(text) ?? text;
 
 export const main: Main = async (invocation) => {
+  offerHelp(HELP, invocation);
   process.umask(0o022);
   const standardError = basename(invocation.argv0);
   const logging = { program: "postfix", bareTag: true, standardError, fallback: true };
@@ -57,7 +60,7 @@ function readOptions(
 ): { directory: string | undefined; words: ReadonlyArray<string> } {
   if (process.geteuid?.() !== process.getuid?.())
     fatal("the postfix command must not run as a set-uid process");
-  const parsed = parseOptions(invocation.args, "c:Dv");
+  const parsed = parseOptions(invocation.args, optionLetters(HELP));
   let verbose = 0;
   for (const { option, value } of parsed.options) {
     if (option === "c") {

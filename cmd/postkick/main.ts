@@ -1,21 +1,27 @@
 /** postkick(1): sends a trigger to a service. */
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
-import { parseOptions } from "../../lib/daemon/options.ts";
+import { optionLetters } from "../../lib/daemon/help.ts";
+import { complain, parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import type { ServiceClass } from "../../lib/ipc/client.ts";
 import { trigger } from "../../lib/ipc/trigger.ts";
 import { fatal, setVerbosity, verbosity, warning } from "../../lib/log/log.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { HELP } from "./help.ts";
 
 const USAGE = "usage: postkick [-c config_dir] [-v] class service request";
-const definition = { program: "postkick" };
+/** Does not log: lines go to standard error only. */
+const definition = { program: "postkick", help: HELP, log: { ownFile: true } };
 
 export const main = command({ ...definition, run });
 
 async function run(invocation: Invocation): Promise<void> {
-  const parsed = parseOptions(invocation.args, "c:v");
-  if (!parsed.ok) return fatal(USAGE);
+  const parsed = parseOptions(invocation.args, optionLetters(HELP));
+  if (!parsed.ok) {
+    complain(invocation.processName, parsed);
+    return fatal(USAGE);
+  }
   for (const { option, value } of parsed.options) {
     if (option === "c") process.env.MAIL_CONFIG = Buffer.from(value, "latin1").toString("utf8");
     else setVerbosity(verbosity() + 1);

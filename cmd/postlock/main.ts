@@ -1,22 +1,35 @@
 /** postlock(1): runs a command while a mail folder is locked. */
 import { parameter } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
-import { parseOptions } from "../../lib/daemon/options.ts";
+import { optionLetters } from "../../lib/daemon/help.ts";
+import { complain, parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { closeMailbox, openMailbox, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
-import { fatal, setVerbosity, verbosity, warning } from "../../lib/log/log.ts";
-import { errorText } from "../../lib/sys/errno.ts";
+import { fatal, logFatal, setFatalDelay, setVerbosity, verbosity, warning } from "../../lib/log/log.ts";
+import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { HELP } from "./help.ts";
 
 /** sysexits.h: try again later. */
 const EX_TEMPFAIL = 75;
-const definition = { program: "postlock", fatalStatus: EX_TEMPFAIL };
+/** Does not log: lines go to standard error only, under the name by which we were called. */
+const definition = {
+  program: "postlock",
+  help: HELP,
+  fatalStatus: EX_TEMPFAIL,
+  label: (invocation: Invocation) => invocation.argv0,
+  log: { ownFile: true },
+};
 
 export const main = command({ ...definition, run });
 
 async function run(invocation: Invocation): Promise<void> {
-  const usage = `usage: ${invocation.processName} [-c config_dir] [-l lock_style] [-v] folder command...`;
-  const parsed = parseOptions(invocation.args, "c:l:v");
-  if (!parsed.ok) return fatal(usage);
+  setFatalDelay(0);
+  const usage = `usage: ${invocation.argv0} [-c config_dir] [-l lock_style] [-v] folder command...`;
+  const parsed = parseOptions(invocation.args, optionLetters(HELP));
+  if (!parsed.ok) {
+    complain(invocation.argv0, parsed);
+    return fatal(usage);
+  }
   let style: string | undefined;
   for (const { option, value } of parsed.options) {
     if (option === "c") process.env.MAIL_CONFIG = Buffer.from(value, "latin1").toString("utf8");
@@ -45,21 +58,35 @@ async function run(invocation: Invocation): Promise<void> {
   process.exit(status);
 }
 
-/** The command's status; 1 when a signal ended it. */
+/** The command's status; 1 when a signal ended it or when it cannot be executed. The lock is the caller's to release. */
 async function runLocked(words: ReadonlyArray<string>): Promise<number> {
   const attempts = parameter("fork_attempts");
-  const argv = words.map((word) => Buffer.from(word, "latin1").toString("utf8"));
+  let argv = words.map((word) => Buffer.from(word, "latin1").toString("utf8"));
   for (let attempt = 1; ; attempt++) {
     try {
       const child = Bun.spawn({ cmd: argv, stdio: ["inherit", "inherit", "inherit"] });
       await child.exited;
       return child.signalCode === null ? (child.exitCode ?? 1) : 1;
     } catch (error) {
-      const code = error instanceof Error && "code" in error ? error.code : undefined;
-      if (code !== "EAGAIN" && code !== "ENOMEM") return fatal(`execvp ${words[0]}: ${errorText(error)}`, 1);
+      const code = errorCode(error);
+      const [program = "", ...rest] = argv;
+      if (code === "ENOEXEC" && argv.length === words.length) {
+        // as execvp() does: a file of no known format is a script
+        argv = ["/bin/sh", Bun.which(program) ?? program, ...rest];
+        attempt--;
+        continue;
+      }
+      if (code !== "EAGAIN" && code !== "ENOMEM") return cannotExecute(words[0] ?? "", error);
       warning(`fork ${words[0]}: ${errorText(error)}`);
       if (attempt >= attempts) return EX_TEMPFAIL;
       Bun.sleepSync(parameter("fork_delay") * 1000);
     }
   }
+}
+
+/** What Postfix's child does when execvp() fails: a fatal line, a second, and status 1. */
+function cannotExecute(program: string, error: unknown): number {
+  logFatal(`execvp ${program}: ${errorText(error)}`);
+  Bun.sleepSync(1000);
+  return 1;
 }

@@ -2,15 +2,17 @@
 import { readSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
-import { parseOptions } from "../../lib/daemon/options.ts";
+import { optionLetters } from "../../lib/daemon/help.ts";
+import { complain, parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import type { Level } from "../../lib/log/event.ts";
-import { fatal, log, setVerbosity, verbosity } from "../../lib/log/log.ts";
+import { fatal, logRecord, setVerbosity, verbosity } from "../../lib/log/log.ts";
 import { setupLogging } from "../../lib/log/setup.ts";
 import { lowerAscii, printable } from "../../lib/sys/bytes.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
 import { effectiveUid } from "../../lib/sys/identity.ts";
 import { isTerminal } from "../../lib/sys/process.ts";
+import { HELP } from "./help.ts";
 
 const SEVERITIES = new Map<string, Level>([
   ["info", "info"],
@@ -26,13 +28,16 @@ const USAGE = "usage: postlog [-c config_dir] [-i] [-p priority] [-t tag] [-v] [
 /** Input lines longer than this are cut: the log would cut them anyway. */
 const LINE_LIMIT = 65536;
 
-const definition = { program: "postlog", label: () => "postlog", log: { fallback: true } };
+const definition = { program: "postlog", help: HELP, label: () => "postlog", log: { fallback: true } };
 
 export const main = command({ ...definition, run });
 
 async function run(invocation: Invocation): Promise<void> {
-  const parsed = parseOptions(invocation.args, "c:ip:t:v");
-  if (!parsed.ok) return fatal(USAGE);
+  const parsed = parseOptions(invocation.args, optionLetters(HELP));
+  if (!parsed.ok) {
+    complain("postlog", parsed);
+    return fatal(USAGE);
+  }
   let tag: string | undefined;
   let severity: string | undefined;
   for (const { option, value } of parsed.options) {
@@ -51,7 +56,8 @@ async function run(invocation: Invocation): Promise<void> {
     configuration(),
   );
 
-  const record = (text: string): void => log({ level, event: "postlog", text, fields: {} });
+  // somebody else's errors do not end this process, however many they are
+  const record = (text: string): void => logRecord({ level, event: "postlog", text, fields: {} });
   if (parsed.operands.length > 0) record(parsed.operands.join(" "));
   else for (const line of inputLines()) record(line);
   if (level === "fatal" || level === "panic") Bun.sleepSync(1000);

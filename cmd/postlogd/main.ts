@@ -1,17 +1,20 @@
 /** postlogd(8): writes the log records of all programs to maillog_file. */
-import { closeSync, writeSync } from "node:fs";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { datagramServer } from "../../lib/daemon/datagram.ts";
-import type { LogEvent } from "../../lib/log/event.ts";
 import { info, setLogSinks } from "../../lib/log/log.ts";
-import { openLogFile, renderer, setupLogging } from "../../lib/log/setup.ts";
-import { fromBytes } from "../../lib/sys/bytes.ts";
+import { LogFile } from "../../lib/log/log_file.ts";
+import { complainToSyslog, openLogFile, recordComposer, setupLogging } from "../../lib/log/setup.ts";
+import { fromBytes, toBytes } from "../../lib/sys/bytes.ts";
+import { splitRecord } from "./forward.ts";
 
 /** Longest record that is taken from a datagram. */
 const RECORD_LIMIT = 4096;
-const NEWLINE = Buffer.from("\n");
+const NEWLINE = 0x0a;
 
-let logFile = -1;
+let logFile: LogFile | undefined;
+/** Records that came together, for one write. */
+let gathered = Buffer.alloc(64 * 1024);
+let gatheredLength = 0;
 
 export const main = datagramServer({
   parameters: ["maillog_file", "maillog_file_permissions"],
@@ -21,54 +24,47 @@ export const main = datagramServer({
   sizeLimit: RECORD_LIMIT,
   preJail: () => {
     if (parameter("maillog_file") === "") return;
-    logFile = openLogFile(configuration());
+    const fd = openLogFile(configuration());
     // this program's own lines go to the file directly
-    const host = parameter("myhostname").split(".", 1)[0];
-    const render = renderer(configuration(), `${parameter("syslog_name")}/postlogd`);
-    const json = parameter("maillog_format") === "json";
+    const tag = `${parameter("syslog_name")}/postlogd`;
+    const compose = recordComposer(tag, configuration());
     setLogSinks([
-      (event) => append(Buffer.from(json ? render(event) : ownRecord(event, host ?? ""), "latin1")),
+      (event) => {
+        append(toBytes(compose(event)));
+        flush();
+      },
     ]);
+    logFile = new LogFile(fd, parameter("maillog_file"), (text) =>
+      complainToSyslog(tag, configuration(), text),
+    );
   },
-  receive: (datagram) => (logFile >= 0 ? append(datagram) : forward(fromBytes(datagram))),
-  atExit: () => {
-    if (logFile >= 0) closeSync(logFile);
-  },
+  receive: (datagram) => (logFile === undefined ? forward(fromBytes(datagram)) : append(datagram)),
+  flush,
 });
 
-/** One write per record, so that records of several writers never mix. */
 function append(record: Uint8Array): void {
-  const line = Buffer.concat([record, NEWLINE]);
-  let at = 0;
-  while (at < line.length) at += writeSync(logFile, line, at);
+  if (gatheredLength + record.length + 1 > gathered.length) flush();
+  if (record.length + 1 > gathered.length) gathered = Buffer.alloc(record.length + 1);
+  gathered.set(record, gatheredLength);
+  gathered[gatheredLength + record.length] = NEWLINE;
+  gatheredLength += record.length + 1;
 }
 
-function ownRecord(event: LogEvent, host: string): string {
-  const now = new Date();
-  const month = now.toLocaleString("en-US", { month: "short" });
-  const two = (value: number): string => String(value).padStart(2, "0");
-  const time = `${two(now.getHours())}:${two(now.getMinutes())}:${two(now.getSeconds())}`;
-  const severity = event.level === "info" ? "" : `${event.level}: `;
-  return `${month} ${two(now.getDate())} ${time} ${host} ${parameter("syslog_name")}/postlogd[${process.pid}]: ${severity}${event.text}`;
+/** Whole records in one write, so that those of several writers never mix. */
+function flush(): void {
+  if (gatheredLength === 0) return;
+  logFile?.append(gathered.subarray(0, gatheredLength));
+  gatheredLength = 0;
 }
 
-/** `Mon DD HH:MM:SS HOST ` */
-const HEADER_WORDS = 4;
-
-/** maillog_file was switched off and some processes do not know yet: what they send goes to syslog under their own tag (logging.md 5.4). */
+/** To syslog under the tag of the program that it comes from. */
 function forward(record: string): void {
-  if (record.startsWith("{")) {
+  const parts = splitRecord(record);
+  if (parts === undefined) {
     info(record);
     return;
   }
-  let at = 0;
-  for (let word = 0; word < HEADER_WORDS; word++) at = record.indexOf(" ", at) + 1;
-  const colon = record.indexOf(": ", at);
-  if (at === 0 || colon < 0) {
-    info(record);
-    return;
-  }
-  setupLogging({ program: "postlogd", tag: record.slice(at, colon) }, configuration());
-  info(record.slice(colon + 2));
+  setupLogging({ program: "postlogd", tag: parts.tag }, configuration());
+  info(parts.text);
   setupLogging({ program: "postlogd" }, configuration());
 }

@@ -3,6 +3,7 @@ import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { isUnsafeProcess } from "../../lib/config/directory.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
+import { optionLetters } from "../../lib/daemon/help.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal, setFatalDelay, setVerbosity, verbosity } from "../../lib/log/log.ts";
@@ -10,9 +11,10 @@ import { deniedUser } from "../../lib/submission/user_access.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { effectiveUid, lookupUser, realUid } from "../../lib/sys/identity.ts";
+import { HELP } from "./help.ts";
 
 /** Every fatal error ends with EX_UNAVAILABLE. */
-const definition = { program: "postqueue", label: () => "postqueue", fatalStatus: 69 };
+const definition = { program: "postqueue", help: HELP, label: () => "postqueue", fatalStatus: 69 };
 
 export const main = command({ ...definition, run });
 
@@ -57,7 +59,7 @@ async function run(invocation: Invocation): Promise<void> {
 
 function readOptions(invocation: Invocation): Action {
   if (isUnsafeProcess()) setVerbosity(0);
-  const parsed = parseOptions(invocation.args, "c:fi:jps:v");
+  const parsed = parseOptions(invocation.args, optionLetters(HELP));
   if (!parsed.ok) {
     writeSync(2, toBytes(`postqueue: ${parsed.problem}\n`));
     fatal(USAGE);

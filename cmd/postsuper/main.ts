@@ -2,6 +2,7 @@
 import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
+import { optionLetters } from "../../lib/daemon/help.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { error, fatal, setVerbosity, verbosity } from "../../lib/log/log.ts";
@@ -11,11 +12,12 @@ import { errorText } from "../../lib/sys/errno.ts";
 import { lookupUser, realUid } from "../../lib/sys/identity.ts";
 import { actOnAll } from "./all.ts";
 import { actOnId, actOnStandardInput } from "./by_id.ts";
+import { HELP } from "./help.ts";
 import { DEFAULT_QUEUES, isKnownQueue } from "./queue_list.ts";
 import { repair } from "./repair.ts";
 import { type Action, Report } from "./report.ts";
 
-const definition = { program: "postsuper", log: { fallback: true } };
+const definition = { program: "postsuper", help: HELP, log: { fallback: true } };
 
 export const main = command({ ...definition, run });
 
@@ -38,7 +40,7 @@ interface Request {
 }
 
 async function run(invocation: Invocation): Promise<void> {
-  const parsed = parseOptions(invocation.args, "c:d:e:f:h:H:pr:sSv");
+  const parsed = parseOptions(invocation.args, optionLetters(HELP));
   if (!parsed.ok) {
     writeSync(2, toBytes(`${invocation.processName}: ${parsed.problem}\n`));
     fatal(USAGE);

@@ -1,5 +1,5 @@
 /** The requests of proxymap(8): open, lookup, update, delete, sequence on approved tables. */
-import { decode, type Message, receive, send } from "../../lib/ipc/attributes.ts";
+import { type Message, receive, receiveHead, send } from "../../lib/ipc/attributes.ts";
 import {
   PROXYMAP_STATUS,
   ProxymapBadReply,
@@ -34,6 +34,14 @@ type Access =
 
 const STATUS = PROXYMAP_STATUS;
 
+/** Answers a malformed request in the form of the request's own reply. */
+function refuse(channel: Channel, request: string): void {
+  const nothing = { status: STATUS.bad, flags: 0 };
+  if (request === "lookup") send(channel, ProxymapLookupReply, { ...nothing, value: "" });
+  else if (request === "sequence") send(channel, ProxymapSequenceReply, { ...nothing, key: "", value: "" });
+  else send(channel, ProxymapStatusReply, nothing);
+}
+
 export class Requests {
   private readonly tables = new Map<string, Promise<Table>>();
 
@@ -54,23 +62,18 @@ export class Requests {
   }
 
   private async answer(channel: Channel): Promise<boolean> {
-    for (;;) {
-      const command = decode(ProxymapCommand, channel.peek(), { open: true, stream: channel.name });
-      if (command.kind === "bad") {
-        warning(command.text);
-        return false;
-      }
-      if (command.kind === "value") return await this.dispatch(channel, command.value.request);
-      if (!(await channel.more())) return false;
-    }
+    const command = await receiveHead(channel, ProxymapCommand);
+    return command.kind === "value" && (await this.dispatch(channel, command.value.request));
   }
 
   private async dispatch(channel: Channel, request: string): Promise<boolean> {
     switch (request) {
       case "open":
-        return await this.withRequest(channel, ProxymapOpen, async (value) => this.open(channel, value));
+        return await this.withRequest(channel, request, ProxymapOpen, async (value) =>
+          this.open(channel, value),
+        );
       case "lookup":
-        return await this.withRequest(channel, ProxymapLookup, async (value) => {
+        return await this.withRequest(channel, request, ProxymapLookup, async (value) => {
           const access = await this.find(value);
           if (access.kind === "refused")
             return send(channel, ProxymapLookupReply, { status: access.status, flags: 0, value: "" });
@@ -81,25 +84,25 @@ export class Requests {
           send(channel, ProxymapLookupReply, { status: statusOf(result), flags: table.flags, value: found });
         });
       case "update":
-        return await this.withRequest(channel, ProxymapUpdate, async (value) =>
+        return await this.withRequest(channel, request, ProxymapUpdate, async (value) =>
           this.change(channel, "update", value, async (table) => {
             table.flags = value.flags | TableFlag.sync_update | TableFlag.dup_replace;
             return await table.update?.(value.key, value.value);
           }),
         );
       case "delete":
-        return await this.withRequest(channel, ProxymapDelete, async (value) =>
+        return await this.withRequest(channel, request, ProxymapDelete, async (value) =>
           this.change(channel, "delete", value, async (table) => {
             table.flags = value.flags | TableFlag.sync_update;
             return await table.remove?.(value.key);
           }),
         );
       case "sequence":
-        return await this.withRequest(channel, ProxymapSequence, async (value) =>
+        return await this.withRequest(channel, request, ProxymapSequence, async (value) =>
           this.sequence(channel, value),
         );
       default:
-        return await this.withRequest(channel, ProxymapCommand, async () => {
+        return await this.withRequest(channel, request, ProxymapCommand, async () => {
           warning(`unrecognized request: "${request}", ignored`);
           send(channel, ProxymapBadReply, { status: STATUS.bad });
         });
@@ -108,11 +111,16 @@ export class Requests {
 
   private async withRequest<T>(
     channel: Channel,
+    request: string,
     message: Message<T>,
     act: (value: T) => Promise<void>,
   ): Promise<boolean> {
-    const received = await receive(channel, message, { skipExtra: true });
-    if (received.kind !== "value") return false;
+    const received = await receive(channel, message, { skipExtra: message === ProxymapCommand });
+    if (received.kind !== "value") {
+      refuse(channel, request);
+      await channel.flush();
+      return false;
+    }
     await act(received.value);
     return true;
   }

@@ -106,6 +106,7 @@ export const main: Main = triggerServer({
   maxUse: 0,
   maxIdle: 0,
   watchdog: () => parameter("qmgr_daemon_timeout"),
+  ipcTimeout: "qmgr_ipc_timeout",
   start: () => {
     running = startQueueManager();
   },

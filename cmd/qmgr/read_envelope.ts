@@ -3,7 +3,7 @@
 import { panic, warning } from "../../lib/log/log.ts";
 import { attributeRecordType, readNotifyFlags, splitNameValue } from "../../lib/queue/attributes.ts";
 import type { RecordReader } from "../../lib/queue/record_reader.ts";
-import { REC_EOF, REC_ERROR, Rec, RecordSets } from "../../lib/queue/records.ts";
+import { Rec, RecordSets } from "../../lib/queue/records.ts";
 import { applyAttribute, applyRecord, type ReadContext } from "./envelope_records.ts";
 import type { Manager } from "./manager.ts";
 import type { Message } from "./message.ts";
@@ -65,7 +65,7 @@ function readRecords(context: ReadContext, recipients: Recipient[], limit: numbe
       }
       allowed = RecordSets.ENVELOPE.has(type) || RecordSets.EXTRACT.has(type) || type === Rec.EXTRACTED;
     }
-    if (type === REC_EOF || type === REC_ERROR) {
+    if (type <= 0) {
       warning(`${message.id}: message rejected: missing end record`);
       return false;
     }

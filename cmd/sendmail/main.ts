@@ -13,10 +13,11 @@ import { errorText } from "../../lib/sys/errno.ts";
 import { replaceProcess } from "../../lib/sys/exec.ts";
 import { Getopt } from "../../lib/sys/getopt.ts";
 import { effectiveUid, realGid, realUid, setGid, setUid } from "../../lib/sys/identity.ts";
+import { HELP } from "./help.ts";
 import { OPTION_LETTERS, readOptions, type Settings } from "./options.ts";
 
 /** Every fatal error ends with EX_TEMPFAIL: the caller keeps the message and tries again. */
-const definition = { program: "sendmail", fatalStatus: 75 };
+const definition = { program: "sendmail", help: HELP, fatalStatus: 75 };
 
 export const main = command({ ...definition, run });
 

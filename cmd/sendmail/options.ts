@@ -1,14 +1,16 @@
 /** sendmail's options: what kind of run this is, and the properties of a message (tools.md 2.3, 2.4). */
 
 import { parameter } from "../../lib/config/configuration.ts";
+import { optionLetters } from "../../lib/daemon/help.ts";
 import { fatal, setVerbosity, verbose, verbosity, warning } from "../../lib/log/log.ts";
 import { Notify } from "../../lib/queue/attributes.ts";
 import { SendOption } from "../../lib/queue/size_record.ts";
 import { isDigitCode, lowerAscii, splitAny, upperAscii } from "../../lib/sys/bytes.ts";
 import { Getopt } from "../../lib/sys/getopt.ts";
 import { isEnvelopeId } from "./envelope_id.ts";
+import { HELP } from "./help.ts";
 
-export const OPTION_LETTERS = "A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:q:tvx";
+export const OPTION_LETTERS = optionLetters(HELP);
 
 export type Mode = "enqueue" | "mailq" | "flush" | "daemon" | "newaliases" | "smtpd" | "ignore";
 

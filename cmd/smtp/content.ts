@@ -98,7 +98,7 @@ async function copyPlain(reader: RecordReader, writer: ContentWriter, send: Send
   for (;;) {
     const type = readRecord(reader);
     if (type !== Rec.NORMAL && type !== Rec.CONTINUED) return type;
-    writer.add(reader.data, type === Rec.NORMAL);
+    writer.addSlice(reader.source, reader.start, reader.end, type === Rec.NORMAL);
     if (writer.full) await send(writer.take());
   }
 }

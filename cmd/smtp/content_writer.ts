@@ -54,6 +54,20 @@ export class ContentWriter {
     if (last) this.#endLine();
   }
 
+  /** The same with a part of a larger buffer. */
+  addSlice(source: Buffer, start: number, end: number, last: boolean): void {
+    const length = end - start;
+    if (this.lineLimit > 0 && this.#column + length > this.lineLimit) {
+      this.add(source.subarray(start, end), last);
+      return;
+    }
+    this.#reserve(length + 4);
+    if (this.#column === 0 && length > 0 && source[start] === DOT) this.#out[this.#used++] = DOT;
+    this.#used += source.copy(this.#out, this.#used, start, end);
+    this.#column += length;
+    if (last) this.#endLine();
+  }
+
   /** Adds a complete line given as byte string. */
   line(text: string): void {
     this.add(Buffer.from(text, "latin1"), true);

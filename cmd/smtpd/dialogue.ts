@@ -383,12 +383,16 @@ async function lastReply(session: Session, text: string): Promise<void> {
   }
 }
 
+/** Labels of the verbs in the order of the line about the end of a session. */
+let statisticsOrder: ReadonlyArray<string> | undefined;
+
 /** ` ehlo=1 mail=1/2 ... commands=2/3` */
 function statistics(session: Session): string {
   let text = "";
   let total = 0;
   let success = 0;
-  for (const name of [...VERBS.keys()].map(lowerAscii).concat("unknown")) {
+  statisticsOrder ??= [...VERBS.keys()].map(lowerAscii).concat("unknown");
+  for (const name of statisticsOrder) {
     const entry = session.counts.get(name);
     if (entry === undefined) continue;
     total += entry.total;

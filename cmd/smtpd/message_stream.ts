@@ -77,12 +77,15 @@ export class CleanupStream implements MessageStream {
       this.records.clear();
       return;
     }
-    this.channel.write(this.records.take());
+    this.channel.write(this.records.view());
     try {
       await this.channel.flush();
+      this.records.clear();
     } catch (error) {
       if (error instanceof TypeError || error instanceof RangeError) throw error;
       this.failed = true;
+      // the channel may still hold the memory
+      this.records.take();
     }
   }
 
@@ -90,6 +93,7 @@ export class CleanupStream implements MessageStream {
     await this.flush();
     const reply = await receive(this.channel, CleanupStatus);
     this.channel.destroy();
+    this.records.release();
     return reply.kind === "value" ? reply.value : { status: BAD, reason: "" };
   }
 

@@ -6,7 +6,7 @@
 import { configuration } from "../../lib/config/configuration.ts";
 import { multiServer } from "../../lib/daemon/multi.ts";
 import type { Main } from "../../lib/daemon/program.ts";
-import { decode, receive, send } from "../../lib/ipc/attributes.ts";
+import { receive, receiveHead, send } from "../../lib/ipc/attributes.ts";
 import {
   ResolveReply,
   ResolveRequest,
@@ -43,10 +43,10 @@ export const main: Main = (invocation) => {
 
 /** Reads one request and answers it; false when the client cannot be understood. */
 async function serveRequest(channel: Channel, settings: Settings): Promise<boolean> {
-  const command = await peekCommand(channel);
+  const head = await receiveHead(channel, RewriteCommand);
+  if (head.kind !== "value") return false;
+  const command = head.value.request;
   switch (command) {
-    case undefined:
-      return false;
     case "rewrite":
       return serveRewrite(channel, settings);
     case "resolve":
@@ -54,21 +54,8 @@ async function serveRequest(channel: Channel, settings: Settings): Promise<boole
     case "verify":
       return serveResolve(channel, settings, settings.verifyRoute);
     default:
-      warning(`bad command ${command.slice(0, 100)}`);
+      warning(`bad command ${command.slice(0, 30)}`);
       return false;
-  }
-}
-
-/** The name of the request at the head of the input, which is not consumed. */
-async function peekCommand(channel: Channel): Promise<string | undefined> {
-  for (;;) {
-    const result = decode(RewriteCommand, channel.peek(), { open: true, stream: channel.name });
-    if (result.kind === "value") return result.value.request;
-    if (result.kind === "bad") {
-      warning(result.text);
-      return undefined;
-    }
-    if (!(await channel.more())) return undefined;
   }
 }
 

@@ -6,13 +6,18 @@ export function parseInet(text: string): Uint8Array | undefined {
   return parseV4(text);
 }
 
-const OCTET = /^(?:0|[1-9][0-9]{0,2})$/;
+const DOTTED = /^(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})$/;
 
 function parseV4(text: string): Uint8Array | undefined {
-  const octets = text.split(".");
-  if (octets.length !== 4 || !octets.every((octet) => OCTET.test(octet) && Number(octet) <= 255))
-    return undefined;
-  return Uint8Array.from(octets, Number);
+  const octets = DOTTED.exec(text);
+  if (octets === null) return undefined;
+  const bytes = new Uint8Array(4);
+  for (let index = 0; index < 4; index++) {
+    const value = Number(octets[index + 1]);
+    if (value > 255) return undefined;
+    bytes[index] = value;
+  }
+  return bytes;
 }
 
 const GROUP = /^[0-9A-Fa-f]{1,4}$/;

@@ -113,7 +113,7 @@ function checkInterfaces(configuration: Configuration): void {
 }
 
 const MIGRATION_LEVELS: ReadonlySet<string> = new Set(["disable", "enable-redirect", "enable-reindex"]);
-const PERMISSIONS = /^[0-7]{1,4}$/;
+const PERMISSIONS = /^0*6(?:00|40|44)$/;
 
 function checkCombinations(configuration: Configuration, file: string): void {
   const relayhost = configuration.get("relayhost");

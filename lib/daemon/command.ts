@@ -13,6 +13,7 @@ import { setFatalStatus, setVerbosity } from "../log/log.ts";
 import { type LogSetup, setupLogging } from "../log/setup.ts";
 import { toBytes } from "../sys/bytes.ts";
 import { ignoreSignal } from "../sys/process.ts";
+import { type CommandHelp, offerHelp } from "./help.ts";
 import type { Invocation, Main } from "./program.ts";
 
 export interface CommandDefinition {
@@ -23,6 +24,8 @@ export interface CommandDefinition {
   /** Exit status of fatal errors; default 1. */
   readonly fatalStatus?: number;
   readonly log?: Partial<LogSetup>;
+  /** Its options and their meaning; gives it `--help`. */
+  readonly help?: CommandHelp;
   readonly run: (invocation: Invocation) => Promise<void>;
 }
 
@@ -30,6 +33,7 @@ export interface CommandDefinition {
 export const command =
   (definition: CommandDefinition): Main =>
   async (invocation) => {
+    if (definition.help !== undefined) offerHelp(definition.help, invocation);
     ignoreSignal(13);
     setVerbosity(invocation.environment.has("MAIL_VERBOSE") ? 1 : 0);
     if (definition.fatalStatus !== undefined) setFatalStatus(definition.fatalStatus);

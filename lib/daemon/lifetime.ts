@@ -5,8 +5,16 @@ import { info, verbose } from "../log/log.ts";
 import type { Service, ServiceDefinition } from "./service.ts";
 import { AVAILABILITY } from "./status.ts";
 import { startWatchdog } from "./watchdog.ts";
+import { Workload } from "./workload.ts";
 
 const TABLE_CHECK_MILLISECONDS = 1000;
+
+/**
+ * A process that stands for many one-client processes lives as long as they all do, and longer: the first thousands of clients cost it twice what
+ * later ones cost, until its hot code is compiled.
+ */
+const usesOf = (clientLimit: number): number => (clientLimit > 1 ? clientLimit * WARM_FACTOR : 1);
+const WARM_FACTOR = 20;
 
 /** Starts and stops the intake of new clients. */
 export interface Intake {
@@ -16,7 +24,7 @@ export interface Intake {
 
 /**
  * Counts clients. A process that can serve several at once is "available" to master while it has room, and "taken" while
- * it is full; its first client is reported like that of a one-client process, so that master sees a good start.
+ * it is full or has all the work that it can do; its first client is reported like that of a one-client process, so that master sees a good start.
  */
 export class Lifetime {
   readonly #service: Service;
@@ -24,7 +32,9 @@ export class Lifetime {
   #intake: Intake | undefined;
   #clients = 0;
   #served = 0;
+  #started = false;
   #taken = false;
+  readonly #workload = new Workload();
   #ending = false;
   /** The next client is the last one. */
   #last = false;
@@ -107,10 +117,19 @@ export class Lifetime {
     const full = this.#clients >= this.#service.clientLimit;
     if (full) this.#intake?.stop();
     if (this.#last) this.#end(undefined);
-    if (!this.#taken && (full || this.#served === 0)) {
-      this.#taken = true;
-      this.#service.status.report(AVAILABILITY.taken);
-    }
+    this.#workload.look();
+    const taken = full || this.#workload.busy;
+    if (!this.#started && !taken) this.#service.status.report(AVAILABILITY.taken, AVAILABILITY.available);
+    this.#started = true;
+    this.#reportTaken(taken);
+  }
+
+  #reportTaken(taken: boolean): void {
+    if (taken === this.#taken) return;
+    this.#taken = taken;
+    const { status } = this.#service;
+    if (!status.report(taken ? AVAILABILITY.taken : AVAILABILITY.available) && !taken)
+      this.#end("master disconnect -- exiting");
   }
 
   /** A client is done. */
@@ -119,11 +138,10 @@ export class Lifetime {
     this.#clients--;
     this.#served++;
     const { maxUse, clientLimit } = this.#service;
-    // a process that stands for many one-client processes lives as long as they all do
-    if (maxUse > 0 && this.#served >= maxUse * clientLimit) this.#end(undefined);
-    if (this.#taken && this.#clients < clientLimit) {
-      this.#taken = false;
-      if (!this.#service.status.report(AVAILABILITY.available)) this.#end("master disconnect -- exiting");
+    if (maxUse > 0 && this.#served >= maxUse * usesOf(clientLimit)) this.#end(undefined);
+    if (this.#taken) {
+      this.#workload.look();
+      this.#reportTaken(this.#clients >= clientLimit || (this.#workload.busy && this.#clients > 0));
     }
     if (this.#ending) {
       this.#exitWhenDone();

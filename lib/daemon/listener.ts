@@ -3,7 +3,7 @@ import { error as logError } from "../log/log.ts";
 import { Channel } from "../sys/channel.ts";
 import { errorText } from "../sys/errno.ts";
 import { duplicate } from "../sys/files.ts";
-import { bindChannel, channelHandlers } from "../sys/sockets.ts";
+import { bindChannel, channelHandlers, endsOf, keepAlive } from "../sys/sockets.ts";
 import type { Intake } from "./lifetime.ts";
 import { FIRST_LISTENER } from "./status.ts";
 
@@ -30,6 +30,8 @@ export class Listener implements Intake {
     readonly timeLimit: number,
     readonly name: string,
     readonly accept: (channel: Channel, peer: PeerAddress | undefined) => void,
+    /** Nothing is read from a client until its channel is told to. */
+    readonly untouched = false,
   ) {}
 
   start(): void {
@@ -44,13 +46,16 @@ export class Listener implements Intake {
   }
 
   #listen(fd: number) {
-    const { inet, timeLimit, name, accept } = this;
+    const { inet, timeLimit, name, accept, untouched } = this;
+    // each accepted connection inherits it
+    if (inet) keepAlive(fd);
     return Bun.listen<Channel>({
       fd: duplicate(fd),
       allowHalfOpen: true,
       socket: {
         ...channelHandlers,
         open(socket: BunSocket): void {
+          if (untouched) socket.pause();
           const channel = new Channel(name, timeLimit);
           bindChannel(channel, socket);
           try {
@@ -69,7 +74,9 @@ export class Listener implements Intake {
 }
 
 const peerOf = (socket: BunSocket): PeerAddress => {
-  const ends = socket as unknown as PeerAddress;
+  const ends = socket as unknown as PeerAddress & { readonly fd: number };
+  const known = endsOf(ends.fd);
+  if (known !== undefined) return known;
   return {
     remoteAddress: ends.remoteAddress,
     remotePort: ends.remotePort,

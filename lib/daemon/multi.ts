@@ -30,7 +30,6 @@ export const multiServer =
     const service = await startService(invocation, { clientLimit: CLIENT_LIMIT, ...definition }, [
       "unix",
       "inet",
-      "pass",
     ]);
     const limited = { ...service, maxUse: service.maxUse === 0 ? 0 : Math.max(1, service.maxUse) };
     const lifetime = new Lifetime(limited, definition);

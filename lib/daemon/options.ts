@@ -1,4 +1,6 @@
 /** Command-line options by POSIX rules: parsing stops at the first argument that is not an option (tools.md 1.1). */
+import { writeSync } from "node:fs";
+import { toBytes } from "../sys/bytes.ts";
 
 export interface ParsedOption {
   /** The letter. */
@@ -47,3 +49,8 @@ export function parseOptions(args: ReadonlyArray<string>, letters: string): Opti
   }
   return { ok: true, options, operands: [] };
 }
+
+/** Writes the C library's line about a bad option to standard error; it is not logged. */
+export const complain = (name: string, { problem }: { readonly problem: string }): void => {
+  writeSync(2, toBytes(`${name}: ${problem}\n`));
+};

@@ -1,5 +1,7 @@
 /** Start-up of a daemon, the same for all skeletons: options, configuration, descriptors, rights (ipc.md 2.1, 2.2). */
+import { fstatSync } from "node:fs";
 import {
+  type Configuration,
   configuration,
   installConfiguration,
   loadConfiguration,
@@ -11,7 +13,7 @@ import { ClientAbort, fatal, setVerbosity } from "../log/log.ts";
 import { setupLogging } from "../log/setup.ts";
 import { dropPrivileges } from "../privsep/identity.ts";
 import { equalFold } from "../sys/bytes.ts";
-import { errorText } from "../sys/errno.ts";
+import { errorCode, errorText } from "../sys/errno.ts";
 import { setUmask } from "../sys/files.ts";
 import { lookupUser, realUid } from "../sys/identity.ts";
 import { readDecimal, readOctal } from "../sys/numbers.ts";
@@ -23,9 +25,12 @@ import {
   setResourceLimit,
 } from "../sys/process.ts";
 import { allowSurrogates } from "../tables/policy.ts";
+import { startDebugger } from "./debugger.ts";
+import { optionLetters } from "./help.ts";
 import { parseOptions } from "./options.ts";
 import type { Invocation } from "./program.ts";
-import { StatusChannel } from "./status.ts";
+import { SERVICE_OPTIONS } from "./service_options.ts";
+import { FLOW_WRITE, StatusChannel } from "./status.ts";
 
 export type Transport = "inet" | "unix" | "pass" | "fifo" | "unix-dgram";
 
@@ -41,6 +46,8 @@ export interface ServiceDefinition {
   readonly executes?: boolean;
   /** Clients before the process ends; 0 = no limit; default $max_use. */
   readonly maxUse?: number;
+  /** The parameter whose value this program has for ipc_timeout. */
+  readonly ipcTimeout?: "qmgr_ipc_timeout";
   /** Idle seconds before the process ends; 0 = never; default $max_idle. */
   readonly maxIdle?: number | (() => number);
   /** Clients served side by side; default $NAME_client_limit or $service_client_limit. */
@@ -81,8 +88,6 @@ export interface Service {
   readonly status: StatusChannel;
 }
 
-const OPTIONS = "cdDi:lm:n:o:r:s:St:uvVz";
-
 /** Runs the start-up sequence; what it finds wrong is fatal. */
 export async function startService(
   invocation: Invocation,
@@ -94,7 +99,7 @@ export async function startService(
   setUmask(0o077);
   if (invocation.environment.has("MAIL_VERBOSE")) setVerbosity(1);
   setupLogging({ program: invocation.processName });
-  const parsed = parseOptions(invocation.args, OPTIONS);
+  const parsed = parseOptions(invocation.args, optionLetters({ options: SERVICE_OPTIONS }));
   if (!parsed.ok) {
     setupLogging({ program: invocation.processName, standardError: invocation.processName });
     fatal(`invalid option: ${parsed.letter}`);
@@ -104,16 +109,20 @@ export async function startService(
   let verbosity = invocation.environment.has("MAIL_VERBOSE") ? 1 : 0;
   for (const { option, value } of parsed.options) {
     if (option === "o") overrides.push(value);
+    else if (option === "m") overrides.push(`max_use=${value}`);
+    else if (option === "i") overrides.push(`max_idle=${value}`);
     else if (option === "v") verbosity++;
     else given.set(option, value);
   }
   setVerbosity(verbosity);
   const name = given.get("n") ?? invocation.processName;
   const standardError = given.has("V") ? { standardError: invocation.processName } : {};
-  installConfiguration(
-    loadConfiguration({ overrides, processName: invocation.processName, serviceName: name }),
-  );
+  if (given.has("V")) setupLogging({ program: invocation.processName, ...standardError });
+  positive(given.get("r"), 0, "invalid retirement time");
+  const loaded = loadConfiguration({ overrides, processName: invocation.processName, serviceName: name });
+  installConfiguration(withOwnSettings(loaded, definition));
   setupLogging({ program: invocation.processName, ...standardError }, configuration());
+  if (given.has("D") || invocation.environment.has("MAIL_DEBUG")) startDebugger();
   allowSurrogates(!parameter("daemon_table_open_error_is_fatal"));
   const standAlone = given.has("S");
   if (!standAlone && !given.has("d") && isTerminal(0)) {
@@ -141,8 +150,8 @@ export async function startService(
     standAlone,
     arguments: parsed.operands,
     clientLimit: definition.clientLimit ?? configuredClientLimit(name),
-    maxUse: positive(given.get("m"), definition.maxUse ?? parameter("max_use"), "invalid max_use"),
-    maxIdle: idleLimit(given.get("i"), definition),
+    maxUse: definition.maxUse ?? parameter("max_use"),
+    maxIdle: idleLimit(definition),
     status: new StatusChannel(generation),
   };
 
@@ -152,7 +161,10 @@ export async function startService(
   } catch (error) {
     fatal(`chdir("${queueDirectory}"): ${errorText(error)}`);
   }
-  if (!standAlone) await service.status.watch(setMasterGone);
+  if (!standAlone) {
+    checkFlowPipe();
+    await service.status.watch(setMasterGone);
+  }
   try {
     await definition.preJail?.(service);
   } catch (error) {
@@ -160,6 +172,8 @@ export async function startService(
     throw error;
   }
   setResourceLimit("core", 0, true);
+  // the time zone's rules are outside the jail
+  new Date().getTimezoneOffset();
   // a stand-alone server is run by anybody, with the rights of whoever that is (sendmail -bs)
   const owner = given.has("u") || (realUid() !== 0 && !standAlone) ? mailOwner() : undefined;
   dropPrivileges(owner, given.has("c") && realUid() === 0 ? queueDirectory : undefined);
@@ -199,9 +213,26 @@ function positive(text: string | undefined, otherwise: number, problem: string):
   return value !== undefined && value > 0 ? value : fatal(`${problem}: ${text}`);
 }
 
-function idleLimit(text: string | undefined, definition: ServiceDefinition): number {
-  const declared = typeof definition.maxIdle === "function" ? definition.maxIdle() : definition.maxIdle;
-  return positive(text, declared ?? parameter("max_idle"), "invalid max_idle");
+function idleLimit({ maxIdle }: ServiceDefinition): number {
+  return (typeof maxIdle === "function" ? maxIdle() : maxIdle) ?? parameter("max_idle");
+}
+
+/** The parameters that a program sets for itself. */
+function withOwnSettings(loaded: Configuration, { ipcTimeout }: ServiceDefinition): Configuration {
+  return ipcTimeout === undefined
+    ? loaded
+    : loaded.with(new Map([["ipc_timeout", `${loaded.get(ipcTimeout)}s`]]));
+}
+
+/** A process that master did not start, or that has lost its descriptors. */
+function checkFlowPipe(): void {
+  try {
+    // the runtime's own descriptors may have taken the number
+    if (fstatSync(FLOW_WRITE).isFIFO()) return;
+  } catch (error) {
+    if (errorCode(error) !== "EBADF") throw error;
+  }
+  fatal("fstat flow pipe write descriptor: Bad file descriptor");
 }
 
 /** `smtpd_client_limit = 20` for one service, else service_client_limit. */

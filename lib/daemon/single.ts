@@ -22,6 +22,8 @@ export interface Client {
 export interface SingleDefinition extends ServiceDefinition {
   /** Slows clients down when the queue manager cannot keep up (cleanup). */
   readonly flowControl?: boolean;
+  /** Nothing is read from a client: its socket goes to a command as it is (spawn). */
+  readonly untouched?: boolean;
   /** Serves one client to its end. The skeleton closes the channel afterwards. */
   readonly serve: (client: Client, service: Service) => Promise<void>;
 }
@@ -53,8 +55,13 @@ export const singleServer =
     const intake =
       service.transport === "pass"
         ? acceptPassed(service, timeLimit, handle)
-        : new Listener(service.listeners, service.transport === "inet", timeLimit, name, (channel, peer) =>
-            handle(peer === undefined ? { channel } : { channel, peer }),
+        : new Listener(
+            service.listeners,
+            service.transport === "inet",
+            timeLimit,
+            name,
+            (channel, peer) => handle(peer === undefined ? { channel } : { channel, peer }),
+            definition.untouched,
           );
     await lifetime.begin(intake);
   };

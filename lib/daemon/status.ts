@@ -57,9 +57,12 @@ export class StatusChannel {
   }
 
   /** Tells master. False when nobody listens any more. */
-  report(availability: number): boolean {
+  report(...availabilities: ReadonlyArray<number>): boolean {
     if (this.#gone) return false;
-    const record = encodeStatus({ pid: process.pid, generation: this.#generation, availability });
+    const generation = this.#generation;
+    const record = Buffer.concat(
+      availabilities.map((availability) => encodeStatus({ pid: process.pid, generation, availability })),
+    );
     for (let attempt = 0; attempt < 10; attempt++) {
       try {
         writeSync(STATUS_DESCRIPTOR, record);

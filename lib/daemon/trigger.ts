@@ -1,5 +1,5 @@
 /** The skeleton of daemons that are woken by one-way requests (ipc.md 2.6). */
-import { closeSync } from "node:fs";
+import { closeSync, readSync } from "node:fs";
 import { verbose } from "../log/log.ts";
 import { fromBytes } from "../sys/bytes.ts";
 import { type Channel, ChannelTimeout } from "../sys/channel.ts";
@@ -31,6 +31,7 @@ export const triggerServer =
       "unix",
       "fifo",
     ]);
+    if (service.standAlone) return serveStandardInput(definition, service);
     const lifetime = new Lifetime(service, definition);
     if (service.transport === "fifo") {
       await lifetime.begin({ start: () => undefined, stop: () => undefined });
@@ -55,6 +56,16 @@ export const triggerServer =
     await lifetime.begin(listener);
     await definition.start?.(service);
   };
+
+/** Stand-alone (-S): one request, on standard input. */
+async function serveStandardInput(definition: TriggerDefinition, service: Service): Promise<void> {
+  const request = Buffer.alloc(REQUEST_LIMIT);
+  const length = readSync(0, request);
+  await definition.start?.(service);
+  if (length > 0) await definition.trigger(fromBytes(request.subarray(0, length)), service);
+  await definition.atExit?.();
+  process.exit(0);
+}
 
 async function serveTrigger(
   definition: TriggerDefinition,

@@ -2,7 +2,8 @@
 import { statSync } from "node:fs";
 import { ClientAbort, logClientAbort, warning } from "../log/log.ts";
 import { asUser } from "../privsep/identity.ts";
-import { type CommandResult, runCommand } from "../privsep/run_command.ts";
+import { type CommandResult, type CommandStep, runCommand } from "../privsep/run_command.ts";
+import type { Refusal } from "../privsep/start_command.ts";
 import { pathOf, printable, splitAny } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { type CopyEnd, type CopyOptions, type CopySource, copyMessage } from "./copy.ts";
@@ -28,6 +29,8 @@ export interface CommandDelivery {
   readonly timeLimit: number;
   /** For what the child would log: the program's name. */
   readonly program: string;
+  /** What stands before `execvp ...`. */
+  readonly execComplaint?: string;
 }
 
 export type CommandOutcome =
@@ -37,75 +40,87 @@ export type CommandOutcome =
 
 /** Runs the command with the message as its input. */
 export async function deliverToCommand(delivery: CommandDelivery): Promise<CommandOutcome> {
-  const { command } = delivery;
+  const { command, uid, gid, environment, directory, chroot, timeLimit } = delivery;
   const name = typeof command === "string" ? command : (command[0] ?? "");
-  const argv = typeof command === "string" ? commandLine(command, delivery) : resolvedArgv(command, delivery);
-  if (!Array.isArray(argv)) return judge(name, argv, undefined);
+  const found = typeof command === "string" ? commandLine(command, delivery) : vector(command, delivery);
+  if (!found.ok) return judge(name, notStarted(found, delivery), undefined);
   let end: CopyEnd | undefined;
   function* input(): Generator<Uint8Array> {
-    const chunks = copyMessage(delivery.source, delivery.copy);
-    for (;;) {
-      const next = chunks.next();
-      if (next.done === true) {
-        end = next.value;
-        return;
-      }
-      // the writer may hold on to a chunk for longer than until the next one
-      yield Uint8Array.from(next.value);
-    }
+    end = yield* copyMessage(delivery.source, delivery.copy);
   }
+  const { path, argv } = found;
   const result = await runCommand({
-    command: argv,
-    uid: delivery.uid,
-    gid: delivery.gid,
-    environment: delivery.environment,
+    path,
+    argv,
+    uid,
+    gid,
+    environment,
     input: input(),
-    timeLimit: delivery.timeLimit,
+    timeLimit,
     outputLimit: OUTPUT_LIMIT,
-    ...(delivery.directory === undefined ? {} : { directory: delivery.directory }),
-    ...(delivery.chroot === undefined ? {} : { chroot: delivery.chroot }),
+    ...(directory === undefined ? {} : { directory }),
+    ...(chroot === undefined ? {} : { chroot }),
   });
-  if (result.kind === "timeout") warning("pipe_command_read: read time limit exceeded");
-  return judge(name, result, end);
+  if (result.kind === "timeout") warning(TIMEOUT_WARNINGS[result.step]);
+  return judge(name, result.kind === "refused" ? notStarted(result, delivery) : result, end);
 }
+
+const TIMEOUT_WARNINGS: Readonly<Record<CommandStep, string>> = {
+  write: "pipe_command_write: write time limit exceeded",
+  read: "pipe_command_read: read time limit exceeded",
+  wait: "pipe_command_wait_or_kill: child wait time limit exceeded",
+};
+
+type Program =
+  | { readonly ok: true; readonly path: string; readonly argv: ReadonlyArray<string> }
+  | ({ readonly ok: false } & Refusal);
+
+const refused = (program: string, reason: string): Program => ({
+  ok: false,
+  kind: "refused",
+  step: "exec",
+  problem: `execvp ${program}: ${reason}`,
+});
+
+const shell = (argv: ReadonlyArray<string>): Program => ({ ok: true, path: "/bin/sh", argv });
 
 /** No shell for a command line without shell syntax. */
 const SIMPLE = /^[A-Za-z0-9!@%_=+:,./\- \t]+$/;
 
-/** The argument vector for a command line; a result when it cannot even be started. */
-function commandLine(text: string, delivery: CommandDelivery): string[] | CommandResult {
+/** What is executed for a command line. */
+function commandLine(text: string, delivery: CommandDelivery): Program {
   if (delivery.shell !== undefined && delivery.shell !== "")
-    return [...splitAny(delivery.shell, " \t"), text];
+    return vector([...splitAny(delivery.shell, " \t"), text], delivery);
   const words = splitAny(text, " \t");
   const [program] = words;
-  if (program === undefined || !SIMPLE.test(text)) return ["sh", "-c", text];
+  if (program === undefined || !SIMPLE.test(text)) return shell(["sh", "-c", text]);
   const found = findProgram(program, delivery);
-  if (found.ok) return [found.path, ...words.slice(1)];
+  if (found.ok) return { ok: true, path: found.path, argv: words };
   // a name that is no file may still be one of the shell's own
-  if (found.code === "ENOENT" && !program.includes("/")) return ["sh", "-c", text];
-  return notStarted(program, found.reason, delivery);
+  if (found.code === "ENOENT" && !program.includes("/")) return shell(["sh", "-c", text]);
+  return refused(program, found.reason);
 }
 
-function resolvedArgv(argv: ReadonlyArray<string>, delivery: CommandDelivery): string[] | CommandResult {
+function vector(argv: ReadonlyArray<string>, delivery: CommandDelivery): Program {
   const [program = ""] = argv;
-  if (delivery.chroot !== undefined) return [...argv];
+  if (delivery.chroot !== undefined) return { ok: true, path: program, argv };
   const found = findProgram(program, delivery);
-  return found.ok ? [found.path, ...argv.slice(1)] : notStarted(program, found.reason, delivery);
+  return found.ok ? { ok: true, path: found.path, argv } : refused(program, found.reason);
 }
 
-/** What the child would have said before it gave up. */
-function notStarted(program: string, reason: string, delivery: CommandDelivery): CommandResult {
-  const text = `execvp ${program}: ${reason}`;
+/** What the child would have said before it gave up: some of it goes to the log alone. */
+function notStarted({ step, problem }: Refusal, delivery: CommandDelivery): CommandResult {
+  const text = step === "exec" ? `${delivery.execComplaint ?? ""}${problem}` : problem;
   logClientAbort(new ClientAbort(text));
-  return { kind: "exit", status: 75, output: `${delivery.program}: fatal: ${text}\n`, inputFailed: true };
+  return { kind: "exit", status: 75, output: step === "exec" ? `${delivery.program}: fatal: ${text}\n` : "" };
 }
 
-type Found =
+export type Found =
   | { readonly ok: true; readonly path: string }
   | { readonly ok: false; readonly code: string; readonly reason: string };
 
 /** Where execvp() would find a program, with the rights of the user. */
-function findProgram(program: string, user: Pick<CommandDelivery, "uid" | "gid">): Found {
+export function findProgram(program: string, user: Pick<CommandDelivery, "uid" | "gid">): Found {
   const paths = program.includes("/")
     ? [program]
     : COMMAND_PATH.split(":").map((directory) => `${directory}/${program}`);
@@ -150,7 +165,7 @@ const SIGNALS: ReadonlyArray<string> =
     " ",
   );
 /** Number of a signal by its name, `SIGKILL`. */
-const signalNumber = (name: string): number => SIGNALS.indexOf(name.replace(/^SIG/, "")) + 1;
+export const signalNumber = (name: string): number => SIGNALS.indexOf(name.replace(/^SIG/, "")) + 1;
 
 /** Output as it stands in reasons: tabs and newlines are blanks, other unprintable bytes `_`. */
 const maskOutput = (output: string): string => printable(output.replace(/[\t\n]/g, " "), false, "_");
@@ -179,6 +194,8 @@ function judge(name: string, result: CommandResult, end: CopyEnd | undefined): C
         `Command died with signal ${signalNumber(result.signal)}: "${name}"${suffix}`,
         `Command died with signal ${signalNumber(result.signal)}`,
       );
+    case "refused":
+      return { kind: "failed", dsn: dsn("4.3.0", result.problem) };
     case "exit":
       break;
   }

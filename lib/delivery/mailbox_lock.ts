@@ -219,7 +219,7 @@ export async function openMailbox<T>(
       const { lock } = result;
       return act(() => opening.giveUp(lock));
     }
-    let rest = options.delay * 1000 * (1 + Math.random() / 2);
+    let rest = options.delay * 1000 * (0.75 + Math.random() / 2);
     while (rest > 0 && result.kind === "held" && result.lock === held) {
       const pause = Math.min(rest, look * (0.75 + Math.random() / 2));
       await new Promise((resolve) => setTimeout(resolve, pause));

@@ -87,8 +87,12 @@ export function parseResolvConf(text: string): ResolverConfiguration {
   };
 }
 
+/** Milliseconds for which a file is taken to be as it was. */
+const LOOK_INTERVAL = 200;
+
 /** A file that is read again when it changed; `parse` gets the empty text when there is none. */
 export class WatchedFile<T> {
+  private looked = Number.NEGATIVE_INFINITY;
   private signature: string | undefined;
   private value: T | undefined;
   constructor(
@@ -97,6 +101,9 @@ export class WatchedFile<T> {
   ) {}
 
   get(): T {
+    const now = performance.now();
+    if (this.value !== undefined && now - this.looked < LOOK_INTERVAL) return this.value;
+    this.looked = now;
     const stats = unless(["ENOENT", "EACCES", "ENOTDIR"], () => statSync(this.path));
     const signature = stats === undefined ? "" : `${stats.dev}.${stats.ino}.${stats.mtimeMs}.${stats.size}`;
     if (this.value === undefined || signature !== this.signature) {

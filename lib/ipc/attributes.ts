@@ -347,13 +347,46 @@ export type Received<T> =
   /** Malformed, cut off or late; the reason was logged as a warning. */
   | { readonly kind: "bad" };
 
+/** What a list that ends too early was about to say. */
+function cutOff(input: Buffer, plain: boolean, stream: string): string {
+  const text = (at: number, part: "name" | "value"): string =>
+    `${at < input.length ? "unexpected end-of-input from" : "premature end-of-input on"} ${stream} while reading input attribute ${part}`;
+  for (let at = 0; ; ) {
+    const name = readName(input, at, plain);
+    if (name === undefined) return text(at, "name");
+    const isMark = !plain && (name.text === "{" || name.text === "}");
+    const value = isMark || name.hasValue !== true ? { end: name.end } : readValue(input, name, plain);
+    if (value === undefined) return text(name.end, "value");
+    at = value.end;
+  }
+}
+
 /** Reads one message. Bad input is logged in Postfix's words and yields "bad"; the connection is then useless. */
 export async function receive<T>(
   channel: Channel,
   declared: Message<T>,
   options: DecodeOptions = {},
 ): Promise<Received<T>> {
-  const bad = (text: string): Received<T> => {
+  const received = await receiveAhead(channel, declared, options);
+  if (received.kind !== "value") return received;
+  channel.consume(received.length);
+  return { kind: "value", value: received.value };
+}
+
+/** The beginning of a message, which stays to be read: the name of a request, by which the whole message is declared. */
+export const receiveHead = <T>(channel: Channel, declared: Message<T>): Promise<Received<T>> =>
+  receiveAhead(channel, declared, { open: true });
+
+type Ahead<T> =
+  | { readonly kind: "value"; readonly value: T; readonly length: number }
+  | Exclude<Received<T>, { kind: "value" }>;
+
+async function receiveAhead<T>(
+  channel: Channel,
+  declared: Message<T>,
+  options: DecodeOptions,
+): Promise<Ahead<T>> {
+  const bad = (text: string): Ahead<T> => {
     warning(text);
     return { kind: "bad" };
   };
@@ -361,17 +394,14 @@ export async function receive<T>(
     for (;;) {
       if (channel.buffered > 0 || declared.fields.length === 0) {
         const result = decode(declared, channel.peek(), { ...options, stream: channel.name });
-        if (result.kind === "value") {
-          channel.consume(result.length);
-          return { kind: "value", value: result.value };
-        }
+        if (result.kind === "value") return result;
         if (result.kind === "bad") return bad(result.text);
         if (channel.buffered > MESSAGE_LIMIT) return bad(`attribute list from ${channel.name} is too long`);
       }
       if (!(await channel.more()))
         return channel.buffered === 0
           ? { kind: "end" }
-          : bad(`unexpected end-of-input from ${channel.name} while reading input attribute name`);
+          : bad(cutOff(channel.peek(), options.encoding === "plain", channel.name));
     }
   } catch (error) {
     if (error instanceof ChannelTimeout)

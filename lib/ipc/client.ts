@@ -2,7 +2,7 @@
 import { ClientAbort, fatal, warning } from "../log/log.ts";
 import type { Channel } from "../sys/channel.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
-import { connectUnix } from "../sys/sockets.ts";
+import { connectPatientUnix, connectUnix } from "../sys/sockets.ts";
 import { type Encoding, type Message, receive, send } from "./attributes.ts";
 
 export type ServiceClass = "public" | "private";
@@ -95,6 +95,9 @@ export async function connectWaiting(
   timeLimit: number,
   directory = "",
 ): Promise<Channel> {
+  const path = `${serviceClass}/${name}`;
+  const channel = await connectPatientUnix(directory + path, streamName(path), timeLimit);
+  if (channel !== undefined) return channel;
   for (let attempt = 1; ; attempt++) {
     try {
       return await connectService(serviceClass, name, timeLimit, directory);

@@ -1,8 +1,8 @@
 /** One-way requests to trigger servers over unix sockets or FIFOs (ipc.md 5.16). */
 import { closeSync, openSync, statSync, writeSync } from "node:fs";
-import { warning } from "../log/log.ts";
+import { verbose, warning } from "../log/log.ts";
 import { errorText } from "../sys/errno.ts";
-import { connectUnix, FIFO_WRITE } from "../sys/sockets.ts";
+import { connectUnix, FIFO_WRITE, sendAndClose } from "../sys/sockets.ts";
 import type { ServiceClass } from "./client.ts";
 
 /** Seconds that a client waits for the server's close beyond $trigger_timeout. */
@@ -10,7 +10,7 @@ const CLOSE_GRACE = 100;
 
 /**
  * Sends the characters of `request` to a trigger service. True when the service took them; `done` resolves when it has
- * processed them (closed the connection). A failure is logged as a warning.
+ * processed them (closed the connection).
  */
 export async function trigger(
   serviceClass: ServiceClass,
@@ -57,52 +57,78 @@ export async function trigger(
     return { ok: true, done };
   } catch (error) {
     if (error instanceof TypeError || error instanceof RangeError) throw error;
-    warning(`write to ${path}: ${errorText(error)}`);
+    // the caller says what it means that nobody is there
+    verbose(() => `write to ${path}: ${errorText(error)}`);
     return failed;
   }
 }
 
+/** Milliseconds between two triggers of one process, for events that come close together. */
+const GATHER_TIME = 5;
+
 /**
- * A trigger that many events of one process share: while one is on its way, further events are remembered and sent as
- * one more when the service has closed the first, so that each event is followed by a trigger that was processed after it.
+ * A trigger that many events of one process share: it is sent at once, and events within the next moments share one more after them, so that
+ * each event is followed by a trigger that was sent after it.
  */
 export class SharedTrigger {
-  #busy = false;
+  readonly #path: string;
+  readonly #bytes: Buffer;
+  #pause: ReturnType<typeof setTimeout> | undefined;
   #again = false;
+  /** A trigger that the service did not take at once. */
+  #slow: Promise<void> | undefined;
 
   constructor(
     readonly serviceClass: ServiceClass,
     readonly service: string,
     readonly request: string,
     readonly timeLimit: number,
-  ) {}
+  ) {
+    this.#path = `${serviceClass}/${service}`;
+    this.#bytes = Buffer.from(`${request}\0`, "latin1");
+  }
 
   /** Fire and forget; failures are logged. */
   fire(): void {
-    if (this.#busy) {
+    if (this.#pause !== undefined || this.#slow !== undefined) {
       this.#again = true;
       return;
     }
-    this.#busy = true;
-    void this.#run();
+    this.#send();
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined;
+      this.#next();
+    }, GATHER_TIME);
   }
 
-  async #run(): Promise<void> {
-    do {
-      this.#again = false;
-      const { done } = await trigger(this.serviceClass, this.service, this.request, this.timeLimit);
-      await done;
-    } while (this.#again);
-    this.#busy = false;
-    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  #next(): void {
+    if (!this.#again) return;
+    this.#again = false;
+    this.fire();
   }
 
-  #idleWaiters: Array<() => void> = [];
+  #send(): void {
+    if (!sendAndClose(this.#path, this.#bytes)) this.#slow = this.#sendWaiting();
+  }
+
+  /** A FIFO, a full backlog, or no service: with all the care that these need. */
+  async #sendWaiting(): Promise<void> {
+    const { done } = await trigger(this.serviceClass, this.service, this.request, this.timeLimit);
+    await done;
+    this.#slow = undefined;
+    if (this.#pause === undefined) this.#next();
+  }
+
   /** Resolves when nothing is on its way, for a process that wants to end. */
   async settled(): Promise<void> {
-    if (this.#busy)
-      await new Promise<void>((resolve) => {
-        this.#idleWaiters.push(resolve);
-      });
+    clearTimeout(this.#pause);
+    this.#pause = undefined;
+    while (this.#again || this.#slow !== undefined) {
+      if (this.#again && this.#slow === undefined) {
+        this.#again = false;
+        this.#send();
+      }
+      await this.#slow;
+    }
   }
 }

@@ -14,10 +14,24 @@ const LEVELS: Readonly<Record<Level, "info" | "warn" | "error" | "fatal">> = {
 
 /** Bytes that are no UTF-8 are shown as Latin-1 characters: JSON has no other way to keep them. */
 const unicode = (text: string): string => decodeUtf8(text) ?? text;
-const fieldOf = (value: FieldValue): unknown =>
-  typeof value === "string" ? unicode(value) : Array.isArray(value) ? value.map(unicode) : value;
+const cutTo = (text: string, limit: number): string =>
+  unicode(text.length > limit ? text.slice(0, limit) : text);
+const fieldOf = (value: FieldValue, limit: number): unknown =>
+  typeof value === "string"
+    ? cutTo(value, limit)
+    : Array.isArray(value)
+      ? value.slice(0, limit).map((item) => cutTo(item, limit))
+      : value;
 
-/** Renders events as one JSON object each: time, level, program, pid, event, message and the event's fields. */
+/** Postlogd takes 4096 bytes; a longer line would be no JSON any more. */
+const RECORD_LIMIT = 4096;
+/** Longest text and fields of each attempt to stay below that. */
+const CUTS = [2000, 800, 200, 40, 10] as const;
+
+/**
+ * Renders events as one JSON object each: time, level, program, pid, event, message and the event's fields. What is too long is cut, and says
+ * so (`truncated`).
+ */
 export function jsonRenderer(configuration: Configuration, tag: string): (event: LogEvent) => string {
   let line = "";
   const slash = tag.lastIndexOf("/");
@@ -39,15 +53,21 @@ export function jsonRenderer(configuration: Configuration, tag: string): (event:
       },
     },
   );
-  return (event) => {
+  const render = (event: LogEvent, limit: number): Buffer => {
     const fields = Object.fromEntries(
-      Object.entries(event.fields).map(([key, value]) => [key, fieldOf(value)]),
+      Object.entries(event.fields).map(([key, value]) => [key, fieldOf(value, limit)]),
     );
-    logger[LEVELS[event.level]](
-      { event: event.event, ...(event.level === "panic" ? { panic: true } : {}), ...fields },
-      unicode(event.text),
-    );
+    const marks = {
+      ...(event.level === "panic" && { panic: true }),
+      ...(limit < CUTS[0] && { truncated: true }),
+    };
+    logger[LEVELS[event.level]]({ event: event.event, ...marks, ...fields }, cutTo(event.text, limit));
+    return Buffer.from(line.trimEnd(), "utf8");
+  };
+  return (event) => {
+    let record = render(event, CUTS[0]);
+    for (const limit of CUTS.slice(1)) if (record.length > RECORD_LIMIT) record = render(event, limit);
     // the line travels as bytes like every other
-    return Buffer.from(line.trimEnd(), "utf8").toString("latin1");
+    return record.toString("latin1");
   };
 }

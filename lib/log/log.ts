@@ -71,6 +71,9 @@ export function log(event: LogEvent): void {
   if (event.level === "error" && ++state.errors >= ERROR_LIMIT) fatal("too many errors - program terminated");
 }
 
+/** Logs an event that tells of another program's state: an error does not count as this one's. */
+export const logRecord = (event: LogEvent): void => emit(event);
+
 function emit(event: LogEvent): void {
   const text = printable(event.text, state.utf8);
   const masked = text === event.text ? event : { ...event, text };
@@ -111,8 +114,9 @@ export class ClientAbort extends Error {
   }
 }
 
-/** Logs a client's fatal condition without ending the process. */
-export const logClientAbort = (abort: ClientAbort): void => emit(message("fatal", abort.message));
+/** Logs a fatal condition that ends something else than this process: a client's session, a process that could not be started. */
+export const logFatal = (text: string): void => emit(message("fatal", text));
+export const logClientAbort = (abort: ClientAbort): void => logFatal(abort.message);
 
 /** Does something whose failure must not stop the rest, and says so when it fails: `warning: WHAT: reason`. */
 export function check(what: string, action: () => void): boolean {

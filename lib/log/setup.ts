@@ -4,35 +4,32 @@ import type { Configuration } from "../config/configuration.ts";
 import { encodeUtf8, splitAny, toBytes } from "../sys/bytes.ts";
 import { errorCode } from "../sys/errno.ts";
 import { safeOpen } from "../sys/files.ts";
-import { connectLocal, sendBytes } from "../sys/sockets.ts";
+import { connectLocal, sendBytes, textSender } from "../sys/sockets.ts";
 import type { Level, LogEvent } from "./event.ts";
 import { fatal, type LogSink, setLogSinks, setLogUtf8 } from "./log.ts";
+import { LogFile } from "./log_file.ts";
 
 const SYSLOG_SOCKET = "/dev/log";
 /** Syslog and postlogd get at most this many bytes of text. */
 const TEXT_LIMIT = 2000;
 const MAIL_FACILITY = 2;
-const FACILITIES: Readonly<Record<string, number>> = {
-  kern: 0,
-  user: 1,
-  mail: 2,
-  daemon: 3,
-  auth: 4,
-  syslog: 5,
-  lpr: 6,
-  news: 7,
-  uucp: 8,
-  cron: 9,
-  authpriv: 10,
-  local0: 16,
-  local1: 17,
-  local2: 18,
-  local3: 19,
-  local4: 20,
-  local5: 21,
-  local6: 22,
-  local7: 23,
-};
+const FACILITIES: ReadonlyMap<string, number> = new Map([
+  ...[
+    "kern",
+    "user",
+    "mail",
+    "daemon",
+    "auth",
+    "syslog",
+    "lpr",
+    "news",
+    "uucp",
+    "cron",
+    "authpriv",
+    "ftp",
+  ].map((name, code) => [name, code] as const),
+  ...Array.from({ length: 8 }, (_, index) => [`local${index}`, 16 + index] as const),
+]);
 const PRIORITY: Readonly<Record<Level, number>> = { info: 6, warning: 4, error: 3, fatal: 2, panic: 2 };
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -51,6 +48,7 @@ export interface LogSetup {
   readonly ownFile?: boolean;
 }
 
+const unicode = (text: string): string => Buffer.from(text, "latin1").toString("utf8");
 const severity = (event: LogEvent): string => (event.level === "info" ? "" : `${event.level}: `);
 
 /** Sets the outputs before (`configuration` undefined) or after main.cf was read. */
@@ -95,7 +93,7 @@ function syslogSink(tag: string, configuration: Configuration | undefined): LogS
     delete process.env.POSTLOG_HOSTNAME;
   }
   const facilityName = configuration?.get("syslog_facility");
-  const facility = facilityName === undefined ? MAIL_FACILITY : FACILITIES[facilityName];
+  const facility = facilityName === undefined ? MAIL_FACILITY : FACILITIES.get(facilityName);
   if (facility === undefined)
     fatal(
       `file ${configuration?.get("config_directory")}/main.cf: parameter syslog_facility: unrecognized value: ${facilityName}`,
@@ -150,28 +148,24 @@ function internalSink(
 ): LogSink | undefined {
   const path = socketPath(configuration);
   if (path === undefined) return undefined;
-  const host = hostName(configuration);
   if (configuration !== undefined) {
-    process.env.POSTLOG_SERVICE = path;
-    process.env.POSTLOG_HOSTNAME = configuration.get("myhostname");
+    process.env.POSTLOG_SERVICE = unicode(path);
+    process.env.POSTLOG_HOSTNAME = unicode(configuration.get("myhostname"));
   }
-  const render = renderer(configuration, tag);
-  const head = `${host} ${tag}[${process.pid}]: `;
-  // a JSON object has the fields of the header in it
-  const compose = isJson(configuration)
-    ? render
-    : (event: LogEvent): string => `${stamp("0")} ${head}${render(event)}`;
+  const compose = recordComposer(tag, configuration);
   try {
     const fd = connectLocal(path, "datagram");
     descriptorInUse = fd;
+    // master starts postlogd: it must never wait for it
+    const send = textSender(fd, setup.fallback !== true);
     return (event) => {
       try {
-        // master starts postlogd: it must never wait for it
-        sendBytes(fd, toBytes(compose(event)), setup.fallback !== true);
+        send(compose(event));
       } catch (error) {
         const code = errorCode(error);
         if (code === undefined) throw error;
-        if (code === "EAGAIN" && configuration !== undefined) appendDirectly(configuration, compose(event));
+        if (code === "EAGAIN" && configuration !== undefined)
+          appendDirectly(configuration, tag, compose(event));
         // otherwise as Postfix: a record that postlogd does not take is lost
       }
     };
@@ -182,21 +176,43 @@ function internalSink(
     if (setup.fallback !== true || file === "" || configuration === undefined) return () => undefined;
     const fd = openLogFile(configuration);
     descriptorInUse = fd;
-    return (event) => {
-      writeSync(fd, toBytes(`${compose(event)}\n`));
-    };
+    const log = new LogFile(fd, file, (text) => complainToSyslog(tag, configuration, text));
+    return (event) => log.append(toBytes(`${compose(event)}\n`));
   }
 }
 
+/** A whole record as postlogd and maillog_file have it: time, host, tag and text. */
+export function recordComposer(
+  tag: string,
+  configuration: Configuration | undefined,
+): (event: LogEvent) => string {
+  const render = renderer(configuration, tag);
+  // a JSON object has the fields of the header in it
+  if (isJson(configuration)) return render;
+  const head = `${hostName(configuration)} ${tag}[${process.pid}]: `;
+  return (event) => `${stamp("0")} ${head}${render(event)}`;
+}
+
+/** maillog_file cannot be written: syslog may be there all the same. */
+export function complainToSyslog(tag: string, configuration: Configuration, text: string): void {
+  const socket = connectSyslog();
+  if (socket === undefined) return;
+  const facility = FACILITIES.get(configuration.get("syslog_facility")) ?? MAIL_FACILITY;
+  const line = `<${facility * 8 + PRIORITY.warning}>${stamp(" ")} ${tag}[${process.pid}]: warning: ${text}`;
+  deliver(socket, line);
+  closeSync(socket.fd);
+}
+
 /** postlogd is behind or dead: the line goes into the file all the same. */
-function appendDirectly(configuration: Configuration, record: string): void {
-  if (configuration.get("maillog_file") === "") return;
-  const fd = openLogFile(configuration);
-  try {
-    writeSync(fd, toBytes(`${record}\n`));
-  } finally {
-    closeSync(fd);
+function appendDirectly(configuration: Configuration, tag: string, record: string): void {
+  const opened = tryOpenLogFile(configuration);
+  const complain = (text: string): void => complainToSyslog(tag, configuration, text);
+  if (!opened.ok) {
+    complain(`open logfile '${configuration.get("maillog_file")}': ${opened.reason}`);
+    return;
   }
+  new LogFile(opened.fd, configuration.get("maillog_file"), complain).append(toBytes(`${record}\n`));
+  closeSync(opened.fd);
 }
 
 function socketPath(configuration: Configuration | undefined): string | undefined {
@@ -219,18 +235,29 @@ function hostName(configuration: Configuration | undefined): string {
 
 /** Opens maillog_file for appending by the safe-open rules; a failure is fatal. */
 export function openLogFile(configuration: Configuration): number {
-  const path = configuration.get("maillog_file");
-  const mode = Number.parseInt(configuration.get("maillog_file_permissions"), 8);
-  const flags = constants.O_CREAT | constants.O_WRONLY | constants.O_APPEND;
-  const opened = safeOpen(path, flags, mode);
-  if (!opened.ok) fatal(`open logfile '${path}': ${opened.reason}`);
+  const opened = tryOpenLogFile(configuration);
+  if (!opened.ok) fatal(`open logfile '${configuration.get("maillog_file")}': ${opened.reason}`);
   return opened.fd;
+}
+
+/** What maillog_file_permissions may be; another value was warned about when main.cf was read. */
+const PERMISSIONS = /^0*6(?:00|40|44)$/;
+const DEFAULT_MODE = 0o600;
+
+function tryOpenLogFile(configuration: Configuration): ReturnType<typeof safeOpen> {
+  const path = configuration.get("maillog_file");
+  const permissions = configuration.get("maillog_file_permissions");
+  const mode = PERMISSIONS.test(permissions) ? Number.parseInt(permissions, 8) : DEFAULT_MODE;
+  const flags = constants.O_CREAT | constants.O_WRONLY | constants.O_APPEND;
+  return safeOpen(path, flags, mode);
 }
 
 // --- rendering ---------------------------------------------------------------------------------------
 
-const isJson = (configuration: Configuration | undefined): configuration is Configuration =>
-  configuration?.get("maillog_format") === "json";
+function isJson(configuration: Configuration | undefined): configuration is Configuration {
+  const format = configuration?.get("maillog_format") ?? "text";
+  return format === "json" || (format !== "text" && fatal(`unknown maillog_format value: "${format}"`));
+}
 
 /** Postfix's line without its header, or with `maillog_format = json` one JSON object made by pino. */
 export function renderer(configuration: Configuration | undefined, tag: string): (event: LogEvent) => string {

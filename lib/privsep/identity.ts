@@ -85,6 +85,28 @@ export function asUser<T>(identity: Identity, work: () => T): T {
   return result;
 }
 
+/**
+ * Starts a program as another user, for good: `start` must call fork() or vfork() on this thread, and return. What it executes has the
+ * ids real, effective and saved, and no capability.
+ */
+export function startAs<T>(identity: Identity, start: () => T): T {
+  if (!isRoot()) {
+    if (identity.uid !== effectiveUid()) throw new NotPermitted(identity.uid);
+    return start();
+  }
+  own ??= { uid: effectiveUid(), gid: effectiveGid(), groups: process.getgroups?.() ?? [] };
+  const { uid, gid, groups = [gid] } = identity;
+  setThreadIdentity(uid, gid, groups, true);
+  try {
+    if (realUid() !== uid || effectiveUid() !== uid || realGid() !== gid || effectiveGid() !== gid)
+      panic(`could not act as user id ${uid}`);
+    return start();
+  } finally {
+    setThreadIdentity(own.uid, own.gid, own.groups ?? [own.gid], true);
+    if (realUid() !== own.uid || effectiveUid() !== own.uid) panic(`could not act as user id ${own.uid}`);
+  }
+}
+
 /** Acting as another user takes root. */
 export class NotPermitted extends Error {
   constructor(uid: number) {

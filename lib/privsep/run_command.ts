@@ -1,158 +1,190 @@
-/** Running somebody's command: with their rights for good, a clean environment, its own session, and limits (delivery.md 3.4). */
-import { closeSync, constants, openSync } from "node:fs";
-import { decodeUtf8 } from "../sys/bytes.ts";
-import { effectiveUid, realUid } from "../sys/identity.ts";
+/** Running a command to its end: input by a pipe, output by another, and a time limit for each step (delivery.md 3.4). */
+import { closeSync, readSync, writeSync } from "node:fs";
+import { errorCode, errorText } from "../sys/errno.ts";
+import { makePipe, setNonBlocking } from "../sys/files.ts";
+import { asUser } from "./identity.ts";
+import {
+  type CommandStart,
+  helperRefusal,
+  type Refusal,
+  type RunningCommand,
+  startCommand,
+} from "./start_command.ts";
 
-export interface CommandRequest {
-  /** Program and arguments, or a line for /bin/sh -c. */
-  readonly command: ReadonlyArray<string> | { readonly shell: string };
-  readonly uid: number;
-  readonly gid: number;
-  readonly groups?: ReadonlyArray<number>;
-  /** Complete environment. */
-  readonly environment: ReadonlyMap<string, string>;
-  /** Directory; the queue directory when undefined. */
-  readonly directory?: string;
-  readonly chroot?: string;
-  /** Descriptor that becomes standard input; /dev/null when undefined. It is not closed here. */
-  readonly stdin?: number;
-  /** Chunks for the standard input, written as the command reads them. */
-  readonly input?: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
-  /** Seconds; then the command's whole process group is killed. */
+export interface CommandRequest extends Omit<CommandStart, "stdio"> {
+  /** Chunks for the standard input; each is written before the next is asked for. */
+  readonly input: Iterable<Uint8Array>;
+  /** Seconds that one read, one write or the wait for the end may take; then the command's whole process group is killed. */
   readonly timeLimit: number;
   /** Bytes of output (standard output and error together) that are kept; the rest is read and dropped. */
   readonly outputLimit: number;
 }
 
+export type CommandStep = "write" | "read" | "wait";
+
 export type CommandResult = {
   /** Output, a byte string. */
   readonly output: string;
-  /** Not all of the input could be written. */
-  readonly inputFailed: boolean;
 } & (
   | { readonly kind: "exit"; readonly status: number }
   | { readonly kind: "signal"; readonly signal: string }
-  | { readonly kind: "timeout" }
-  /** The command could not be started. */
+  | { readonly kind: "timeout"; readonly step: CommandStep }
+  /** No process could be made. */
   | { readonly kind: "failed"; readonly reason: string }
+  /** The command could not be executed. */
+  | Refusal
 );
 
-/** The helper that drops rights in the child before the command starts: util-linux's setpriv needs none of our code in the child. */
-const SETPRIV = "/usr/bin/setpriv";
-
-/**
- * Runs a command to its end. The child has the given ids for good before it executes anything, a session of its own, default
- * signals, and no descriptor but 0, 1 and 2.
- */
+/** Runs a command to its end. A command that does not read its input is no failure: its exit status decides. */
 export async function runCommand(request: CommandRequest): Promise<CommandResult> {
-  const argv = "shell" in request.command ? ["/bin/sh", "-c", request.command.shell] : [...request.command];
-  const dropping = realUid() === 0 || effectiveUid() === 0;
-  const groups = request.groups ?? [request.gid];
-  const drop = dropping
-    ? [SETPRIV, `--reuid=${request.uid}`, `--regid=${request.gid}`, `--groups=${groups.join(",")}`]
-    : [];
-  const jail = request.chroot === undefined ? [] : ["/usr/sbin/chroot", request.chroot];
-  const command = [...jail, ...drop, ...(dropping ? ["--"] : []), ...argv].map((word) =>
-    Buffer.from(word, "latin1").toString("utf8"),
-  );
-  const environment = Object.fromEntries(
-    [...request.environment].map(([name, value]) => [decodeUtf8(name) ?? name, decodeUtf8(value) ?? value]),
-  );
-  const devNull =
-    request.stdin === undefined && request.input === undefined
-      ? openSync("/dev/null", constants.O_RDONLY)
-      : -1;
-  let child: ReturnType<typeof spawn>;
-  try {
-    child = spawn(command, request, environment, devNull);
-  } catch (error) {
-    if (error instanceof TypeError) throw error;
-    return {
-      kind: "failed",
-      reason: error instanceof Error ? error.message : String(error),
-      output: "",
-      inputFailed: false,
-    };
-  } finally {
-    if (devNull >= 0) closeSync(devNull);
-  }
-
-  let timedOut = false;
-  const timer = setTimeout(() => {
-    timedOut = true;
-    killGroup(child.pid);
-  }, request.timeLimit * 1000);
-  const [inputFailed, output] = await Promise.all([
-    feed(child, request.input),
-    collect(child, request.outputLimit),
-  ]);
-  await child.exited;
-  clearTimeout(timer);
-  if (timedOut) return { kind: "timeout", output, inputFailed };
-  if (child.signalCode !== null)
-    return { kind: "signal", signal: String(child.signalCode), output, inputFailed };
-  return { kind: "exit", status: child.exitCode ?? 1, output, inputFailed };
-}
-
-function spawn(
-  command: string[],
-  request: CommandRequest,
-  environment: Record<string, string>,
-  devNull: number,
-) {
-  return Bun.spawn({
-    cmd: command,
-    env: environment,
-    ...(request.directory === undefined ? {} : { cwd: decodeUtf8(request.directory) ?? request.directory }),
-    // a session of its own: the time limit kills everything that the command started
-    detached: true,
-    stdin: request.input !== undefined ? "pipe" : (request.stdin ?? devNull),
-    stdout: "pipe",
-    stderr: "pipe",
-  } as unknown as { cmd: string[] }) as unknown as Child;
-}
-
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch (error) {
-    // it ended in this very moment
-    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
-  }
-}
-
-type Child = import("bun").Subprocess<"pipe", "pipe", "pipe">;
-
-async function feed(child: Child, input: CommandRequest["input"]): Promise<boolean> {
-  if (input === undefined) return false;
-  let failed = false;
-  try {
-    for await (const chunk of input) {
-      child.stdin.write(chunk);
-      await child.stdin.flush();
-      if (child.exitCode !== null || child.signalCode !== null) {
-        failed = true;
-        break;
-      }
-    }
-    await child.stdin.end();
-  } catch (error) {
-    // the command does not read all of its input: its exit status decides
-    if (!(error instanceof Error && "code" in error && error.code === "EPIPE")) throw error;
-    failed = true;
-  }
-  return failed;
-}
-
-async function collect(child: Child, limit: number): Promise<string> {
-  let output = "";
-  const read = async (stream: ReadableStream<Uint8Array>): Promise<void> => {
-    for await (const chunk of stream as unknown as AsyncIterable<Uint8Array>)
-      if (output.length < limit)
-        output += Buffer.from(chunk)
-          .toString("latin1")
-          .slice(0, limit - output.length);
+  const open = new Set<number>();
+  const close = (fd: number): void => {
+    if (open.delete(fd)) closeSync(fd);
   };
-  await Promise.all([read(child.stdout), read(child.stderr)]);
-  return output;
+  // pipes of the user's own: the command may open /dev/stdin and /dev/stderr
+  const { uid, gid } = request;
+  const pipe = (): readonly [number, number] => {
+    const ends = asUser({ uid, gid }, () => makePipe());
+    for (const end of ends) open.add(end);
+    return ends;
+  };
+  try {
+    const [childInput, sink] = pipe();
+    const [source, childOutput] = pipe();
+    setNonBlocking(sink);
+    setNonBlocking(source);
+    const started = startCommand({ ...request, stdio: [childInput, childOutput, childOutput] });
+    if (started.kind === "refused") return { ...started, output: "" };
+    if (started.kind === "no process") return { kind: "failed", reason: started.reason, output: "" };
+    close(childInput);
+    close(childOutput);
+    return await new Conversation(request, started.command, sink, source, () => close(sink)).run();
+  } catch (error) {
+    const code = errorCode(error);
+    if (code !== "EMFILE" && code !== "ENFILE") throw error;
+    return { kind: "failed", reason: errorText(error), output: "" };
+  } finally {
+    for (const fd of open) close(fd);
+  }
 }
+
+const READ_SIZE = 8192;
+const WRITE_PAUSE_LIMIT = 8;
+const READ_PAUSE_LIMIT = 100;
+
+class Conversation {
+  #output = "";
+  #outputEnded = false;
+  /** The command is over; its output may not be, when something that it started goes on. */
+  #ended = false;
+  readonly #end: Promise<void>;
+  #result: CommandResult | undefined;
+  readonly #buffer = Buffer.allocUnsafe(READ_SIZE);
+
+  constructor(
+    private readonly request: CommandRequest,
+    private readonly command: RunningCommand,
+    private readonly sink: number,
+    private readonly source: number,
+    private readonly closeSink: () => void,
+  ) {
+    this.#end = command.ended.then((end) => {
+      this.#ended = true;
+      this.#result = { ...end, output: "" };
+    });
+  }
+
+  async run(): Promise<CommandResult> {
+    const step = await this.#steps();
+    if (step !== undefined) {
+      this.command.killGroup();
+      await this.#end;
+      this.#read();
+      return { kind: "timeout", step, output: this.#output };
+    }
+    const result = this.#result ?? { kind: "exit", status: 1, output: "" };
+    if (this.command.helped && result.kind === "exit" && result.status !== 0) {
+      const refusal = helperRefusal(this.#output, { ...this.request, stdio: [0, 1, 2] });
+      if (refusal !== undefined) return { ...refusal, output: "" };
+    }
+    return { ...result, output: this.#output };
+  }
+
+  /** The step that took too long, if any. */
+  async #steps(): Promise<CommandStep | undefined> {
+    for (const chunk of this.request.input) {
+      const written = await this.#write(chunk);
+      if (written === "timeout") return "write";
+      if (written === "closed") break;
+    }
+    this.closeSink();
+    const limit = this.request.timeLimit * 1000;
+    let progress = performance.now();
+    for (let pause = 1; ; pause = Math.min(pause * 2, READ_PAUSE_LIMIT)) {
+      if (this.#read()) {
+        progress = performance.now();
+        pause = 1;
+      }
+      if (this.#outputEnded) break;
+      if (performance.now() - progress >= limit) return "read";
+      await this.#pause(pause);
+    }
+    if (!this.#ended) await Promise.race([this.#end, sleep(limit)]);
+    return this.#ended ? undefined : "wait";
+  }
+
+  /** Writes all of it. A command may write before it reads: its output is taken meanwhile. */
+  async #write(chunk: Uint8Array): Promise<"done" | "closed" | "timeout"> {
+    const limit = this.request.timeLimit * 1000;
+    let progress = performance.now();
+    let pause = 0;
+    for (let offset = 0; offset < chunk.length; ) {
+      let taken = 0;
+      try {
+        taken = writeSync(this.sink, chunk, offset, chunk.length - offset);
+      } catch (error) {
+        const code = errorCode(error);
+        if (code === "EPIPE") return "closed";
+        if (code !== "EAGAIN") throw error;
+      }
+      if (taken > 0) {
+        offset += taken;
+        progress = performance.now();
+        pause = 0;
+        continue;
+      }
+      this.#read();
+      if (performance.now() - progress >= limit) return "timeout";
+      await sleep(pause);
+      pause = Math.min(pause + 1, WRITE_PAUSE_LIMIT);
+    }
+    return "done";
+  }
+
+  /** Takes the output that is there; true when there was some. */
+  #read(): boolean {
+    let some = false;
+    while (!this.#outputEnded) {
+      let count: number;
+      try {
+        count = readSync(this.source, this.#buffer, 0, READ_SIZE, null);
+      } catch (error) {
+        if (errorCode(error) !== "EAGAIN") throw error;
+        return some;
+      }
+      if (count === 0) this.#outputEnded = true;
+      else some = true;
+      const room = this.request.outputLimit - this.#output.length;
+      if (room > 0) this.#output += this.#buffer.toString("latin1", 0, Math.min(count, room));
+    }
+    return some;
+  }
+
+  /** Waits, but not longer than the command runs. */
+  #pause(milliseconds: number): Promise<unknown> {
+    return this.#ended ? sleep(milliseconds) : Promise.race([sleep(milliseconds), this.#end]);
+  }
+}
+
+const sleep = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, Math.min(milliseconds, 2 ** 31 - 1)));

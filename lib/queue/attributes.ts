@@ -7,16 +7,22 @@ export type NamedAttribute =
   | { readonly kind: "attribute"; readonly name: string; readonly value: string }
   | { readonly kind: "malformed"; readonly error: string };
 
+const EQUALS = 0x3d;
+
 /** Splits `name = value`; white space around both is dropped. */
 export function splitNameValue(text: string): NamedAttribute {
   let start = 0;
   while (start < text.length && isSpaceCode(text.charCodeAt(start))) start++;
   let end = start;
-  while (end < text.length && text[end] !== "=" && !isSpaceCode(text.charCodeAt(end))) end++;
+  for (; end < text.length; end++) {
+    const code = text.charCodeAt(end);
+    if (code === EQUALS || isSpaceCode(code)) break;
+  }
   if (end === start) return { kind: "malformed", error: "missing attribute name" };
   let equals = end;
   while (equals < text.length && isSpaceCode(text.charCodeAt(equals))) equals++;
-  if (text[equals] !== "=") return { kind: "malformed", error: "missing '=' after attribute name" };
+  if (text.charCodeAt(equals) !== EQUALS)
+    return { kind: "malformed", error: "missing '=' after attribute name" };
   return { kind: "attribute", name: text.slice(start, end), value: trimSpace(text.slice(equals + 1)) };
 }
 

@@ -76,6 +76,7 @@ export class QueueFile {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.writer.release();
     this.queues.files.close(this.fd);
   }
 

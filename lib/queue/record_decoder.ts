@@ -31,8 +31,9 @@ export class RecordDecoder {
 
   /** Data of the last record up to its first NUL, as consumers of C strings see it. */
   get string(): string {
-    const end = this.data.indexOf(0);
-    return fromBytes(end < 0 ? this.data : this.data.subarray(0, end));
+    const { text } = this;
+    const end = text.indexOf("\0");
+    return end < 0 ? text : text.slice(0, end);
   }
 
   /** Gives input. The chunk must not be changed while records of it are in use. */

@@ -41,8 +41,10 @@ export function decodePointer(data: string): PointerTarget {
  * when it is seekable. `read()` gives the type of the next record, REC_EOF or REC_ERROR; its data is in `data` until the next `read()`.
  */
 export class RecordReader {
-  /** Data of the last record; overwritten by the next `read()`. */
-  data: Buffer = EMPTY;
+  /** Memory that holds the data of the last record, and where in it; overwritten by the next `read()`. */
+  source: Buffer = EMPTY;
+  start = 0;
+  end = 0;
   /** Where the last record begins. */
   offset = 0;
   raw: boolean;
@@ -77,15 +79,21 @@ export class RecordReader {
     return this.#base + this.#at;
   }
 
+  /** Data of the last record; overwritten by the next `read()`. */
+  get data(): Buffer {
+    return this.source.subarray(this.start, this.end);
+  }
+
   /** Data of the last record as a byte string. */
   get text(): string {
-    return fromBytes(this.data);
+    return this.source.toString("latin1", this.start, this.end);
   }
 
   /** Data of the last record up to its first NUL, as consumers of C strings see it. */
   get string(): string {
-    const end = this.data.indexOf(0);
-    return fromBytes(end < 0 ? this.data : this.data.subarray(0, end));
+    const { text } = this;
+    const end = text.indexOf("\0");
+    return end < 0 ? text : text.slice(0, end);
   }
 
   /** The type byte of the next record, without taking it; REC_EOF at the end. */
@@ -127,7 +135,8 @@ export class RecordReader {
 
   /** Acts on the pointer record just read; false (with a warning) when it cannot be followed. */
   follow(): boolean {
-    const pointer = this.data.length > 4096 ? ({ kind: "malformed" } as const) : decodePointer(this.text);
+    const pointer =
+      this.end - this.start > 4096 ? ({ kind: "malformed" } as const) : decodePointer(this.text);
     if (pointer.kind === "malformed") {
       warning(`${this.path}: malformed pointer record value: ${fromBytes(this.data.subarray(0, 100))}`);
       return false;
@@ -173,7 +182,7 @@ export class RecordReader {
 
   #next(): number {
     this.offset = this.position;
-    this.data = EMPTY;
+    this.start = this.end = 0;
     if (this.#at === this.#end && this.#fill() === 0) return REC_EOF;
     const type = this.#buffer[this.#at++] ?? 0;
     let length = 0;
@@ -196,8 +205,10 @@ export class RecordReader {
       return REC_ERROR;
     }
     if (length <= this.#end - this.#at) {
-      this.data = this.#buffer.subarray(this.#at, this.#at + length);
+      this.source = this.#buffer;
+      this.start = this.#at;
       this.#at += length;
+      this.end = this.#at;
       return type;
     }
     return this.#long(type, length);
@@ -208,8 +219,10 @@ export class RecordReader {
     if (length <= this.#buffer.length) {
       this.#compact();
       while (this.#end - this.#at < length) if (this.#extend() === 0) return this.#truncated(type, length);
-      this.data = this.#buffer.subarray(this.#at, this.#at + length);
+      this.source = this.#buffer;
+      this.start = this.#at;
       this.#at += length;
+      this.end = this.#at;
       return type;
     }
     const pieces: Buffer[] = [];
@@ -221,13 +234,14 @@ export class RecordReader {
       this.#at += step;
       rest -= step;
     }
-    this.data = Buffer.concat(pieces, length);
+    this.source = Buffer.concat(pieces, length);
+    this.end = length;
     return type;
   }
 
   #truncated(type: number, length: number): number {
     warning(`${this.path}: unexpected EOF in data, record type ${type} length ${length}`);
-    this.data = EMPTY;
+    this.start = this.end = 0;
     return REC_ERROR;
   }
 

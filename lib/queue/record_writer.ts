@@ -1,8 +1,12 @@
 /** Buffers records, so that many of them take one write: to a queue file (RecordWriter) or to a stream (RecordBuffer). */
+import { SpareBuffers } from "../sys/spare_buffers.ts";
 import type { FileSystem } from "./file_system.ts";
 import { paddingData, padNumber, putRecordHeader, Rec, recordSize } from "./records.ts";
 
 const EMPTY = Buffer.alloc(0);
+
+/** Most messages fit into one of these. */
+const spares = new SpareBuffers(16 * 1024, 128);
 
 /** A growing piece of memory with encoded records; `take()` hands it over. */
 export class RecordBuffer {
@@ -60,9 +64,18 @@ export class RecordBuffer {
     this.#length = 0;
   }
 
+  /** Drops the bytes; nobody looks at them any more. */
+  release(): void {
+    spares.give(this.#buffer);
+    this.#buffer = EMPTY;
+    this.#length = 0;
+  }
+
   #grow(needed: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2, this.capacity));
+    const size = Math.max(needed, this.#buffer.length * 2, this.capacity);
+    const larger = size <= spares.size ? spares.take() : Buffer.allocUnsafeSlow(size);
     larger.set(this.#buffer.subarray(0, this.#length));
+    spares.give(this.#buffer);
     this.#buffer = larger;
   }
 }
@@ -124,6 +137,12 @@ export class RecordWriter {
     this.#writeAt(bytes, this.#base);
     this.#base += bytes.length;
     this.#pending.clear();
+  }
+
+  /** No more is written: what is pending is lost. */
+  release(): void {
+    this.#base = this.position;
+    this.#pending.release();
   }
 
   /** Writes over what stands at an offset, without moving the position. */

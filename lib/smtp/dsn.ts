@@ -1,4 +1,5 @@
 /** Enhanced status codes (RFC 3463) and the parameters of the DSN extension (RFC 3461). */
+import { warning } from "../log/log.ts";
 import { isDigitCode, lowerAscii, upperAscii } from "../sys/bytes.ts";
 import { decodeUtf8Xtext, decodeXtext } from "./xtext.ts";
 
@@ -63,7 +64,10 @@ export function parseNotify(value: string): number | undefined {
   for (const word of value.split(",")) {
     if (word === "") continue;
     const bit = NOTIFY_WORDS.get(upperAscii(word));
-    if (bit === undefined) return undefined;
+    if (bit === undefined) {
+      warning(`unknown DSN NOTIFY command value "${word}" in "${value}"`);
+      return undefined;
+    }
     bits |= bit;
   }
   if (bits === 0) return undefined;

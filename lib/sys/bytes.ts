@@ -2,7 +2,9 @@
 
 /** The byte string of a chunk of bytes. */
 export const fromBytes = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+  (bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString(
+    "latin1",
+  );
 
 /** The bytes of a byte string. */
 export const toBytes = (text: string): Buffer => Buffer.from(text, "latin1");
@@ -27,11 +29,19 @@ export const isAscii = (text: string): boolean => !NON_ASCII.test(text);
 
 export const isValidUtf8 = (text: string): boolean => decodeUtf8(text) !== undefined;
 
+const HAS_UPPER = /[A-Z]/;
+const HAS_LOWER = /[a-z]/;
 const UPPER = /[A-Z]+/g;
 const LOWER = /[a-z]+/g;
 /** Lower case of the ASCII letters alone; other bytes, UTF-8 sequences included, stay. */
-export const lowerAscii = (text: string): string => text.replace(UPPER, (run) => run.toLowerCase());
-export const upperAscii = (text: string): string => text.replace(LOWER, (run) => run.toUpperCase());
+export const lowerAscii = (text: string): string => {
+  if (!HAS_UPPER.test(text)) return text;
+  return isAscii(text) ? text.toLowerCase() : text.replace(UPPER, (run) => run.toLowerCase());
+};
+export const upperAscii = (text: string): string => {
+  if (!HAS_LOWER.test(text)) return text;
+  return isAscii(text) ? text.toUpperCase() : text.replace(LOWER, (run) => run.toUpperCase());
+};
 
 /** ASCII case-insensitive equality (C strcasecmp() == 0 in the C locale). */
 export const equalFold = (a: string, b: string): boolean =>

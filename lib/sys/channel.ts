@@ -1,5 +1,7 @@
 /** A buffered duplex byte stream over a socket, with deadlines and limits, for one reader at a time. */
+import { type TimedWait, unwatch, watch } from "./deadlines.ts";
 import { SysError } from "./errno.ts";
+import { SpareBuffers } from "./spare_buffers.ts";
 
 /** What a Channel needs of the socket below it; Bun's sockets have it, tests bring their own. */
 export interface Transport {
@@ -25,9 +27,22 @@ export class ChannelTimeout extends Error {
 /** Reading stops above this many buffered bytes until the program has consumed some. */
 const HIGH_WATER = 256 * 1024;
 const EMPTY = Buffer.alloc(0);
-const TIMER_LIMIT = 2 ** 31 - 1;
 /** Small writes are gathered in one buffer of this size before they reach the socket. */
 const GATHER = 16 * 1024;
+const gathers = new SpareBuffers(GATHER, 128);
+
+/** Somebody waits for input, or for room for output. */
+class Waiter implements TimedWait {
+  constructor(
+    readonly expires: number,
+    readonly resolve: () => void,
+    readonly reject: (error: Error) => void,
+    readonly onExpiry: (waiter: Waiter) => void,
+  ) {}
+  expire(): void {
+    this.onExpiry(this);
+  }
+}
 
 export class Channel {
   /** Name in log messages, such as `cleanup socket` or `private/rewrite socket`. */
@@ -50,8 +65,8 @@ export class Channel {
   #outputSize = 0;
   #gather: Buffer | undefined;
   #gathered = 0;
-  #readWaiter: (() => void) | undefined;
-  #writeWaiter: (() => void) | undefined;
+  #readWaiter: Waiter | undefined;
+  #writeWaiter: Waiter | undefined;
   #closeListeners: Array<() => void> = [];
   /** Absolute time (performance.now()) after which every wait fails; 0 when there is none. */
   #deadline = 0;
@@ -117,6 +132,11 @@ export class Channel {
     this.#transport = undefined;
     this.#output = [];
     this.#outputSize = 0;
+    if (this.#gather !== undefined) {
+      gathers.give(this.#gather);
+      this.#gather = undefined;
+      this.#gathered = 0;
+    }
     this.#wakeReader();
     this.#wakeWriter();
     const listeners = this.#closeListeners;
@@ -132,13 +152,19 @@ export class Channel {
 
   #wakeReader(): void {
     const waiter = this.#readWaiter;
+    if (waiter === undefined) return;
     this.#readWaiter = undefined;
-    waiter?.();
+    this.#wake(waiter);
   }
   #wakeWriter(): void {
     const waiter = this.#writeWaiter;
+    if (waiter === undefined) return;
     this.#writeWaiter = undefined;
-    waiter?.();
+    this.#wake(waiter);
+  }
+  #wake(waiter: Waiter): void {
+    if (waiter.expires < Number.POSITIVE_INFINITY) unwatch(waiter);
+    waiter.resolve();
   }
 
   // --- reading -----------------------------------------------------------------------------------
@@ -195,8 +221,8 @@ export class Channel {
         return false;
       }
       if (this.#readWaiter !== undefined) throw new Error(`two readers on ${this.name}`);
-      await this.#wait((wake) => {
-        this.#readWaiter = wake;
+      await new Promise<void>((resolve, reject) => {
+        this.#readWaiter = this.#waiter(resolve, reject);
       });
     }
     return true;
@@ -263,7 +289,7 @@ export class Channel {
 
   #room(size: number): Buffer {
     if (this.#gather !== undefined && this.#gathered + size > this.#gather.length) this.#seal();
-    this.#gather ??= Buffer.allocUnsafeSlow(GATHER);
+    this.#gather ??= gathers.take();
     return this.#gather;
   }
   #seal(): void {
@@ -323,8 +349,8 @@ export class Channel {
   async flush(): Promise<void> {
     this.push();
     while (this.#outputSize > 0 && !this.#closed)
-      await this.#wait((wake) => {
-        this.#writeWaiter = wake;
+      await new Promise<void>((resolve, reject) => {
+        this.#writeWaiter = this.#waiter(resolve, reject);
       });
     if (this.#closed) throw this.#failure ?? new SysError("write", 32, this.name);
   }
@@ -336,27 +362,21 @@ export class Channel {
     this.#deadline = seconds === 0 ? 0 : performance.now() + seconds * 1000;
   }
 
-  #wait(register: (wake: () => void) => void): Promise<void> {
-    return new Promise((resolve, reject) => {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const milliseconds = this.#waitLimit();
-      if (milliseconds !== undefined)
-        timer = setTimeout(() => {
-          this.#readWaiter = undefined;
-          this.#writeWaiter = undefined;
-          reject(new ChannelTimeout(this.name));
-        }, milliseconds);
-      register(() => {
-        if (timer !== undefined) clearTimeout(timer);
-        resolve();
-      });
-    });
+  #waiter(resolve: () => void, reject: (error: Error) => void): Waiter {
+    const expires = this.#expiry();
+    const waiter = new Waiter(expires, resolve, reject, this.#onExpiry);
+    if (expires < Number.POSITIVE_INFINITY) watch(waiter);
+    return waiter;
   }
-  #waitLimit(): number | undefined {
-    let limit = this.timeLimit > 0 ? this.timeLimit * 1000 : undefined;
-    if (this.#deadline > 0)
-      limit = Math.min(limit ?? TIMER_LIMIT, Math.max(0, this.#deadline - performance.now()));
-    return limit === undefined ? undefined : Math.min(limit, TIMER_LIMIT);
+  readonly #onExpiry = (waiter: Waiter): void => {
+    if (this.#readWaiter === waiter) this.#readWaiter = undefined;
+    if (this.#writeWaiter === waiter) this.#writeWaiter = undefined;
+    waiter.reject(new ChannelTimeout(this.name));
+  };
+  /** When a wait that begins now fails, on the clock of performance.now(). */
+  #expiry(): number {
+    const deadline = this.#deadline > 0 ? this.#deadline : Number.POSITIVE_INFINITY;
+    return this.timeLimit > 0 ? Math.min(performance.now() + this.timeLimit * 1000, deadline) : deadline;
   }
 
   /** Called once when the socket is gone; at once when it is gone already. */
@@ -380,6 +400,20 @@ export class Channel {
       }
     }
     this.destroy();
+  }
+
+  /** Nothing more is read from the socket until resume(): what arrives stays in the kernel, for recvmsg() or for another process. */
+  pause(): void {
+    this.#transport?.pause();
+  }
+  resume(): void {
+    if (!this.#paused) this.#transport?.resume();
+  }
+
+  /** Lets go of the socket without telling the peer anything: somebody else has a descriptor of it (sockets.ts, releaseSocket). */
+  abandon(): void {
+    this.#transport?.terminate();
+    this.onClose();
   }
 
   /** Closes at once; queued output that the socket has not taken is lost. */

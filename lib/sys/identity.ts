@@ -147,9 +147,15 @@ const threadCalls = library(["libc.so.6", "libc.so"], {
 
 /**
  * Changes the effective ids of the calling thread alone, on which all synchronous file calls run: a third of a system call's
- * cost for each thread that glibc would have to interrupt, and the real and saved ids stay root's. credentials(7)
+ * cost for each thread that glibc would have to interrupt. The saved ids stay root's, and so do the real ones unless `real` is set: what the
+ * thread executes then cannot go back, since execve() copies the effective ids over the saved ones. credentials(7)
  */
-export function setThreadIdentity(uid: number, gid: number, groups: ReadonlyArray<number>): void {
+export function setThreadIdentity(
+  uid: number,
+  gid: number,
+  groups: ReadonlyArray<number>,
+  real = false,
+): void {
   const calls = THREAD_CALLS[process.arch];
   if (calls === undefined) {
     setEffectiveUid(0);
@@ -165,8 +171,8 @@ export function setThreadIdentity(uid: number, gid: number, groups: ReadonlyArra
   // only root may change groups
   if (effectiveUid() !== 0) call("setresuid", calls.setresuid, -1, 0, -1);
   call("setgroups", calls.setgroups, groups.length, ffi().ptr(list), 0);
-  call("setresgid", calls.setresgid, -1, gid, -1);
-  if (uid !== 0) call("setresuid", calls.setresuid, -1, uid, -1);
+  call("setresgid", calls.setresgid, real ? gid : -1, gid, -1);
+  if (uid !== 0 || real) call("setresuid", calls.setresuid, real ? uid : -1, uid, -1);
 }
 
 /** The passwd(5) line of a login name, password field included; undefined when there is none. */

@@ -5,10 +5,12 @@ const libc = library(["libc.so.6", "libc.so"], {
   setsid: { args: [], returns: "i32" },
   getpgid: { args: ["i32"], returns: "i32" },
   kill: { args: ["i32", "i32"], returns: "i32" },
+  waitid: { args: ["i32", "u32", "ptr", "i32"], returns: "i32" },
   isatty: { args: ["i32"], returns: "i32" },
   signal: { args: ["i32", "u64"], returns: "ptr" },
   setrlimit: { args: ["i32", "ptr"], returns: "i32" },
   getrlimit: { args: ["i32", "ptr"], returns: "i32" },
+  getrusage: { args: ["i32", "ptr"], returns: "i32" },
   prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
 });
 
@@ -27,6 +29,37 @@ export const ignoreSignal = (signal: number): void => {
 };
 export const defaultSignal = (signal: number): void => {
   libc().signal(signal, BigInt(SIG_DFL));
+};
+
+const P_ALL = 0;
+const P_PID = 1;
+const WNOHANG = 1;
+const WSTOPPED = 2;
+const WEXITED = 4;
+const WNOWAIT = 0x1000000;
+
+/** waitid(): the process id (0: none) and the status of a siginfo_t. */
+function waitForChange(
+  type: number,
+  id: number,
+  options: number,
+): { readonly pid: number; readonly status: number } {
+  const information = Buffer.alloc(128);
+  const result = libc().waitid(type, id, ffi().ptr(information), options | WNOHANG);
+  return result < 0
+    ? { pid: 0, status: 0 }
+    : { pid: information.readInt32LE(16), status: information.readInt32LE(24) };
+}
+/** A child that a signal stopped since the last call. */
+export function stoppedChild(): { readonly pid: number; readonly signal: number } | undefined {
+  const { pid, status } = waitForChange(P_ALL, 0, WSTOPPED);
+  return pid === 0 ? undefined : { pid, signal: status };
+}
+/** A child that has ended and was not reaped yet; it stays so. */
+export const endedChild = (): number | undefined =>
+  waitForChange(P_ALL, 0, WEXITED | WNOWAIT).pid || undefined;
+export const reapChild = (pid: number): void => {
+  waitForChange(P_PID, pid, WEXITED);
 };
 
 const RESOURCES = { fileSize: 1, core: 4, processes: 6, openFiles: 7 } as const;
@@ -61,6 +94,15 @@ export const forbidDumps = (): void => {
 export const forbidNewPrivileges = (): void => {
   checked("prctl", "PR_SET_NO_NEW_PRIVS", libc().prctl(PR_SET_NO_NEW_PRIVS, 1n, 0n, 0n, 0n));
 };
+
+const RUSAGE_THREAD = 1;
+/** Processor time that the calling thread has used. */
+export function threadMilliseconds(): number {
+  const usage = new BigInt64Array(18);
+  checked("getrusage", "", libc().getrusage(RUSAGE_THREAD, ffi().ptr(usage)));
+  const [userSeconds = 0n, userMicroseconds = 0n, systemSeconds = 0n, systemMicroseconds = 0n] = usage;
+  return Number(userSeconds + systemSeconds) * 1000 + Number(userMicroseconds + systemMicroseconds) / 1000;
+}
 
 export interface TimeOfDay {
   /** Seconds since the epoch. */

@@ -4,6 +4,7 @@ import { isIPv6 } from "node:net";
 import { Channel, type Transport } from "./channel.ts";
 import { errnoNumber, errorCode, SysError, unless } from "./errno.ts";
 import { checked, errno, ffi, library } from "./ffi.ts";
+import { duplicate, setCloseOnExec, setNonBlocking } from "./files.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
@@ -13,12 +14,16 @@ const libc = library(["libc.so.6", "libc.so"], {
   listen: { args: ["i32", "i32"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
-  send: { args: ["i32", "ptr", "u64", "i32"], returns: "i64" },
-  recv: { args: ["i32", "ptr", "u64", "i32"], returns: "i64" },
+  send: { args: ["i32", "ptr", "u32", "i32"], returns: "i32" },
+  recv: { args: ["i32", "ptr", "u32", "i32"], returns: "i32" },
+  recvmmsg: { args: ["i32", "ptr", "u32", "i32", "ptr"], returns: "i32" },
+  getpeername: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+  getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   sendmsg: { args: ["i32", "ptr", "i32"], returns: "i64" },
   recvmsg: { args: ["i32", "ptr", "i32"], returns: "i64" },
   accept4: { args: ["i32", "ptr", "ptr", "i32"], returns: "i32" },
   poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
+  usleep: { args: ["u32"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
 });
 
@@ -32,6 +37,7 @@ const SOCK_NONBLOCK = 0o4000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_KEEPALIVE = 9;
+const SO_LINGER = 13;
 const SO_REUSEPORT = 15;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
@@ -76,6 +82,23 @@ export const channelHandlers = {
 export function bindChannel(channel: Channel, socket: BunSocket): void {
   socket.data = channel;
   channel.attach(socket as unknown as Transport);
+}
+
+/**
+ * connectUnix() with fewer system calls, for a service that never closes the connection first; undefined when that did not work for whatever
+ * reason (connectUnix() then says why).
+ */
+export async function connectPatientUnix(
+  path: string,
+  name: string,
+  timeLimit = 0,
+): Promise<Channel | undefined> {
+  try {
+    return await open(new Channel(name, timeLimit), { unix: path });
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return undefined;
+  }
 }
 
 async function open(channel: Channel, target: object): Promise<Channel> {
@@ -123,6 +146,26 @@ export async function connectUnix(path: string, name: string, timeLimit = 0): Pr
 /** Makes a Channel of a connected stream descriptor; the descriptor is owned by the Channel from then on. */
 export const adoptSocket = (fd: number, name: string, timeLimit = 0): Promise<Channel> =>
   open(new Channel(name, timeLimit), { fd });
+
+/**
+ * Takes the socket of a Channel out of the event loop: a blocking descriptor of it, close-on-exec, for a command or another process. Nothing is sent
+ * or shut down; what the Channel has buffered is lost. Undefined when it is closed already.
+ */
+export function releaseSocket(channel: Channel): number | undefined {
+  const { fd } = channel;
+  if (channel.closed || fd === undefined || fd < 0) return undefined;
+  const kept = duplicate(fd);
+  setCloseOnExec(kept);
+  channel.abandon();
+  // the runtime closes its descriptor in a way that would reset the connection at the end
+  checked(
+    "setsockopt",
+    "SO_LINGER",
+    libc().setsockopt(kept, SOL_SOCKET, SO_LINGER, ffi().ptr(new Int32Array([0, 0])), 8),
+  );
+  setNonBlocking(kept, false);
+  return kept;
+}
 
 /** Connects to an IP address literal, from a local address when given. `seconds` bounds the attempt; throws SysError. */
 export async function connectInet(
@@ -310,6 +353,118 @@ export function sendBytes(fd: number, bytes: Uint8Array, wait = true): number {
   if (bytes.length === 0) return 0;
   const flags = MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT);
   return checked("send", String(fd), Number(libc().send(fd, ffi().ptr(bytes), bytes.length, flags)));
+}
+
+/**
+ * A sender of small texts over one connected socket: each is put into the same memory, so that a log line costs one system call and
+ * nothing else. Longer texts than the memory are cut.
+ */
+export function textSender(fd: number, wait: boolean): (text: string) => void {
+  const memory = Buffer.alloc(TEXT_SIZE);
+  const address = ffi().ptr(memory);
+  const flags = MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT);
+  return (text) => {
+    const length = memory.write(text, 0, "latin1");
+    if (length > 0) checked("send", String(fd), libc().send(fd, address, length, flags));
+  };
+}
+const TEXT_SIZE = 16 * 1024;
+
+/**
+ * Sends a few bytes to a unix stream service and closes: the service gets them when it accepts. False when that did not work at once, for
+ * whatever reason.
+ */
+export function sendAndClose(path: string, bytes: Uint8Array): boolean {
+  const address = unixAddress(path);
+  const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return false;
+  const sent =
+    libc().connect(fd, ffi().ptr(address), address.length) === 0 &&
+    libc().send(fd, ffi().ptr(bytes), bytes.length, MSG_NOSIGNAL | MSG_DONTWAIT) === bytes.length;
+  libc().close(fd);
+  return sent;
+}
+
+/** Stops the whole process for less than a second. */
+export const sleepMicroseconds = (microseconds: number): void => {
+  libc().usleep(microseconds);
+};
+
+/** struct mmsghdr, with its struct msghdr. */
+const MMSGHDR_SIZE = 64;
+
+/** Takes the datagrams that wait at a socket, many with one system call. */
+export class DatagramReader {
+  readonly #memory: Buffer;
+  readonly #headers: Buffer;
+  readonly #vectors: Buffer;
+
+  constructor(
+    readonly fd: number,
+    /** Longest datagram; the rest of a longer one is dropped. */
+    private readonly size: number,
+    /** Datagrams per call. */
+    private readonly count: number,
+  ) {
+    const { ptr } = ffi();
+    this.#memory = Buffer.alloc(size * count);
+    this.#headers = Buffer.alloc(MMSGHDR_SIZE * count);
+    this.#vectors = Buffer.alloc(16 * count);
+    const memory = BigInt(ptr(this.#memory));
+    const vectors = BigInt(ptr(this.#vectors));
+    for (let index = 0; index < count; index++) {
+      this.#vectors.writeBigUInt64LE(memory + BigInt(size * index), 16 * index);
+      this.#vectors.writeBigUInt64LE(BigInt(size), 16 * index + 8);
+      this.#headers.writeBigUInt64LE(vectors + BigInt(16 * index), MMSGHDR_SIZE * index + 16);
+      this.#headers.writeBigUInt64LE(1n, MMSGHDR_SIZE * index + 24);
+    }
+  }
+
+  /** Gives each datagram that is there to `take`, which must not keep it; how many there were, at most `count`. */
+  read(take: (datagram: Buffer) => void): number {
+    const received = libc().recvmmsg(
+      this.fd,
+      ffi().ptr(this.#headers),
+      this.count,
+      MSG_DONTWAIT,
+      null,
+    ) as number;
+    for (let index = 0; index < received; index++) {
+      const length = this.#headers.readUInt32LE(MMSGHDR_SIZE * index + 56);
+      if (length > 0) take(this.#memory.subarray(this.size * index, this.size * index + length));
+    }
+    if (received >= 0) return received;
+    const code = errno();
+    if (code === 11 || code === 4) return 0;
+    throw new SysError("recvmmsg", code, String(this.fd));
+  }
+}
+
+/** Address and port of an end of a connected IPv4 socket; undefined for any other family. */
+function endOf(
+  call: "getpeername" | "getsockname",
+  fd: number,
+): { address: string; port: number } | undefined {
+  const name = socketName;
+  socketNameSize[0] = name.length;
+  if (libc()[call](fd, ffi().ptr(name), ffi().ptr(socketNameSize)) !== 0 || name.readUInt16LE(0) !== AF_INET)
+    return undefined;
+  return { address: `${name[4]}.${name[5]}.${name[6]}.${name[7]}`, port: name.readUInt16BE(2) };
+}
+const socketName = Buffer.alloc(128);
+const socketNameSize = new Uint32Array(1);
+
+/** Both ends of a connected IPv4 socket with two system calls (Bun's properties take one for each address and each port). */
+export function endsOf(fd: number) {
+  const remote = endOf("getpeername", fd);
+  const local = remote === undefined ? undefined : endOf("getsockname", fd);
+  if (remote === undefined || local === undefined) return undefined;
+  return {
+    remoteAddress: remote.address,
+    remotePort: remote.port,
+    localAddress: local.address,
+    localPort: local.port,
+  };
 }
 
 /** One recv() without waiting into `buffer`: the byte count, or undefined when nothing is there. */

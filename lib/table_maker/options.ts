@@ -2,6 +2,7 @@
 import { writeSync } from "node:fs";
 import { basename } from "node:path";
 import { configureCommand } from "../daemon/command.ts";
+import { optionLetters } from "../daemon/help.ts";
 import { parseOptions } from "../daemon/options.ts";
 import type { Invocation } from "../daemon/program.ts";
 import { fatal, setVerbosity, verbosity, warning } from "../log/log.ts";
@@ -45,7 +46,7 @@ export const makerDefinition = (program: string): MakerDefinition => ({
 
 /** Parses the command line and reads the configuration; every mistake is fatal. */
 export function readOptions(program: MakerProgram, invocation: Invocation, output: Output): MakerOptions {
-  const parsed = parseOptions(invocation.args, program.letters);
+  const parsed = parseOptions(invocation.args, optionLetters(program.help));
   const usage = `usage: ${program.name} ${program.synopsis}`;
   if (!parsed.ok) {
     writeSync(2, toBytes(`${basename(invocation.argv0)}: ${parsed.problem}\n`));

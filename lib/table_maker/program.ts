@@ -1,5 +1,6 @@
 /** What is different between postmap and postalias. */
 import type { LogicalLine } from "../config/lines.ts";
+import type { CommandHelp } from "../daemon/help.ts";
 import type { IndexBuilder } from "../tables/build.ts";
 
 export type SourceRecord =
@@ -8,8 +9,7 @@ export type SourceRecord =
 
 export interface MakerProgram {
   readonly name: string;
-  /** For getopt. */
-  readonly letters: string;
+  readonly help: CommandHelp;
   /** What follows the name in the usage message. */
   readonly synopsis: string;
   /** Between a key and its value in listings. */

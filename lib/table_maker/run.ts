@@ -21,7 +21,11 @@ import type { MakerProgram } from "./program.ts";
 
 /** The main function of a program that makes tables. */
 export const makerCommand = (program: MakerProgram): Main =>
-  command({ ...makerDefinition(program.name), run: (invocation) => run(program, invocation) });
+  command({
+    ...makerDefinition(program.name),
+    help: program.help,
+    run: (invocation) => run(program, invocation),
+  });
 
 async function run(program: MakerProgram, invocation: Invocation): Promise<void> {
   const output = new Output();

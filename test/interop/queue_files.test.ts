@@ -63,20 +63,20 @@ const EIGHT_BIT = Buffer.from(Array.from({ length: 96 }, (_, index) => 160 + ind
 const CONTENT = (subject: string): string =>
   `From: "A. Sender" <a@example.org>\r\nSubject: ${subject}\r\nX-Load-Id: ${subject}\r\nX-Folded: one\r\n\ttwo\r\n\r\nfirst\r\n\r\n${EIGHT_BIT}\r\n..dot\r\n${"long ".repeat(1500)}\r\n\0 nul\r\nlast\r\n`;
 
-interface Filled {
+type Filled = {
   readonly held: string;
   readonly deferred: string;
   /** Delivered to nobody@localhost, deferred for another recipient. */
   readonly half: string;
   readonly fromSendmail: string;
-}
+};
 
 /** Puts messages of each kind into the queue. */
 async function fill(instance: Instance): Promise<Filled> {
   const held = await submit(
     instance.smtpPort,
     [
-      "MAIL FROM:<a@example.org> BODY=8BITMIME RET=HDRS ENVID=id+2B42",
+      "MAIL FROM:<nobody@localhost> BODY=8BITMIME RET=HDRS ENVID=id+2B42",
       "RCPT TO:<one@later.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;One+2Bx@later.test",
       'RCPT TO:<"two two"@later.test> NOTIFY=NEVER',
     ],
@@ -121,11 +121,18 @@ const POSTCAT_OPTIONS = [
   ["-r", "-v", "-o"],
   ["-s", "97", "-o"],
 ] as const;
+const FEW_OPTIONS = [[], ["-v", "-o"]] as const;
 
 /** Both postcats on every message and maildrop file. */
-function compareReaders(t: Test, theirs: Reference, instance: Instance, filled: Filled): void {
+function compareReaders(
+  t: Test,
+  theirs: Reference,
+  instance: Instance,
+  filled: Readonly<Record<string, string>>,
+  allOptions: ReadonlyArray<ReadonlyArray<string>>,
+): void {
   for (const [kind, id] of Object.entries(filled)) {
-    for (const options of POSTCAT_OPTIONS) {
+    for (const options of allOptions) {
       const real = of("real", theirs, instance, "postcat", [...options, "-q", id]);
       const ours = of("ours", theirs, instance, "postcat", [...options, "-q", id]);
       t.equal(ours.stdout, real.stdout, `${kind}: postcat ${options.join(" ")}`);
@@ -155,9 +162,10 @@ function compareListings(
 }
 
 const VARIANTS = [
-  { name: "short queue IDs, hash depth 1", mainCf: "" },
+  { name: "short queue IDs, hash depth 1", mainCf: "", options: POSTCAT_OPTIONS },
   {
     name: "long queue IDs, hash depth 2",
+    options: FEW_OPTIONS,
     mainCf:
       "enable_long_queue_ids = yes\nhash_queue_depth = 2\nhash_queue_names = deferred, defer, hold, active, incoming\n",
   },
@@ -178,11 +186,11 @@ for (const base of ["ours", "real"] as const)
           t,
           programs,
           { base, swapped: [] },
-          `${variant.mainCf}header_checks = regexp:{ { /^Subject: hold/ HOLD } }\nrelayhost = [127.0.0.1]:1\n`,
+          `${variant.mainCf}header_checks = regexp:{ { /^Subject: hold/ HOLD } }\nrelayhost = [127.0.0.1]:1\nsmtp_connection_cache_on_demand = no\n`,
         );
         try {
           const filled = await fill(instance);
-          compareReaders(t, programs, instance, filled);
+          compareReaders(t, programs, instance, filled, variant.options);
           const before = compareListings(
             t,
             programs,
@@ -201,14 +209,20 @@ for (const base of ["ours", "real"] as const)
           );
           t.equal(drop.status, 0);
           const [maildrop = ""] = readdirSync(join(instance.queue, "maildrop"));
-          compareReaders(t, programs, instance, { ...filled, fromSendmail: maildrop });
+          compareReaders(t, programs, instance, { maildrop }, variant.options);
           startAgain(instance);
 
           // the other system lists the same, then delivers all of it
           await continueWith(instance, programs, { base: other, swapped: [] }, (text) =>
             text.replace(/^relayhost = .*$/m, `relayhost = [127.0.0.1]:${sinkPort}`),
           );
-          const after = of("ours", programs, instance, "postqueue", ["-j"]).stdout;
+          const listed = (): string => of("ours", programs, instance, "postqueue", ["-j"]).stdout;
+          // what was in maildrop goes out at once, the others wait for their time
+          await until(
+            "the first delivery",
+            () => sink.arrivals.has("dropped") && listed().trim().split("\n").length === 4,
+          );
+          const after = listed();
           const lineOf = (json: string, id: string): string | undefined =>
             json.split("\n").find((line) => line.includes(`"${id}"`));
           t.equal(
@@ -223,11 +237,8 @@ for (const base of ["ours", "real"] as const)
           await until(`delivery of ${subjects.join(", ")}; have ${JSON.stringify([...sink.arrivals])}`, () =>
             subjects.every((subject) => sink.arrivals.has(subject)),
           );
-          await until(
-            "an empty queue",
-            () =>
-              command(instance, "mailq").stdout.includes("Mail queue is empty") ||
-              command(instance, "postqueue", ["-p"]).stdout.includes("Mail queue is empty"),
+          await until("an empty queue", () =>
+            command(instance, "postqueue", ["-p"]).stdout.includes("Mail queue is empty"),
           );
           t.same(
             [...sink.arrivals].filter(([subject]) => subjects.includes(subject)).sort(),
@@ -238,7 +249,7 @@ for (const base of ["ours", "real"] as const)
           t.equal(mailbox.split("Subject: half-one\n").length, 2, "a finished recipient is not served again");
           t.match(
             instance.maillog(),
-            new RegExp(`: ${filled.held}: to=<"two two"@later\\.test>, .*status=sent`),
+            new RegExp(`: ${filled.held}: to=<"two two"@later\\.test>, .*status=bounced`),
           );
           t.match(
             instance.maillog(),

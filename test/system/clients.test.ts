@@ -192,7 +192,7 @@ t.test("swaks", needsSwaks, async (t) => {
     /\nX-Original-To: postmaster@localhost\nDelivered-To: postmaster@localhost\n/,
     "through the alias",
   );
-  t.match(maildir(instance)[0], /\nContent-Disposition: attachment[^]*\n--[^\n]*--\n/);
+  t.match(maildir(instance)[0], /\nContent-Disposition: attachment[\s\S]*\n--[^\n]*--\n/);
   t.same(troubles(instance), []);
 });
 

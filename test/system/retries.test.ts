@@ -174,7 +174,7 @@ queue_run_delay = 1s
   t.equal(nobody, "");
   const [, bounce = ""] = await logged(
     instance,
-    /: sender non-delivery notification: (\w+)\n(?![^]*sender non-delivery)/,
+    /: sender non-delivery notification: (\w+)\n(?![\s\S]*sender non-delivery)/,
   );
   await until(
     "the end of the double bounce",

@@ -1,10 +1,10 @@
 /** MAIL FROM: the beginning of a transaction. RFC 5321 section 4.1.1.2; the checks in the order of smtpd.md 5. */
 
+import { plainVerifySender } from "../../../lib/address/probe_sender.ts";
 import { warning } from "../../../lib/log/log.ts";
 import { parseParameter, parseSize, type Token } from "../../../lib/smtp/command.ts";
 import { parseEnvid, parseRet } from "../../../lib/smtp/dsn.ts";
 import { isAscii, upperAscii } from "../../../lib/sys/bytes.ts";
-import { plainVerifySender } from "../access/verify_sender.ts";
 import { openMessage } from "../message.ts";
 import { rateExceeded } from "../rates.ts";
 import { rewriteContext } from "../rewrite_context.ts";

@@ -1,9 +1,10 @@
 /** RCPT TO. RFC 5321 section 4.1.1.3; the checks in the order of smtpd.md 6. */
+
+import { plainVerifySender } from "../../../lib/address/probe_sender.ts";
 import { parseParameter, type Token } from "../../../lib/smtp/command.ts";
 import { parseNotify, parseOrcpt } from "../../../lib/smtp/dsn.ts";
 import { stripBrackets } from "../../../lib/smtp/path.ts";
 import { isAscii, upperAscii } from "../../../lib/sys/bytes.ts";
-import { plainVerifySender } from "../access/verify_sender.ts";
 import { addRecipient, openMessage } from "../message.ts";
 import { rateExceeded } from "../rates.ts";
 import type { Session } from "../session.ts";

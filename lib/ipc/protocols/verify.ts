@@ -3,6 +3,7 @@ import { constant, int, message, string } from "../attributes.ts";
 import { greeting } from "./greeting.ts";
 
 export const VerifyGreeting = greeting("address_verification_prrotocol");
+export const VerifyCommand = message("verify command", [string("request")]);
 export const VerifyQuery = message("verify query", [constant("request", "query"), string("address")]);
 export const VerifyQueryReply = message("verify query reply", [
   int("status"),

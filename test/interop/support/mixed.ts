@@ -64,19 +64,20 @@ export async function mixedInstance(
   t: Test,
   programs: Reference,
   mixture: Mixture,
-  mainCf = "",
+  mainCf: string | ((directory: string) => string) = "",
+  masterCf: (directory: string) => string = () => "",
 ): Promise<Instance> {
   const instance = await runningInstance(t, {
     stopped: true,
     mainCf: (directory) => {
       const folder = join(directory, "programs");
       gather(folder, programs, mixture);
-      return `daemon_directory = ${folder}/libexec\ncommand_directory = ${folder}/sbin\nsmtp_tls_security_level = none\n${common(directory)}\n${mainCf}`;
+      return `daemon_directory = ${folder}/libexec\ncommand_directory = ${folder}/sbin\nsmtp_tls_security_level = none\n${common(directory)}\n${typeof mainCf === "string" ? mainCf : mainCf(directory)}`;
     },
-    masterCf:
-      mixture.base === "real" || mixture.swapped.includes("smtp")
+    masterCf: (directory) =>
+      (mixture.base === "real" || mixture.swapped.includes("smtp")
         ? "scache unix - - n - 1 scache\ntlsmgr unix - - n 1000? 1 tlsmgr\n"
-        : "",
+        : "") + masterCf(directory),
   });
   // our own command lays the directories out; then the mixture's master starts
   instance.must("postfix", ["check"]);
@@ -109,7 +110,9 @@ function gather(folder: string, programs: Reference, mixture: Mixture): void {
   for (const kind of ["libexec", "sbin"] as const) {
     mkdirSync(join(folder, kind), { recursive: true });
     const names: ReadonlyArray<string> =
-      kind === "libexec" ? [...SHARED_DAEMONS, "lmtp", "scache", "tlsmgr"] : SHARED_COMMANDS;
+      kind === "libexec"
+        ? [...SHARED_DAEMONS, "lmtp", "pipe", "scache", "spawn", "tlsmgr", "verify"]
+        : SHARED_COMMANDS;
     for (const name of names) {
       const swapped = mixture.swapped.includes(name === "lmtp" ? "smtp" : name);
       const fromOurs = (mixture.base === "ours") !== swapped;

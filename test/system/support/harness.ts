@@ -32,7 +32,7 @@ export function freePort(): Promise<number> {
 
 export interface HarnessOptions {
   readonly mainCf?: string | ((directory: string) => string);
-  readonly masterCf?: string;
+  readonly masterCf?: string | ((directory: string) => string);
   /** Folder with libexec/ and sbin/; default the multi-call layout. */
   readonly programs?: string;
   /** Leave it stopped. */
@@ -45,16 +45,18 @@ export async function runningInstance(t: Test, options: HarnessOptions = {}): Pr
   // the daemons run as another user, who must be able to come here
   execFileSync("chmod", ["755", directory]);
   const mainCf = typeof options.mainCf === "function" ? options.mainCf(directory) : (options.mainCf ?? "");
+  const masterCf = typeof options.masterCf === "function" ? options.masterCf(directory) : options.masterCf;
   const instance = new Instance({
     directory,
     programs: options.programs ?? PROGRAMS.multicall,
     smtpPort: await freePort(),
     mainCf,
-    ...(options.masterCf === undefined ? {} : { masterCf: options.masterCf }),
+    ...(masterCf === undefined ? {} : { masterCf }),
   });
   t.teardown(() => {
     stopInstance(instance);
-    if (process.env.KEEP_INSTANCE === undefined) rmSync(directory, { recursive: true, force: true });
+    if (process.env.KEEP_INSTANCE === undefined)
+      rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   });
   if (options.stopped !== true) instance.start();
   return instance;
@@ -93,6 +95,24 @@ export function daemons(instance: Instance, name: string): number[] {
   return allProcesses()
     .filter((entry) => entry.processGroup === master && entry.command === name)
     .map(({ pid }) => pid);
+}
+
+/** Every process of the instance, with the memory of its own in kilobytes. */
+export function allDaemons(
+  instance: Instance,
+): { readonly pid: number; readonly command: string; readonly memory: number }[] {
+  const master = masterPid(instance);
+  return allProcesses()
+    .filter((entry) => entry.processGroup === master)
+    .flatMap(({ pid, command }) => {
+      try {
+        const anonymous = /^RssAnon:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1];
+        return [{ pid, command, memory: Number(anonymous ?? 0) }];
+      } catch {
+        // it ended while we looked
+        return [];
+      }
+    });
 }
 
 export const masterPid = (instance: Instance): number =>

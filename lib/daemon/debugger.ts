@@ -1,0 +1,21 @@
+/** Running debugger_command on this process (option -D, or MAIL_DEBUG in the environment). */
+import { configuration } from "../config/configuration.ts";
+import { warning } from "../log/log.ts";
+import { errorText } from "../sys/errno.ts";
+
+/**
+ * Runs the command to its end, so that one like `gdb ... & sleep 5` is attached before the work begins. It is given $process_name and
+ * $process_id by expansion.
+ */
+export function startDebugger(): void {
+  const command = configuration().get("debugger_command");
+  if (command === "") return;
+  try {
+    Bun.spawnSync({
+      cmd: ["/bin/sh", "-c", Buffer.from(command, "latin1").toString("utf8")],
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+  } catch (error) {
+    warning(`debugger_command: ${errorText(error)}`);
+  }
+}
