@@ -69,6 +69,7 @@ const masterCfOf = (smtpPort: number): ReadonlyArray<readonly [string, string]> 
   ["virtual unix", "virtual unix - n n - - virtual"],
   ["lmtp unix", "lmtp unix - - n - - lmtp"],
   ["anvil unix", "anvil unix - - n - 1 anvil"],
+  ["scache unix", "scache unix - - n - 1 scache"],
   ["postlog unix-dgram", "postlog unix-dgram n - n - 1 postlogd"],
 ];
 

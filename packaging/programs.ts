@@ -23,6 +23,7 @@ export const PROGRAMS: ReadonlyArray<ProgramEntry> = [
   { name: "postlogd", directory: "libexec" },
   { name: "proxymap", directory: "libexec" },
   { name: "qmgr", directory: "libexec" },
+  { name: "scache", directory: "libexec" },
   { name: "showq", directory: "libexec" },
   { name: "smtp", directory: "libexec", links: ["lmtp"] },
   { name: "smtpd", directory: "libexec" },

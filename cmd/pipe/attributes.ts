@@ -50,7 +50,7 @@ export function readAttributes(words: ReadonlyArray<string>): PipeAttributes {
     gid,
     directory: given.get("directory"),
     chroot: given.get("chroot"),
-    endOfLine: unescape(given.get("eol") ?? "\n"),
+    endOfLine: unescapeC(given.get("eol") ?? "\n"),
     nullSender: given.get("null_sender") ?? "MAILER-DAEMON",
     sizeLimit,
     argv,
@@ -107,8 +107,8 @@ const ESCAPES: Readonly<Record<string, string>> = {
 };
 
 /** C escapes: `\n`, `\r`, ..., up to three octal digits; any other character stands for itself. */
-export const unescape = (text: string): string =>
-  text.replace(/\\([0-7]{1,3}|[^])/g, (_all, escaped: string) =>
+export const unescapeC = (text: string): string =>
+  text.replace(/\\([0-7]{1,3}|.)/gs, (_all, escaped: string) =>
     /^[0-7]/.test(escaped)
       ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff)
       : (ESCAPES[escaped] ?? escaped),

@@ -15,7 +15,7 @@ export type Connection =
   | { readonly kind: "failure"; readonly status: Dsn };
 
 /** How replies are read on all sessions of an agent. */
-function sessionRules(agent: Agent, peer: Peer): SessionRules {
+export function sessionRules(agent: Pick<Agent, "settings" | "tables">, peer: Peer): SessionRules {
   const { settings, tables } = agent;
   const { replyFilter } = tables;
   return {

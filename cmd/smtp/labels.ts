@@ -12,7 +12,8 @@ export interface LabelContext {
   readonly sendopts: number;
 }
 
-const LEVEL_NUMBER: Readonly<Record<TlsLevel, number>> = { none: 0, may: 1 };
+/** As labels and properties have them. */
+export const LEVEL_NUMBER: Readonly<Record<TlsLevel, number>> = { none: 0, may: 1 };
 
 /** One field: an empty value is `*`, one that could be mistaken is base64. */
 function field(value: string): string {

@@ -18,7 +18,7 @@ export const main = singleServer({
       fatal(`unexpected process name "${processName}" - specify "smtp" or "lmtp"`);
     configuration().select(["queue_directory", "ipc_timeout", "best_mx_transport", "relayhost"]);
     await openDispositionTables();
-    agent = await makeAgent(processName, service.name, service.arguments);
+    agent = await makeAgent(processName, service.name, service.arguments, service.clientLimit);
   },
   changedTable,
   refreshTables,

@@ -1,6 +1,5 @@
 /** LMTP over a unix-domain socket: one server, no destinations to choose from (delivery.md 8.7). */
 import { warning } from "../../lib/log/log.ts";
-import type { SmtpSession } from "../../lib/smtp/client_session.ts";
 import { connectPath } from "./connect.ts";
 import type { Delivery } from "./delivery.ts";
 import { endpointLabel } from "./labels.ts";
@@ -36,7 +35,8 @@ export async function deliverToPath(delivery: Delivery, path: string): Promise<v
     detectLoops: false,
     labels: { destination: undefined, endpoint },
   };
-  const take = (): SmtpSession | undefined => agent.sessions.takeByEndpoint(endpoint);
+  const peer = { host: settings.myhostname, address: path, port: undefined };
+  const take = () => agent.sessions.takeByEndpoint(endpoint, peer);
   if (delivery.loadSessions && (await useKept(delivery, take, use))) {
     if (delivery.done) return;
     delivery.finalServer = true;

@@ -3,7 +3,6 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { dsn } from "../../lib/delivery/status.ts";
 import { SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
 import { info, warning } from "../../lib/log/log.ts";
-import type { SmtpSession } from "../../lib/smtp/client_session.ts";
 import { equalFold } from "../../lib/sys/bytes.ts";
 import { type Connection, connectServer } from "./connect.ts";
 import type { Delivery } from "./delivery.ts";
@@ -71,7 +70,7 @@ export class Route {
     this.#sessions = 0;
     const label = destinationLabel(labelContext(delivery));
     if (delivery.loadSessions) {
-      const take = (): SmtpSession | undefined => agent.sessions.takeByDestination(label);
+      const take = () => agent.sessions.takeByDestination(label);
       if (await useKept(delivery, take, this.#keptUse(destination, label, undefined))) this.#sessions++;
       if (delivery.done) return;
     }
@@ -131,7 +130,7 @@ export class Route {
   async #tryKept(destination: Destination, server: Server, label: string): Promise<boolean> {
     const { sessions } = this.delivery.agent;
     const endpoint = endpointLabel(labelContext(this.delivery), server);
-    const take = (): SmtpSession | undefined => sessions.takeByEndpoint(endpoint);
+    const take = () => sessions.takeByEndpoint(endpoint, server);
     if (!(await useKept(this.delivery, take, this.#keptUse(destination, label, endpoint)))) return false;
     this.#sessions++;
     return true;

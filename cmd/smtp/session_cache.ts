@@ -1,10 +1,23 @@
 /** Connections kept open for the next delivery of this process to the same place (delivery.md 12). */
-import type { SmtpSession } from "../../lib/smtp/client_session.ts";
+import type { Peer, SmtpSession } from "../../lib/smtp/client_session.ts";
 
 export interface SavedSession {
   readonly session: SmtpSession;
   readonly endpoint: string;
   readonly destination: string | undefined;
+  /** Next hop that led there. */
+  readonly nexthop: string;
+}
+
+type Taken = SmtpSession | undefined | Promise<SmtpSession | undefined>;
+
+/** Where connections are kept between deliveries. */
+export interface SessionStore {
+  /** Keeps a connection for `seconds`. */
+  save(saved: SavedSession, seconds: number): void | Promise<void>;
+  takeByEndpoint(label: string, peer: Peer): Taken;
+  takeByDestination(label: string): Taken;
+  clear(): void;
 }
 
 interface Entry extends SavedSession {
@@ -14,7 +27,7 @@ interface Entry extends SavedSession {
 /** More idle connections than this are not kept. */
 const CAPACITY = 100;
 
-export class SessionCache {
+export class SessionCache implements SessionStore {
   readonly #byEndpoint = new Map<string, Entry[]>();
   readonly #byDestination = new Map<string, Entry[]>();
   #size = 0;

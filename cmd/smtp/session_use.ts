@@ -72,7 +72,11 @@ export async function useSession(
       const { address, port = 0 } = session.peer;
       const endpoint = use.labels.endpoint ?? endpointLabel(labelContext(delivery), { address, port });
       const { destination } = use.labels;
-      agent.sessions.save({ session, endpoint, destination }, settings.get("connection_cache_time_limit"));
+      const seconds = settings.get("connection_cache_time_limit");
+      await agent.sessions.save(
+        { session, endpoint, destination, nexthop: delivery.request.nexthop },
+        seconds,
+      );
     } else session.close();
   }
 }
@@ -115,10 +119,10 @@ export async function cachePolicy(delivery: Delivery, host: string): Promise<voi
 /** Uses a kept connection, if there is one that still answers. True when there was. */
 export async function useKept(
   delivery: Delivery,
-  take: () => SmtpSession | undefined,
+  take: () => SmtpSession | undefined | Promise<SmtpSession | undefined>,
   use: SessionUse,
 ): Promise<boolean> {
-  for (let session = take(); session !== undefined; session = take()) {
+  for (let session = await take(); session !== undefined; session = await take()) {
     session.quitting = false;
     session.transcript.length = 0;
     // With PIPELINING the RSET travels in front of the transaction's own commands.

@@ -27,10 +27,11 @@ const CLIENT_LIMIT = 5000;
 export const multiServer =
   (definition: MultiDefinition): Main =>
   async (invocation) => {
-    const service = await startService(invocation, { clientLimit: CLIENT_LIMIT, ...definition }, [
-      "unix",
-      "inet",
-    ]);
+    const service = await startService(
+      invocation,
+      { clientLimit: CLIENT_LIMIT, descriptorsPerClient: 1, ...definition },
+      ["unix", "inet"],
+    );
     const limited = { ...service, maxUse: service.maxUse === 0 ? 0 : Math.max(1, service.maxUse) };
     const lifetime = new Lifetime(limited, definition);
     const listener = new Listener(

@@ -22,6 +22,7 @@ import {
   forbidNewPrivileges,
   ignoreSignal,
   isTerminal,
+  resourceLimit,
   setResourceLimit,
 } from "../sys/process.ts";
 import { allowSurrogates } from "../tables/policy.ts";
@@ -52,6 +53,8 @@ export interface ServiceDefinition {
   readonly maxIdle?: number | (() => number);
   /** Clients served side by side; default $NAME_client_limit or $service_client_limit. */
   readonly clientLimit?: number;
+  /** Descriptors that a client takes at most: itself, and what is opened for it. */
+  readonly descriptorsPerClient?: number;
   /** Seconds without a turn of the event loop after which the process is killed; default $daemon_timeout. */
   readonly watchdog?: () => number;
   /** Accepts arguments after the options (pipe, spawn). */
@@ -149,7 +152,10 @@ export async function startService(
     alone: given.has("l"),
     standAlone,
     arguments: parsed.operands,
-    clientLimit: definition.clientLimit ?? configuredClientLimit(name),
+    clientLimit: Math.min(
+      definition.clientLimit ?? configuredClientLimit(name),
+      clientsByDescriptors(definition),
+    ),
     maxUse: definition.maxUse ?? parameter("max_use"),
     maxIdle: idleLimit(definition),
     status: new StatusChannel(generation),
@@ -233,6 +239,16 @@ function checkFlowPipe(): void {
     if (errorCode(error) !== "EBADF") throw error;
   }
   fatal("fstat flow pipe write descriptor: Bad file descriptor");
+}
+
+/** For tables, kept connections and the runtime. */
+const OTHER_DESCRIPTORS = 64;
+const DESCRIPTORS_PER_CLIENT = 4;
+
+/** A process that takes a client for whom it has no descriptors would keep it from one that has. */
+function clientsByDescriptors({ descriptorsPerClient = DESCRIPTORS_PER_CLIENT }: ServiceDefinition): number {
+  const limit = resourceLimit("openFiles") ?? Number.POSITIVE_INFINITY;
+  return Math.max(1, Math.floor((limit - OTHER_DESCRIPTORS) / descriptorsPerClient));
 }
 
 /** `smtpd_client_limit = 20` for one service, else service_client_limit. */

@@ -27,10 +27,11 @@ const CLIENT_LIMIT = 1000;
 export const triggerServer =
   (definition: TriggerDefinition): Main =>
   async (invocation) => {
-    const service = await startService(invocation, { clientLimit: CLIENT_LIMIT, ...definition }, [
-      "unix",
-      "fifo",
-    ]);
+    const service = await startService(
+      invocation,
+      { clientLimit: CLIENT_LIMIT, descriptorsPerClient: 1, ...definition },
+      ["unix", "fifo"],
+    );
     if (service.standAlone) return serveStandardInput(definition, service);
     const lifetime = new Lifetime(service, definition);
     if (service.transport === "fifo") {

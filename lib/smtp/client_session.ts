@@ -44,7 +44,7 @@ export class SmtpSession implements Conversation {
   /** Deliveries made over this connection before the present one. */
   reuseCount = 0;
   /** Milliseconds of performance.now() when the connection was made. */
-  readonly created = performance.now();
+  created = performance.now();
   /** Lines for the postmaster, ` In:  ` and ` Out: `. */
   readonly transcript: string[] = [];
   /** What is being done, for texts of failures: `sending MAIL FROM`. */

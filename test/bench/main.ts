@@ -1,17 +1,21 @@
 /**
  * `npm run bench [-- --messages=N --rounds=N]`: relay and accept throughput of ours beside Debian's Postfix, in one run, alternating, with
- * Postfix's own smtp-source and smtp-sink. Prints medians and the ratio ours/Postfix. Needs root (the real Postfix does).
+ * Postfix's own smtp-source and smtp-sink. Both are warmed up first. Prints medians and the ratio ours/Postfix; system calls (strace), context
+ * switches and memory come from rounds of their own. Needs root (the real Postfix does). POSTHASTE_PROGRAMS names a folder of executables.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { installDebianPackages } from "../../packaging/debian_packages.ts";
 import { Instance } from "../../packaging/instance.ts";
 import { type Reference, reference } from "../interop/support/reference.ts";
+import { ProcessFamily } from "./processes.ts";
+import { countSystemCalls } from "./system_calls.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
+const PROGRAMS = process.env.POSTHASTE_PROGRAMS ?? join(ROOT, "dist-multicall");
 const TICKS = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
 
 interface Options {
@@ -55,10 +59,22 @@ interface Measured {
   readonly cpu: number;
 }
 
+/** Seen in a round of its own, whose speed does not count. */
+interface Observed {
+  readonly switches: number;
+  readonly systemCalls: number | undefined;
+  /** Most memory of all processes together, MB. */
+  readonly pss: number;
+}
+
 interface System {
   readonly name: string;
   readonly instance: Instance;
 }
+
+/** The processes of a running system. */
+const familyOf = ({ instance }: System): ProcessFamily =>
+  new ProcessFamily(Number(readFileSync(join(instance.queue, "pid", "master.pid"), "latin1")));
 
 const wait = (milliseconds: number): Promise<void> => new Promise((done) => setTimeout(done, milliseconds));
 const median = (values: number[]): number =>
@@ -66,29 +82,6 @@ const median = (values: number[]): number =>
 
 function portOf(index: number): number {
   return 21_000 + (process.pid % 500) * 10 + index;
-}
-
-/** CPU ticks of master, its living processes, and the dead ones it has waited for. */
-function cpuTicks(master: number): number {
-  let ticks = 0;
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    let stat: string;
-    try {
-      stat = readFileSync(`/proc/${name}/stat`, "latin1");
-    } catch {
-      // it ended while we looked
-      continue;
-    }
-    const fields = stat
-      .slice(stat.lastIndexOf(")") + 2)
-      .split(" ")
-      .map(Number);
-    if (fields[2] !== master) continue;
-    ticks += (fields[11] ?? 0) + (fields[12] ?? 0);
-    if (Number(name) === master) ticks += (fields[13] ?? 0) + (fields[14] ?? 0);
-  }
-  return ticks;
 }
 
 const queued = (instance: Instance): boolean =>
@@ -112,17 +105,13 @@ async function listening(port: number): Promise<void> {
   throw new Error(`nothing listens on port ${port}`);
 }
 
-/** One round: from the first message until the queue is empty. */
-async function round(
-  system: System,
+/** Sends messages and waits until the queue is empty. */
+async function relay(
+  { instance }: System,
   scenario: Scenario,
   programs: Reference,
   messages: number,
-): Promise<Measured> {
-  const { instance } = system;
-  const master = Number(readFileSync(join(instance.queue, "pid", "master.pid"), "latin1"));
-  const ticks = cpuTicks(master);
-  const began = performance.now();
+): Promise<void> {
   const source = spawn(
     join(programs.sbin, "smtp-source"),
     [
@@ -142,8 +131,48 @@ async function round(
   const status = await new Promise<number>((done) => source.on("close", (code) => done(code ?? 1)));
   if (status !== 0) throw new Error(`smtp-source ended with status ${status}`);
   while (queued(instance)) await wait(20);
+}
+
+/** One round, timed. */
+async function round(
+  system: System,
+  scenario: Scenario,
+  programs: Reference,
+  messages: number,
+): Promise<Measured> {
+  const family = familyOf(system);
+  const { ticks } = family;
+  const began = performance.now();
+  await relay(system, scenario, programs, messages);
   const seconds = (performance.now() - began) / 1000;
-  return { perSecond: messages / seconds, cpu: ((cpuTicks(master) - ticks) / TICKS / messages) * 1000 };
+  return { perSecond: messages / seconds, cpu: ((family.ticks - ticks) / TICKS / messages) * 1000 };
+}
+
+const OBSERVE_EVERY = 200;
+/** strace makes everything slow: as many messages are enough. */
+const TRACED = 400;
+
+async function observe(
+  system: System,
+  scenario: Scenario,
+  programs: Reference,
+  messages: number,
+): Promise<Observed> {
+  const family = familyOf(system);
+  const before = family.switches;
+  const watch = setInterval(() => {
+    family.notePss();
+    void family.switches;
+  }, OBSERVE_EVERY);
+  await relay(system, scenario, programs, messages);
+  clearInterval(watch);
+  const switches = (family.switches - before) / messages;
+  const calls = await countSystemCalls(family.processes, () => relay(system, scenario, programs, TRACED));
+  return {
+    switches,
+    systemCalls: calls === undefined ? undefined : calls / TRACED,
+    pss: family.peakPss / 1024,
+  };
 }
 
 async function measure(
@@ -173,9 +202,10 @@ async function measure(
     }),
   });
   const systems = [
-    make("ours", join(ROOT, "dist-multicall"), 1, ""),
+    make("ours", PROGRAMS, 1, ""),
     make("postfix", programs.sbin.replace(/\/sbin$/, ""), 2, extra),
   ];
+  const observed: Observed[] = [];
   const results = new Map<string, Measured[]>(systems.map((system) => [system.name, []]));
   try {
     await listening(sinkPort);
@@ -186,10 +216,14 @@ async function measure(
       await listening(instance.smtpPort);
     }
     const messages = Math.round(options.messages * scenario.share);
-    for (const system of systems) await round(system, scenario, programs, Math.ceil(messages / 2));
+    // code must be compiled and processes started; whoever has just been idle gets a moment again
+    for (const system of systems) await relay(system, scenario, programs, 2 * messages);
     for (let number = 0; number < options.rounds; number++)
-      for (const system of systems)
+      for (const system of number % 2 === 0 ? systems : [...systems].reverse()) {
+        await relay(system, scenario, programs, Math.ceil(messages / 10));
         results.get(system.name)?.push(await round(system, scenario, programs, messages));
+      }
+    for (const system of systems) observed.push(await observe(system, scenario, programs, messages));
   } finally {
     for (const { instance } of systems) {
       const pid = Number(readFileSync(join(instance.queue, "pid", "master.pid"), "latin1"));
@@ -207,10 +241,19 @@ async function measure(
     };
   });
   const [ours, theirs] = figures;
-  if (ours === undefined || theirs === undefined) return;
-  console.log(
-    `| ${scenario.name} | ${ours.perSecond.toFixed(0)} | ${theirs.perSecond.toFixed(0)} | ${(ours.perSecond / theirs.perSecond).toFixed(2)} | ${ours.cpu.toFixed(2)} | ${theirs.cpu.toFixed(2)} |`,
-  );
+  const [seen, seenTheirs] = observed;
+  if (ours === undefined || theirs === undefined || seen === undefined || seenTheirs === undefined) return;
+  const row = (name: string, mine: number | undefined, postfix: number | undefined, digits: number): void => {
+    if (mine === undefined || postfix === undefined) return;
+    console.log(
+      `| ${name} | ${mine.toFixed(digits)} | ${postfix.toFixed(digits)} | ${(mine / postfix).toFixed(2)} |`,
+    );
+  };
+  row(`${scenario.name}: messages/s`, ours.perSecond, theirs.perSecond, 0);
+  row("CPU ms a message", ours.cpu, theirs.cpu, 2);
+  row("system calls a message", seen.systemCalls, seenTheirs.systemCalls, 0);
+  row("context switches a message", seen.switches, seenTheirs.switches, 1);
+  row("memory at most, MB PSS", seen.pss, seenTheirs.pss, 0);
 }
 
 function startMaster(instance: Instance): void {
@@ -236,15 +279,15 @@ if ("missing" in programs) {
   console.error(`bench: no real Postfix to measure beside: ${programs.missing}`);
   process.exit(1);
 }
-const built = spawnSync(process.execPath, ["run", join(ROOT, "packaging/build.ts"), "--layout=multicall"], {
-  stdio: "inherit",
-});
+const built = spawnSync(
+  process.execPath,
+  ["run", join(ROOT, "packaging/build.ts"), "--layout=multicall", `--out=${PROGRAMS}`],
+  { stdio: "inherit" },
+);
 if (built.status !== 0) process.exit(1);
 console.log(
   `${cpus()[0]?.model}, ${cpus().length} cores; ${options.rounds} rounds of ${options.messages} messages of 4 kB each\n`,
 );
-console.log(
-  "| scenario | ours, messages/s | Postfix, messages/s | ratio | ours, CPU ms a message | Postfix, CPU ms |",
-);
-console.log("|---|---:|---:|---:|---:|---:|");
+console.log("| | ours | Postfix | ratio |");
+console.log("|---|---:|---:|---:|");
 for (const [index, scenario] of SCENARIOS.entries()) await measure(scenario, index, programs, options);

@@ -116,11 +116,23 @@ t.test("what else a user controls has no effect", NEEDS_ROOT, async (t) => {
   execFileSync("chown", ["-R", USER, user.home]);
   const clean = (): boolean =>
     !existsSync(marker) && !readdirSync(user.home).some((name) => !["evil"].includes(name));
-  const sweep = (): void =>
-    execFileSync("sh", [
-      "-c",
-      `cd ${user.home} && find . -mindepth 1 -maxdepth 1 ! -name evil -exec rm -rf {} +`,
-    ]) as unknown as void;
+  const sweep = (): void => {
+    execFileSync("find", [
+      user.home,
+      "-mindepth",
+      "1",
+      "-maxdepth",
+      "1",
+      "!",
+      "-name",
+      "evil",
+      "-exec",
+      "rm",
+      "-rf",
+      "{}",
+      "+",
+    ]);
+  };
 
   // the attacks are real ones: a runtime that is started directly falls for them
   user.run({ script: `${sbin}/../libexec/postqueue -e '${plant}'`, environment: { BUN_BE_BUN: "1" } });

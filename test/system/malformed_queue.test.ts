@@ -16,9 +16,8 @@ t.test("messages that are damaged go to corrupt, with Postfix's log lines", asyn
   const instance = await runningInstance(t);
   await until("the queue", () => existsSync(join(instance.queue, "active")));
   const files = damagedQueueFiles(100);
-  files.forEach((content, index) =>
-    plant(instance, index % 2 === 0 ? "incoming" : "deferred", idOf(index), content),
-  );
+  for (const [index, content] of files.entries())
+    plant(instance, index % 2 === 0 ? "incoming" : "deferred", idOf(index), content);
   instance.must("postkick", ["public", "qmgr", "ID"]);
   const expected: ReadonlyArray<readonly [number, string]> = [
     [0, "message rejected: missing end record"],

@@ -53,8 +53,10 @@ function play(instance: Instance, steps: ReadonlyArray<Step>, early = false): Pr
       let expected = early ? 0 : 1;
       await replies(expected);
       for (const step of steps) {
-        if (typeof step === "number") await replies((expected += step));
-        else if (step === "END") socket.end();
+        if (typeof step === "number") {
+          expected += step;
+          await replies(expected);
+        } else if (step === "END") socket.end();
         else if (step === "RST") socket.resetAndDestroy();
         else socket.write(bytes(step));
       }

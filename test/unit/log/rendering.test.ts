@@ -1,7 +1,7 @@
 /** What becomes of a log line: masked, cut, as text and as JSON; the count of errors; a file that cannot be written. */
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import { configurationFromText } from "../../../lib/config/configuration.ts";
 import { defineEvent, type LogEvent } from "../../../lib/log/event.ts";
 import { jsonRenderer } from "../../../lib/log/json.ts";
@@ -24,7 +24,7 @@ import { renderer } from "../../../lib/log/setup.ts";
 import { encodeUtf8 } from "../../../lib/sys/bytes.ts";
 import { errnoNumber, SysError } from "../../../lib/sys/errno.ts";
 
-function captured(t: Tap.Test, work: () => void): LogEvent[] {
+function captured(t: Test, work: () => void): LogEvent[] {
   const events: LogEvent[] = [];
   const previous = setLogSinks([(event) => events.push(event)]);
   t.teardown(() => setLogSinks(previous));
@@ -32,10 +32,7 @@ function captured(t: Tap.Test, work: () => void): LogEvent[] {
   setLogSinks(previous);
   return events;
 }
-const texts = (t: Tap.Test, work: () => void): string[] => captured(t, work).map(({ text }) => text);
-declare namespace Tap {
-  type Test = Parameters<NonNullable<Parameters<typeof t.test>[1]>>[0];
-}
+const texts = (t: Test, work: () => void): string[] => captured(t, work).map(({ text }) => text);
 
 t.test("masking", async (t) => {
   setLogUtf8(true);
