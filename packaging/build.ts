@@ -11,7 +11,6 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
@@ -145,8 +144,7 @@ async function buildSeparate(options: Options): Promise<void> {
       const entry = join(work, `${program.name}.ts`);
       writeFileSync(entry, singleEntry(program.name));
       await compile(entry, outfile);
-      const { name } = program;
-      relink(directory, program, (link) => symlinkSync(name, join(directory, link)));
+      relink(directory, program, (link) => linkSync(outfile, join(directory, link)));
       writeFileSync(stampFile, stamp);
       built++;
     }

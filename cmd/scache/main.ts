@@ -44,14 +44,18 @@ class Scache {
         return this.#findDestination(channel);
       default:
         warning(`unrecognized request: "${printable(head.value.request)}", ignored`);
-        await receive(channel, ScacheCommand, { skipExtra: true });
-        return status(channel, SCACHE_STATUS.bad);
+        status(channel, SCACHE_STATUS.bad);
+        return (await receive(channel, ScacheCommand, { skipExtra: true })).kind === "value";
     }
   }
 
   async #saveEndpoint(channel: Channel): Promise<boolean> {
     const request = await read(channel, ScacheSaveEndpoint);
-    if (request === undefined || request.ttl <= 0) return status(channel, SCACHE_STATUS.bad);
+    if (request === undefined || request.ttl <= 0) {
+      badRequest("save_endp");
+      status(channel, SCACHE_STATUS.bad);
+      return request !== undefined;
+    }
     const fd = await takeDescriptor(channel, { acknowledged: false });
     if (fd === undefined) {
       warning(`scache_save_endp_service: recv_fd: no descriptor from ${channel.name}`);
@@ -68,7 +72,11 @@ class Scache {
 
   async #saveDestination(channel: Channel): Promise<boolean> {
     const request = await read(channel, ScacheSaveDestination);
-    if (request === undefined || request.ttl <= 0) return status(channel, SCACHE_STATUS.bad);
+    if (request === undefined || request.ttl <= 0) {
+      badRequest("save_dest");
+      status(channel, SCACHE_STATUS.bad);
+      return request !== undefined;
+    }
     const { ttl, destination, property, endpoint } = request;
     const saved = this.store.saveDestination(ttl, destination, property, endpoint);
     this.statistics.saw(this.store.sizes);
@@ -78,8 +86,9 @@ class Scache {
   async #findEndpoint(channel: Channel): Promise<boolean> {
     const request = await read(channel, ScacheFindEndpoint);
     if (request === undefined) {
+      badRequest("find_endp");
       send(channel, ScacheEndpointReply, { status: SCACHE_STATUS.bad, property: "" });
-      return true;
+      return false;
     }
     const found = this.store.findEndpoint(request.label);
     this.statistics.addresses.count(found !== undefined);
@@ -91,12 +100,13 @@ class Scache {
   async #findDestination(channel: Channel): Promise<boolean> {
     const request = await read(channel, ScacheFindDestination);
     if (request === undefined) {
+      badRequest("find_dest");
       send(channel, ScacheDestinationReply, {
         status: SCACHE_STATUS.bad,
         destinationProperty: "",
         endpointProperty: "",
       });
-      return true;
+      return false;
     }
     const found = this.store.findDestination(request.label);
     this.statistics.domains.count(found !== undefined);
@@ -113,10 +123,14 @@ class Scache {
   }
 }
 
+/** A request; undefined when it cannot be read, and the connection is of no more use. */
 async function read<T>(channel: Channel, declared: Message<T>): Promise<T | undefined> {
-  const request = await receive(channel, declared, { skipExtra: true });
+  const request = await receive(channel, declared);
   return request.kind === "value" ? request.value : undefined;
 }
+
+const badRequest = (request: string): void =>
+  warning(`scache_${request}_service: bad or missing request parameter`);
 
 function status(channel: Channel, value: number): true {
   send(channel, ScacheStatus, { status: value });

@@ -14,7 +14,7 @@ export interface MultiDefinition extends ServiceDefinition {
   readonly greeting?: Message<object>;
   /** Encoding of the greeting; "attr0" by default. */
   readonly encoding?: "attr0" | "plain";
-  /** Reads one request and queues its reply (the skeleton flushes). False closes the connection. */
+  /** Reads one request and queues its reply (the skeleton flushes). False closes the connection after that. */
   readonly serve: (channel: Channel, service: Service) => Promise<boolean>;
   /** A client is gone. */
   readonly disconnected?: (channel: Channel) => void;
@@ -62,8 +62,9 @@ async function serveConnection(
     await channel.flush();
     // an idle client of a process that wants to end is let go: it connects again when it needs to (ipc.md 3.5)
     while (await nextRequest(channel, lifetime)) {
-      if (!(await definition.serve(channel, service))) break;
+      const goOn = await definition.serve(channel, service);
       await channel.flush();
+      if (!goOn) break;
     }
   } catch (error) {
     if (error instanceof ClientAbort) logClientAbort(error);

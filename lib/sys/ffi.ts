@@ -50,6 +50,18 @@ export function checked(call: string, subject: string, result: number): number {
   return result;
 }
 
+const EINTR = 4;
+
+/** checked() for a call that a signal may interrupt before it has done anything: it is made again. */
+export function uninterrupted(call: string, subject: string, make: () => number | bigint): number {
+  for (;;) {
+    const result = Number(make());
+    if (result >= 0) return result;
+    const code = errno();
+    if (code !== EINTR) throw new SysError(call, code, subject);
+  }
+}
+
 /** A NUL-terminated copy of a byte string. */
 export const cString = (text: string): Buffer => Buffer.from(`${text}\0`, "latin1");
 

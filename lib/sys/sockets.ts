@@ -3,7 +3,7 @@ import { chmodSync, constants, unlinkSync } from "node:fs";
 import { isIPv6 } from "node:net";
 import { Channel, type Transport } from "./channel.ts";
 import { errnoNumber, errorCode, SysError, unless } from "./errno.ts";
-import { checked, errno, ffi, library } from "./ffi.ts";
+import { checked, errno, ffi, library, uninterrupted } from "./ffi.ts";
 import { duplicate, setCloseOnExec, setNonBlocking } from "./files.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
@@ -352,7 +352,7 @@ const MSG_DONTWAIT = 0x40;
 export function sendBytes(fd: number, bytes: Uint8Array, wait = true): number {
   if (bytes.length === 0) return 0;
   const flags = MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT);
-  return checked("send", String(fd), Number(libc().send(fd, ffi().ptr(bytes), bytes.length, flags)));
+  return uninterrupted("send", String(fd), () => libc().send(fd, ffi().ptr(bytes), bytes.length, flags));
 }
 
 /**
@@ -365,7 +365,7 @@ export function textSender(fd: number, wait: boolean): (text: string) => void {
   const flags = MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT);
   return (text) => {
     const length = memory.write(text, 0, "latin1");
-    if (length > 0) checked("send", String(fd), libc().send(fd, address, length, flags));
+    if (length > 0) uninterrupted("send", String(fd), () => libc().send(fd, address, length, flags));
   };
 }
 const TEXT_SIZE = 16 * 1024;
@@ -508,7 +508,7 @@ export function sendDescriptor(socket: number, fd: number): void {
   control.writeInt32LE(1, 12);
   control.writeInt32LE(fd, 16);
   const { header, keep } = descriptorMessage(Buffer.alloc(1), control);
-  checked("sendmsg", String(socket), Number(libc().sendmsg(socket, ffi().ptr(header), MSG_NOSIGNAL)));
+  uninterrupted("sendmsg", String(socket), () => libc().sendmsg(socket, ffi().ptr(header), MSG_NOSIGNAL));
   keep.length = 0;
 }
 
@@ -528,14 +528,6 @@ export function receiveDescriptor(socket: number): number | "wait" | "end" {
   return count === 1 && passed ? control.readInt32LE(16) : "end";
 }
 
-/** Waits until the descriptor is readable, blocking the process for at most `seconds`. */
-export function waitReadable(fd: number, seconds: number): boolean {
-  const poll = Buffer.alloc(8);
-  poll.writeInt32LE(fd, 0);
-  poll.writeInt16LE(1, 4);
-  return libc().poll(ffi().ptr(poll), 1, seconds * 1000) > 0;
-}
-
 /** Opens a FIFO for writing without waiting; undefined when nobody reads it. */
 export const FIFO_WRITE = constants.O_WRONLY | constants.O_NONBLOCK;
 
@@ -548,6 +540,6 @@ export function readableNow(fds: ReadonlyArray<number>): ReadonlySet<number> {
     polls.writeInt32LE(fd, 8 * index);
     polls.writeInt16LE(POLLIN, 8 * index + 4);
   });
-  checked("poll", "", libc().poll(ffi().ptr(polls), fds.length, 0));
+  uninterrupted("poll", "", () => libc().poll(ffi().ptr(polls), fds.length, 0));
   return new Set(fds.filter((_fd, index) => (polls.readInt16LE(8 * index + 6) & POLLIN) !== 0));
 }

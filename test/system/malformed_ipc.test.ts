@@ -22,6 +22,7 @@ const DELIVERY = "protocol\0delivery_request_protocol\0\0";
 const FAILED_DELIVERY = `${DELIVERY}status\0\0diag_type\0\0diag_text\0\0mta_type\0\0mta_mname\0\0action\0\0reason\0\0status\x004294967295\0\0`;
 const BOUNCE = "protocol\0delivery_status_protocol\0\0";
 const PROXYMAP = "protocol\0proxymap_protocol\0\0";
+const SCACHE = "protocol\0connection_cache_protocol\0\0";
 const FLUSH = "protocol\0queue_flush_protocol\0\0";
 const LONG = "x".repeat(200_000);
 
@@ -89,6 +90,27 @@ const CASES: ReadonlyArray<readonly [string, Buffer, string, ReadonlyArray<strin
     list("request", "nonsense", "more", "x"),
     `${PROXYMAP}status\x003\0\0`,
     ['proxymap: warning: unrecognized request: "nonsense", ignored'],
+  ],
+  [
+    "private/scache",
+    list("request", "open"),
+    `${SCACHE}status\x001\0\0`,
+    ['scache: warning: unrecognized request: "open", ignored'],
+  ],
+  [
+    "private/scache",
+    list("request", "find_endp", "nonsense", "x"),
+    `${SCACHE}status\x001\0property\0\0\0`,
+    [
+      "scache: warning: unexpected attribute nonsense from scache socket (expecting: label)",
+      "scache: warning: scache_find_endp_service: bad or missing request parameter",
+    ],
+  ],
+  [
+    "private/scache",
+    list("request", "save_endp", "ttl", 0, "label", "x", "property", "y"),
+    `${SCACHE}status\x001\0\0`,
+    ["scache: warning: scache_save_endp_service: bad or missing request parameter"],
   ],
   [
     "public/flush",

@@ -154,6 +154,21 @@ t.test("a process that a signal stops stays on the books", async (t) => {
   t.same(daemons(instance, "pickup"), [pickup]);
 });
 
+t.test("signals that come while master looks for clients interrupt nothing", async (t) => {
+  const instance = await runningInstance(t);
+  const master = masterPid(instance);
+  for (let burst = 0; burst < 200; burst++) {
+    for (let signal = 0; signal < 200; signal++) process.kill(master, "SIGIO");
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.match(
+    await sendMail(instance.smtpPort, "a@example.org", `${instance.who.recipient}@localhost`, MESSAGE),
+    /^250 /m,
+  );
+  t.equal(masterPid(instance), master);
+  t.notMatch(instance.maillog(), /fatal: poll/);
+});
+
 t.test("what cannot change while the system runs keeps its value", async (t) => {
   const instance = await runningInstance(t);
   // the daemons believe main.cf: with another queue_directory none of them would start
