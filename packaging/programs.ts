@@ -40,6 +40,7 @@ export const PROGRAMS: ReadonlyArray<ProgramEntry> = [
   { name: "postlock", directory: "sbin" },
   { name: "postlog", directory: "sbin", setgid: true },
   { name: "postmap", directory: "sbin" },
+  { name: "postmulti", directory: "sbin" },
   { name: "postqueue", directory: "sbin", setgid: true },
   { name: "postsuper", directory: "sbin" },
   { name: "sendmail", directory: "sbin", links: ["mailq", "newaliases"] },

@@ -1,6 +1,7 @@
 /** How postconf prints: normalized white space, folded lines, JSON. */
 import { BLANKS } from "../../lib/config/lists.ts";
 import { splitAny } from "../../lib/sys/bytes.ts";
+import { jsonString } from "../../lib/sys/json_string.ts";
 import { argumentWords, FIELD_NAMES, type FieldName, fieldOf, type MasterEntry } from "./master_file.ts";
 
 const LINE_LIMIT = 80;
@@ -43,25 +44,6 @@ function foldWords(words: ReadonlyArray<string>): string {
 
 export const jsonLine = (name: string, value: string): string =>
   `{${jsonString(name)}: ${jsonString(value)}}\n`;
-
-const SHORT_ESCAPES: ReadonlyMap<string, string> = new Map([
-  ["\b", "\\b"],
-  ["\f", "\\f"],
-  ["\n", "\\n"],
-  ["\r", "\\r"],
-  ["\t", "\\t"],
-  ['"', '\\"'],
-  ["\\", "\\\\"],
-]);
-
-/** A byte string as JSON; what is not ASCII passes as it is. */
-const jsonString = (text: string): string =>
-  `"${text.replace(
-    /[\x00-\x1f\x7f"\\]/g,
-    (character) =>
-      SHORT_ESCAPES.get(character) ??
-      `\\u00${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
-  )}"`;
 
 /** Columns of the fields of a master.cf entry. */
 const COLUMNS = [0, 11, 17, 25, 33, 41, 49, 57];

@@ -1,10 +1,10 @@
 /** What has to be in order before the mail system is started. */
 import { existsSync, readFileSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
+import { complainAndPause } from "../../lib/daemon/script_log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { runPostInstall } from "./post_install.ts";
 import { commandPath, runProgram } from "./programs.ts";
-import { complain } from "./script_log.ts";
 
 /** Makes what is missing and looks for what cannot be made; false: the mail system must not start. */
 export async function checkFatal(): Promise<boolean> {
@@ -15,10 +15,11 @@ export async function checkFatal(): Promise<boolean> {
     process.stderr.write(
       `${commandPath("postconf")}: warning: open ${masterCf}: No such file or directory\n`,
     );
-  if (runPostInstall(["create-missing"]) !== 0) return complain("unable to create missing queue directories");
-  if (!hasMasterCf) return complain(`no ${masterCf} file found`);
+  if (runPostInstall(["create-missing"]) !== 0)
+    return complainAndPause("unable to create missing queue directories");
+  if (!hasMasterCf) return complainAndPause(`no ${masterCf} file found`);
   if (configuration().get("maillog_file") !== "" && !hasPostlog(masterCf))
-    return complain("missing 'postlog' service in master.cf - run 'postfix upgrade-configuration'");
+    return complainAndPause("missing 'postlog' service in master.cf - run 'postfix upgrade-configuration'");
   return runProgram(commandPath("postsuper"), []) === 0;
 }
 

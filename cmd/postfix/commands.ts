@@ -3,6 +3,7 @@ import { accessSync, constants, existsSync, statSync, unlinkSync, writeFileSync 
 import { configuration } from "../../lib/config/configuration.ts";
 import { currentEnvironment } from "../../lib/config/environment.ts";
 import type { ParameterName } from "../../lib/config/parameters.ts";
+import { logAs } from "../../lib/daemon/script_log.ts";
 import { fatal, info, log, warning } from "../../lib/log/log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
@@ -10,7 +11,6 @@ import { replaceProcess } from "../../lib/sys/exec.ts";
 import { hasOtherInstances, isSecondary } from "./instance.ts";
 import { isRunning, masterPid, signalMaster } from "./master_process.ts";
 import { commandPath, daemonPath, runForeground, runProgram, startProgram } from "./programs.ts";
-import { logAs } from "./script_log.ts";
 
 type Command = (args: ReadonlyArray<string>) => void | Promise<void>;
 

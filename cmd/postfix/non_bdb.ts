@@ -1,9 +1,9 @@
 /** `postfix non-bdb`: leaving Berkeley DB tables behind. */
 import { configuration } from "../../lib/config/configuration.ts";
 import { splitBraced } from "../../lib/config/lists.ts";
+import { logAs } from "../../lib/daemon/script_log.ts";
 import { fatal, info } from "../../lib/log/log.ts";
 import { commandPath, runProgram } from "./programs.ts";
-import { logAs } from "./script_log.ts";
 
 const SERVICE = "nbdb_reindex/unix";
 

@@ -1,17 +1,6 @@
 /** The listing for programs: one JSON object a line and message (`postqueue -j`). */
-import { printable } from "../../lib/sys/bytes.ts";
+import { jsonString } from "../../lib/sys/json_string.ts";
 import type { Format, Recipient } from "./listing.ts";
-
-const ESCAPES = new Map([
-  ["\b", "\\b"],
-  ["\f", "\\f"],
-  ["\n", "\\n"],
-  ["\r", "\\r"],
-  ["\t", "\\t"],
-  ['"', '\\"'],
-  ["\\", "\\\\"],
-]);
-const SPECIAL = /[\x00-\x1f\x7f"\\]/g;
 
 const reasonKey = (recipient: Recipient): string =>
   recipient.logClass === "defer"
@@ -21,13 +10,7 @@ const reasonKey = (recipient: Recipient): string =>
       : "other_reason";
 
 export function jsonFormat(utf8: boolean): Format {
-  const quote = (text: string): string => {
-    const escaped = text.replace(
-      SPECIAL,
-      (char) => ESCAPES.get(char) ?? `\\u${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}`,
-    );
-    return `"${printable(escaped, utf8)}"`;
-  };
+  const quote = (text: string): string => jsonString(text, utf8);
   let first = true;
   return {
     message: (message) => {

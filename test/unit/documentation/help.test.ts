@@ -25,6 +25,7 @@ const LETTERS: Readonly<Record<string, string>> = {
   postlock: "c:l:v",
   postlog: "c:ip:t:v",
   postmap: "bc:d:fFhijmnNopq:rsuUvw",
+  postmulti: "ae:g:i:G:I:jlpRvx",
   postqueue: "c:fi:jps:v",
   postsuper: "c:d:e:f:h:H:pr:sSv",
   sendmail: "A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:q:tvx",

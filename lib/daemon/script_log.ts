@@ -1,8 +1,8 @@
 /** Messages of the command scripts: they look as if postlog had written them. */
-import { configuration } from "../../lib/config/configuration.ts";
-import { log } from "../../lib/log/log.ts";
-import { setupLogging } from "../../lib/log/setup.ts";
-import { isTerminal } from "../../lib/sys/process.ts";
+import { configuration } from "../config/configuration.ts";
+import { log } from "../log/log.ts";
+import { setupLogging } from "../log/setup.ts";
+import { isTerminal } from "../sys/process.ts";
 
 export function logAs(program: string): void {
   const standardError = isTerminal(2) ? `${configuration().get("syslog_name")}/${program}` : "postlog";
@@ -10,7 +10,7 @@ export function logAs(program: string): void {
 }
 
 /** A fatal line that does not end us, since the caller has something to say, too; it takes a second, as every fatal line does. */
-export function complain(text: string): false {
+export function complainAndPause(text: string): false {
   log({ level: "fatal", event: "message", text, fields: {} });
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
   return false;
