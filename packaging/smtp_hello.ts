@@ -29,6 +29,7 @@ export async function sendMail(
   });
   socket.setTimeout(STEP_MILLISECONDS, () => socket.destroy(new Error("timeout")));
 
+  let last = "nothing";
   const reply = async (expected: string): Promise<string> => {
     for (;;) {
       const match = /^(?:\d{3}-[^\n]*\n)*(\d{3} [^\r\n]*)\r?\n/.exec(buffered);
@@ -36,9 +37,11 @@ export async function sendMail(
         buffered = buffered.slice(match[0].length);
         const line = match[1] ?? "";
         if (!line.startsWith(expected)) throw new Error(`expected ${expected}, got ${line}`);
+        last = line;
         return line;
       }
-      if (failure !== undefined) throw failure;
+      if (failure !== undefined)
+        throw new Error(`${failure.message} while waiting for ${expected}, after ${last}`);
       await new Promise<void>((resolve) => {
         wake = resolve;
       });
