@@ -136,7 +136,8 @@ const CASES: ReadonlyArray<
   ],
   [
     "an endless line",
-    ["x".repeat(3_000_000)],
+    // no more than the sockets hold: a client that is still writing when the server hangs up sees the reset before the reply
+    ["x".repeat(60_000)],
     ["500 5.5.2 mail.posthaste.test Error: command too long"],
     /request longer than 2048: x{30}\.\.\.$/,
   ],
