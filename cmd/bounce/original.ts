@@ -18,6 +18,8 @@ export interface Original {
   readonly dataOffset: number | undefined;
   /** Bytes of content; undefined when the file does not tell. */
   readonly size: number | undefined;
+  /** Envelope sender, internal form; undefined when the file does not tell. */
+  readonly sender: string | undefined;
   /** Seconds since 1970; 0 when unknown. */
   readonly arrival: number;
   /** With its angle brackets; empty when unknown. */
@@ -57,14 +59,11 @@ function lockShared(fd: number, path: string): void {
   throw new ClientAbort(`cannot get shared lock on ${path}: ${reason}`);
 }
 
-function readEnvelope(
-  fd: number,
-  path: string,
-  threaded: boolean,
-): Pick<Original, "dataOffset" | "size" | "arrival" | "messageId"> {
+function readEnvelope(fd: number, path: string, threaded: boolean): Omit<Original, "fd" | "path"> {
   const reader = new RecordReader(fd, path, { bufferSize: 4096 });
   let dataOffset: number | undefined;
   let size: number | undefined;
+  let sender: string | undefined;
   let arrival = 0;
   for (;;) {
     const type = reader.read();
@@ -74,12 +73,14 @@ function readEnvelope(
       break;
     }
     if (type === Rec.TIME && arrival === 0) arrival = readTime(reader.string)?.seconds ?? 0;
+    if (type === Rec.FROM) sender ??= reader.string;
     if (type !== Rec.SIZE || size !== undefined) continue;
     const fields = decodeSize(reader.string);
     if (fields.kind === "size") size = fields.fields.contentSize;
   }
   const after = threaded && dataOffset !== undefined && size !== undefined ? dataOffset + size : undefined;
-  return { dataOffset, size, arrival, messageId: after === undefined ? "" : readMessageId(reader, after) };
+  const messageId = after === undefined ? "" : readMessageId(reader, after);
+  return { dataOffset, size, sender, arrival, messageId };
 }
 
 /** The message_id attribute after the content. */

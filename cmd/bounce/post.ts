@@ -10,7 +10,7 @@ import { type Notice, writeNotice } from "./report.ts";
 /** `reason`: cleanup's, empty when it gave no answer. */
 export type PostResult = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
-/** `sender`: the notice's own envelope sender. Nothing is sent when `wanted` is false: the notice is opened and dropped. */
+/** `sender`: the notice's own envelope sender. When `wanted` is false the notice is written and dropped. */
 export async function postNotice(
   sender: string,
   kind: NoticeKind,
@@ -26,15 +26,16 @@ export async function postNotice(
     sendopts: noticeOptions(report.sendopts),
   });
   log(noticePosted({ queueId: report.queueId, kind, notice: post.queueId }));
-  if (!wanted) {
-    post.abandon();
-    return { ok: true };
-  }
   try {
     await writeNotice(post, redacts(report.sendopts) ? { ...notice, headersOnly: true } : notice);
   } catch (error) {
     post.abandon();
     throw error;
+  }
+  if (!wanted) {
+    // cleanup has read all of it, and logged its Message-Id, before it hears that it is not wanted
+    await post.cancel();
+    return { ok: true };
   }
   const { status, reason } = await post.finish();
   if (status === 0) return { ok: true };

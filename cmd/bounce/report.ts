@@ -166,8 +166,11 @@ function writeRecipient(post: Submission, report: Report, entry: LogEntry, mailN
 const addressType = (report: Report, address: string): string =>
   (report.sendopts & SMTPUTF8_MASK) !== 0 && !isAscii(address) && isValidUtf8(address) ? "utf-8" : "rfc822";
 
-const shownSender = (report: Report): string =>
-  report.sender === "" ? `MAILER-DAEMON@${parameter("myhostname")}` : internalToExternal(report.sender);
+/** The sender of the message itself: a notice to the owner of a list goes to somebody else. */
+function shownSender(report: Report): string {
+  const sender = report.original?.sender ?? report.sender;
+  return sender === "" ? `MAILER-DAEMON@${parameter("myhostname")}` : internalToExternal(sender);
+}
 
 async function writeOriginal(
   post: Submission,

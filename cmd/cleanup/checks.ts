@@ -52,20 +52,16 @@ export function rejectContent(message: Message, context: CheckContext, content: 
   logAction(message, "reject", context, content, reason);
 }
 
-const ANY_STATUS = /^[0-9]\.[0-9]{1,3}\.[0-9]{1,3}(?=[ \t]|$)/;
-
 /** The text with a status of class 4 or 5 in front. */
 function rejectReason(text: string): string {
   const trimmed = trimSpace(text);
-  if (statusLength(trimmed) > 0 && !trimmed.startsWith("2")) {
-    const { status, text: rest } = splitStatus(trimmed, "5.7.1");
-    return `${status} ${rest}`;
-  }
-  if (ANY_STATUS.test(trimmed)) {
+  if (statusLength(trimmed) === 0) return `5.7.1 ${trimmed}`;
+  if (trimmed.startsWith("2")) {
     warning(`bad DSN action in ${trimmed} -- need 4.x.x or 5.x.x`);
     return `4${trimmed.slice(1)}`;
   }
-  return `5.7.1 ${trimmed}`;
+  const { status, text: rest } = splitStatus(trimmed, "5.7.1");
+  return `${status} ${rest}`;
 }
 
 /**
@@ -115,9 +111,6 @@ export async function applyCheck(
         say("hold");
         message.set("hold");
       }
-      return line;
-    case "DELAY":
-      warning(`DELAY action is not implemented by this build of Postfix`);
       return line;
     case "PREPEND":
       if (!isUsable("PREPEND", text, check)) return line;

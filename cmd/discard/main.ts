@@ -1,6 +1,5 @@
 /** discard(8): pretends to deliver, with the text of the nexthop as the reason. */
 
-import { parameter } from "../../lib/config/configuration.ts";
 import { singleServer } from "../../lib/daemon/single.ts";
 import { combine, openDispositionTables } from "../../lib/delivery/agent.ts";
 import { type Disposition, sent } from "../../lib/delivery/disposition.ts";
@@ -11,18 +10,9 @@ import {
   serveDelivery,
 } from "../../lib/delivery/request.ts";
 import { dsn, splitDsn } from "../../lib/delivery/status.ts";
-import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
-
-let filter: StatusFilter | undefined;
 
 export const main = singleServer({
-  async preJail() {
-    await openDispositionTables();
-    filter = await openStatusFilter(
-      "default_delivery_status_filter",
-      parameter("default_delivery_status_filter"),
-    );
-  },
+  preJail: openDispositionTables,
   serve: ({ channel }) => serveDelivery(channel, deliver),
 });
 
@@ -36,7 +26,6 @@ async function deliver(request: DeliveryRequest): Promise<DeliveryResult> {
           message: request,
           recipient,
           relay: "none",
-          filter,
           markDone: (done) => markRecipientDone(request, done),
         },
         dsn(status, text),

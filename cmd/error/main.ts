@@ -1,6 +1,5 @@
 /** error(8), also as retry: gives up on, or puts off, all recipients with the text of the nexthop. */
 
-import { parameter } from "../../lib/config/configuration.ts";
 import { singleServer } from "../../lib/daemon/single.ts";
 import { combine, openDispositionTables } from "../../lib/delivery/agent.ts";
 import { type Attempt, bounced, type Disposition, deferred } from "../../lib/delivery/disposition.ts";
@@ -11,7 +10,6 @@ import {
   serveDelivery,
 } from "../../lib/delivery/request.ts";
 import { dsn, splitDsn } from "../../lib/delivery/status.ts";
-import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
 import { fatal } from "../../lib/log/log.ts";
 
 const DEFAULT_STATUS: ReadonlyMap<string, string> = new Map([
@@ -19,17 +17,10 @@ const DEFAULT_STATUS: ReadonlyMap<string, string> = new Map([
   ["retry", "4.0.0"],
 ]);
 
-let filter: StatusFilter | undefined;
-
 export const main = singleServer({
-  parameters: ["default_delivery_status_filter"],
   async preJail(service) {
     if (!DEFAULT_STATUS.has(service.name)) fatal(`bad error service name: ${service.name}`);
     await openDispositionTables();
-    filter = await openStatusFilter(
-      "default_delivery_status_filter",
-      parameter("default_delivery_status_filter"),
-    );
   },
   serve: ({ channel }, service) => serveDelivery(channel, (request) => deliver(request, service.name)),
 });
@@ -43,7 +34,6 @@ async function deliver(request: DeliveryRequest, service: string): Promise<Deliv
       message: request,
       recipient,
       relay: "none",
-      filter,
       markDone: (done) => markRecipientDone(request, done),
     };
     dispositions.push(await (service === "retry" ? deferred(attempt, outcome) : bounced(attempt, outcome)));

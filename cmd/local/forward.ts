@@ -12,7 +12,7 @@ import { ClientAbort, warning } from "../../lib/log/log.ts";
 import { Rec, timeData } from "../../lib/queue/records.ts";
 import { timeOfDay } from "../../lib/sys/process.ts";
 import { foldCase } from "../../lib/tables/casefold.ts";
-import { attemptOf, defer, type State, sentTo } from "./state.ts";
+import { attemptOf, defer, type State, sentTo, withoutSuccess } from "./state.ts";
 
 const UNABLE = dsn("4.3.0", "unable to forward message");
 
@@ -102,7 +102,9 @@ export class Forwards {
     }
     const { status } = await submission.finish();
     if (status !== 0) return deferred(attemptOf(top), UNABLE);
-    return sent(attemptOf(top), dsn("2.0.0", `forwarded as ${submission.queueId}`, { action: "relayed" }));
+    // who is told of success is for the new message to say
+    const attempt = { ...attemptOf(top), recipient: withoutSuccess(top.recipient) };
+    return sent(attempt, dsn("2.0.0", `forwarded as ${submission.queueId}`, { action: "relayed" }));
   }
 
   /** False when the queue file is broken, and then it is marked so. */

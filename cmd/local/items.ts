@@ -1,11 +1,11 @@
 /** The items of an expansion: addresses, files, commands and :include: files (delivery.md 4.3). */
-import { addressNodes, parseAddresses } from "../../lib/address/parser.ts";
+import { type AddressNode, addressNodes, parseAddresses, singleAddress } from "../../lib/address/parser.ts";
 import { internalToExternal } from "../../lib/address/quote.ts";
 import { insertExtension } from "../../lib/address/split.ts";
-import { addressInternal } from "../../lib/address/unparser.ts";
+import { addressAsWritten, addressInternal } from "../../lib/address/unparser.ts";
 import type { Disposition } from "../../lib/delivery/disposition.ts";
 import { dsn } from "../../lib/delivery/status.ts";
-import { resolveAddress } from "../../lib/ipc/clients/rewrite.ts";
+import { resolveAddress, rewriteAddress } from "../../lib/ipc/clients/rewrite.ts";
 import { RESOLVE_FLAG } from "../../lib/ipc/protocols/rewrite.ts";
 import { warning } from "../../lib/log/log.ts";
 import { equalFold } from "../../lib/sys/bytes.ts";
@@ -13,7 +13,6 @@ import { deliverCommand } from "./command.ts";
 import { deliverFile } from "./file.ts";
 import { forward } from "./forward.ts";
 import { deliverInclude } from "./include.ts";
-import { canonical } from "./owner.ts";
 import { bounce, defer, type ItemsResult, nested, type State } from "./state.ts";
 
 const CONFIGURATION_ERROR = dsn("5.3.5", "mail system configuration error");
@@ -25,12 +24,13 @@ export async function deliverItems(state: State, text: string): Promise<ItemsRes
   let count = 0;
   for (const node of addressNodes(parseAddresses(text))) {
     count++;
-    if ((await deliverItem(state, addressInternal(node))) === "retry") disposition = "retry";
+    if ((await deliverItem(state, node)) === "retry") disposition = "retry";
   }
   return { disposition, count };
 }
 
-async function deliverItem(state: State, text: string): Promise<Disposition> {
+async function deliverItem(state: State, node: AddressNode): Promise<Disposition> {
+  const text = addressInternal(node);
   // names of files and commands end at a NUL, as everywhere in the system
   const end = text.indexOf("\0");
   const item = end < 0 ? text : text.slice(0, end);
@@ -44,16 +44,17 @@ async function deliverItem(state: State, text: string): Promise<Disposition> {
   }
   if (equalFold(item.slice(0, INCLUDE.length), INCLUDE))
     return deliverInclude(state, item.slice(INCLUDE.length));
-  return deliverAddress(state, await canonical(item));
+  const written = await rewriteAddress("local", addressAsWritten(node));
+  return deliverAddress(state, addressInternal(singleAddress(written)));
 }
 
 /** `~/file`. */
 function deliverHome(state: State, item: string, allowed: boolean): Promise<Disposition> {
-  if (state.rights === undefined || !item.startsWith("~/")) {
+  if (!item.startsWith("~/")) {
     warning(`bad home directory syntax for: ${item}`);
     return bounce(state, CONFIGURATION_ERROR);
   }
-  if (state.rights.home === "") {
+  if (state.rights === undefined || state.rights.home === "") {
     warning(`unknown home directory for: ${item}`);
     return bounce(state, CONFIGURATION_ERROR);
   }

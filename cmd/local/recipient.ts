@@ -52,7 +52,7 @@ function splitRecipient(state: State): State {
     ...state,
     local: illegal ? user : whole,
     user,
-    domain: at < 0 ? undefined : address.slice(at + 1),
+    domain: at < 0 ? undefined : foldCase(address.slice(at + 1), settings.utf8),
     extension: found?.slice(1),
     delimiter: found?.charAt(0) ?? settings.extensions.delimiters.charAt(0),
     unmatched: found ?? "",

@@ -201,13 +201,17 @@ function judge(name: string, result: CommandResult, end: CopyEnd | undefined): C
   }
   if (result.status !== 0) {
     const own = takeDsn(output);
-    if (own !== undefined) return failed(own.status, own.text, own.text);
+    if (own !== undefined)
+      return {
+        kind: "failed",
+        dsn: dsn(own.status, own.text, { diagnosticType: "x-unix", diagnosticText: own.text }),
+      };
     const known = EXITS.get(result.status);
     if (known !== undefined) return failed(known[0], `${known[1]}${suffix}`, known[1]);
     return failed(
       "5.3.0",
       `Command died with status ${result.status}: "${name}"${suffix}`,
-      `Command died with status ${result.status}`,
+      `unknown mail system error ${result.status}`,
     );
   }
   if (end?.kind === "corrupt") return end;

@@ -16,7 +16,10 @@ export interface CommandRequest extends Omit<CommandStart, "stdio"> {
   readonly input: Iterable<Uint8Array>;
   /** Seconds that one read, one write or the wait for the end may take; then the command's whole process group is killed. */
   readonly timeLimit: number;
-  /** Bytes of output (standard output and error together) that are kept; the rest is read and dropped. */
+  /**
+   * Bytes of output (standard output and error together) that are kept. What is written beyond them before the input has been taken is
+   * read and dropped; then the pipe is closed, which ends a command that never stops talking.
+   */
   readonly outputLimit: number;
 }
 
@@ -58,7 +61,7 @@ export async function runCommand(request: CommandRequest): Promise<CommandResult
     if (started.kind === "no process") return { kind: "failed", reason: started.reason, output: "" };
     close(childInput);
     close(childOutput);
-    return await new Conversation(request, started.command, sink, source, () => close(sink)).run();
+    return await new Conversation(request, started.command, sink, source, close).run();
   } catch (error) {
     const code = errorCode(error);
     if (code !== "EMFILE" && code !== "ENFILE") throw error;
@@ -86,7 +89,7 @@ class Conversation {
     private readonly command: RunningCommand,
     private readonly sink: number,
     private readonly source: number,
-    private readonly closeSink: () => void,
+    private readonly close: (fd: number) => void,
   ) {
     this.#end = command.ended.then((end) => {
       this.#ended = true;
@@ -117,7 +120,7 @@ class Conversation {
       if (written === "timeout") return "write";
       if (written === "closed") break;
     }
-    this.closeSink();
+    this.close(this.sink);
     const limit = this.request.timeLimit * 1000;
     let progress = performance.now();
     for (let pause = 1; ; pause = Math.min(pause * 2, READ_PAUSE_LIMIT)) {
@@ -125,10 +128,12 @@ class Conversation {
         progress = performance.now();
         pause = 1;
       }
-      if (this.#outputEnded) break;
+      if (this.#outputEnded || this.#output.length >= this.request.outputLimit) break;
       if (performance.now() - progress >= limit) return "read";
       await this.#pause(pause);
     }
+    this.#outputEnded = true;
+    this.close(this.source);
     if (!this.#ended) await Promise.race([this.#end, sleep(limit)]);
     return this.#ended ? undefined : "wait";
   }

@@ -88,6 +88,12 @@ export class Submission {
   abandon(): void {
     this.channel.destroy();
   }
+
+  /** Drops the message after cleanup got all that was written. */
+  async cancel(): Promise<void> {
+    this.channel.write(this.#pending.take());
+    await this.channel.close();
+  }
 }
 
 /** Kinds of mail that the system makes itself (internal_mail_filter_classes). */

@@ -72,7 +72,10 @@ export async function mixedInstance(
     mainCf: (directory) => {
       const folder = join(directory, "programs");
       gather(folder, programs, mixture);
-      return `daemon_directory = ${folder}/libexec\ncommand_directory = ${folder}/sbin\nsmtp_tls_security_level = none\n${common(directory)}\n${typeof mainCf === "string" ? mainCf : mainCf(directory)}`;
+      const given = typeof mainCf === "string" ? mainCf : mainCf(directory);
+      const settings = `daemon_directory = ${folder}/libexec\ncommand_directory = ${folder}/sbin\nsmtp_tls_security_level = none\n${common(directory)}`;
+      const kept = settings.split("\n").filter((line) => !given.includes(`${line.split(" =", 1)[0]} =`));
+      return `${kept.join("\n")}\n${given}`;
     },
     masterCf: (directory) =>
       (mixture.base === "real" || mixture.swapped.includes("smtp")

@@ -171,9 +171,9 @@ t.test("notices", async (t) => {
   const bounce = new Bounce(t);
   const { instance } = bounce;
   await instance.fakeCleanup();
-  instance.store("QUEUEID", "games@example.com", ["x@example.com"], ORIGINAL, [
-    "message_id=<orig@id.example>",
-  ]);
+  const store = (sender: string): unknown =>
+    instance.store("QUEUEID", sender, ["x@example.com"], ORIGINAL, ["message_id=<orig@id.example>"]);
+  store("games@example.com");
 
   const check = async (
     t: Test,
@@ -240,6 +240,7 @@ t.test("notices", async (t) => {
       "smtputf8_enable = no\nheader_from_format = obsolete",
     ),
   );
+  store("news@example.com");
   await t.test("copy for the postmaster", (t) =>
     check(
       t,
@@ -261,6 +262,7 @@ t.test("notices", async (t) => {
     ),
   );
   t.ok(existsSync(instance.path("queue/defer/Q/QUEUEID")), "the log stays");
+  store("games@example.com");
   await t.test("VERP", (t) =>
     check(
       t,

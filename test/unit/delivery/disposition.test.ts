@@ -107,15 +107,11 @@ t.test("dispositions", async (t) => {
     "success, recorded",
   );
   const filter = (result: string): string => {
-    writeFileSync(
-      instance.path("filter"),
-      `/^5.7.1 no mail here$/ ${result}
-`,
-    );
-    return `default_delivery_status_filter = regexp:${instance.path("filter")}`;
+    writeFileSync(instance.path("filter"), `/^5.1.1 unknown user/ ${result}\n/no mail here/ 4.3.2 later\n`);
+    return `virtual_mailbox_base = /\nvirtual_mailbox_maps = inline:{ { a@b = c } }\ndefault_delivery_status_filter = regexp:${instance.path("filter")}`;
   };
   t.same(
-    await outcome("error", "5.7.1 no mail here", 3, filter("4.3.2 later")),
+    await outcome("virtual", "", 3, filter("4.3.2 later")),
     {
       status: -1,
       log: ["4.3.2, status=deferred (later)"],
@@ -124,16 +120,25 @@ t.test("dispositions", async (t) => {
     "a status filter turns a bounce into a deferral",
   );
   t.same(
-    await outcome("error", "5.7.1 no mail here", 3, filter("2.0.0 fine")),
+    await outcome("virtual", "", 3, filter("2.0.0 fine")),
     {
       status: 0,
       log: [
-        "warning: default_delivery_status_filter: bad status code: 2.0.0 fine",
-        "5.7.1, status=bounced (no mail here)",
+        "warning: virtual_delivery_status_filter: bad status code: 2.0.0 fine",
+        '5.1.1, status=bounced (unknown user: "x@err.example")',
       ],
-      appended: ["bounce 0 5.7.1 failed no mail here"],
+      appended: ['bounce 0 5.1.1 failed unknown user: "x@err.example"'],
     },
     "but not into a success",
+  );
+  t.same(
+    await outcome("error", "5.7.1 no mail here", 3, filter("2.0.0 fine")),
+    {
+      status: 0,
+      log: ["5.7.1, status=bounced (no mail here)"],
+      appended: ["bounce 0 5.7.1 failed no mail here"],
+    },
+    "error(8) and discard(8) have no filter",
   );
 });
 

@@ -1,0 +1,316 @@
+/**
+ * Two systems with the same configuration, one of the real Postfix's programs and one of ours: the same mail must leave the same log lines, the
+ * same replies and the same mailboxes, byte for byte but for ids, dates and places.
+ */
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import type { Test } from "tap";
+import type { Instance } from "../../../packaging/instance.ts";
+import { logged, queueFiles, until } from "../../system/support/harness.ts";
+import { command, mixedInstance } from "./mixed.ts";
+import type { Reference } from "./reference.ts";
+
+/** A message on its way in. */
+export interface Mail {
+  readonly name: string;
+  readonly from?: string;
+  /** Recipients; for SMTP each with its parameters: `a@b NOTIFY=NEVER`. */
+  readonly to?: ReadonlyArray<string>;
+  /** Parameters of MAIL FROM: `RET=HDRS ENVID=x`. */
+  readonly parameters?: string;
+  /** Header and body, lines end with LF; NAME is replaced by the name. */
+  readonly text?: string;
+  /** Arguments of sendmail in place of an SMTP session; they come before the recipients. */
+  readonly sendmail?: ReadonlyArray<string>;
+  /** What is done in the instance's directory before. */
+  readonly before?: (directory: string) => void;
+}
+
+export interface Scene {
+  readonly mainCf?: (directory: string) => string;
+  /** Services besides the stock ones. */
+  readonly masterCf?: (directory: string) => string;
+  /** Makes tables, home directories and scripts before the start. */
+  readonly prepare?: (directory: string) => void;
+}
+
+const TEXT = "From: A Sender <a@sender.test>\nTo: someone@posthaste.test\nSubject: NAME\n\nbody of NAME\n";
+
+/** The texts for people differ by design, so both systems get the same. */
+const TEMPLATES = ["failure", "delay", "success", "verify"]
+  .map(
+    (name) =>
+      `${name}_template = <<EOF\nSubject: ${name} report\n\nA ${name} report of $myhostname.\nEOF\n\n`,
+  )
+  .join("");
+
+/** One process of each kind: nobody waits for the lock of a mailbox. */
+const STOCK = `local unix - n n - 1 local
+virtual unix - n n - 1 virtual
+`;
+
+const mainCfOf = (
+  directory: string,
+  scene: Scene,
+): string => `bounce_template_file = ${directory}/config/bounce.cf
+smtp_log_tls_feature_status = no
+smtpd_reject_unlisted_recipient = no
+default_transport = discard:far away
+${scene.mainCf?.(directory) ?? ""}`;
+
+function prepare(directory: string, programs: Reference, scene: Scene): void {
+  for (const name of ["mail", "config"]) mkdirSync(join(directory, name), { recursive: true });
+  chmodSync(join(directory, "mail"), 0o1777);
+  writeFileSync(join(directory, "config/bounce.cf"), TEMPLATES);
+  const library = (type: string): string => join(programs.libexec, `../lib/postfix-${type}.so`);
+  writeFileSync(
+    join(directory, "config/dynamicmaps.cf"),
+    `cdb ${library("cdb")} dict_cdb_open mkmap_cdb_open\npcre ${library("pcre")} dict_pcre_open\n`,
+  );
+  scene.prepare?.(directory);
+}
+
+export class Twins {
+  private constructor(
+    readonly ours: Instance,
+    readonly real: Instance,
+  ) {}
+
+  static async start(t: Test, programs: Reference, scene: Scene): Promise<Twins> {
+    const make = (base: "ours" | "real"): Promise<Instance> =>
+      mixedInstance(
+        t,
+        programs,
+        { base, swapped: [] },
+        (directory) => {
+          prepare(directory, programs, scene);
+          return mainCfOf(directory, scene);
+        },
+        (directory) => STOCK + (scene.masterCf?.(directory) ?? ""),
+      );
+    const twins = new Twins(await make("ours"), await make("real"));
+    for (const instance of twins.both) await logged(instance, /daemon started/);
+    return twins;
+  }
+
+  get both(): readonly [Instance, Instance] {
+    return [this.ours, this.real];
+  }
+
+  /** Sends messages into both, one after the other, and compares what became of them all. ONLY=pattern in the environment chooses messages. */
+  async compare(t: Test, name: string, mails: ReadonlyArray<Mail>): Promise<void> {
+    const only = new RegExp(process.env.ONLY ?? "");
+    const chosen = mails.filter((mail) => only.test(mail.name));
+    const starts = this.both.map((instance) => instance.maillog().length);
+    const replies: [string[], string[]] = [[], []];
+    for (const mail of chosen)
+      await Promise.all(
+        this.both.map(async (instance, side) => {
+          for (const reply of await submit(instance, mail))
+            replies[side]?.push(`${mail.name}: reply ${reply}`);
+        }),
+      );
+    const [ours = [], real = []] = await Promise.all(
+      this.both.map(async (instance, side) => {
+        await idle(instance);
+        return evidence(instance, instance.maillog().slice(starts[side]), replies[side] ?? []);
+      }),
+    );
+    // who comes first in a report is up to the scheduler
+    const anyOrder = chosen.some(({ to }) => (to?.length ?? 0) > 1);
+    t.same(difference(ours, real, anyOrder), [], `${name} (${chosen.length} messages)`);
+  }
+
+  /** Sends a message into both. */
+  async send(mail: Mail): Promise<void> {
+    await Promise.all(this.both.map((instance) => submit(instance, mail)));
+  }
+
+  /** Takes the mailboxes away and compares them, whatever the logs say. */
+  sameMailboxes(t: Test, name: string): void {
+    const [ours = [], real = []] = this.both.map((instance) =>
+      mailboxes(instance, normaliser(instance, instance.maillog())),
+    );
+    t.same(difference(ours, real, true), [], name);
+  }
+}
+
+/** Lines that only one side has; where both have the same lines in another order, all of them, unless any order will do. */
+function difference(ours: ReadonlyArray<string>, real: ReadonlyArray<string>, anyOrder: boolean): string[] {
+  const without = (lines: ReadonlyArray<string>, others: ReadonlyArray<string>): string[] => {
+    const rest = new Map<string, number>();
+    for (const line of others) rest.set(line, (rest.get(line) ?? 0) + 1);
+    return lines.filter((line) => {
+      const count = rest.get(line) ?? 0;
+      rest.set(line, count - 1);
+      return count <= 0;
+    });
+  };
+  const side = (name: string, lines: ReadonlyArray<string>): string[] =>
+    lines.map(
+      (line) => `${name}: ${line.length < 1000 ? line : `${line.slice(0, 500)}... (${line.length})`}`,
+    );
+  const lines = [...side("real", without(real, ours)), ...side("ours", without(ours, real))];
+  if (anyOrder || lines.length > 0 || ours.join("\n") === real.join("\n")) return lines;
+  return ["another order", ...side("real", real), ...side("ours", ours)];
+}
+
+/** Replies, log lines and contents of mailboxes, with all that may differ made equal. */
+function evidence(instance: Instance, log: string, replies: ReadonlyArray<string>): string[] {
+  const normal = normaliser(instance, log);
+  const lines = log
+    .split("\n")
+    .filter((line) => line !== "" && !/statistics:|mail_stream_cleanup: close error/.test(line));
+  return [
+    ...replies.map(normal),
+    // long lines are cut at a length that numbers in them have a share in
+    ...lines.map((line) => normal(withoutHead(line)).slice(0, 1500)).sort(),
+    ...mailboxes(instance, normal),
+  ];
+}
+
+const withoutHead = (line: string): string =>
+  line.replace(/^\w{3} \d\d [\d:]{8} \S+ /, "").replace(/^(postfix\/[\w-]+)\[\d+\]/, "$1");
+
+function normaliser(instance: Instance, log: string): (text: string) => string {
+  const ids = new Set(
+    [...log.matchAll(/(?:\]: |notification: |forwarded as |queued as )([0-9A-F]{9,14})\b/g)].map(
+      (match) => match[1] ?? "",
+    ),
+  );
+  return (text) => {
+    let out = text
+      .replaceAll(instance.directory, "$DIR")
+      .replaceAll(String(instance.smtpPort), "PORT")
+      .replace(/\d{10}\.P\d+\.\w+/g, "TMPFILE");
+    for (const id of ids) out = out.replaceAll(id, "QID");
+    return out
+      .replace(/\b[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4} \([A-Z]+\)/g, "DATE")
+      .replace(/^(From \S+ {2}).{24}$/gm, "$1DATE")
+      .replace(/\d{14}\.QID@/g, "TIME.QID@")
+      .replace(/QID\.\d{10}\//g, "QID.TIME/")
+      .replace(/delay=[\d.]+, delays=[\d./]+/g, "delay=D, delays=A/B/C/D")
+      .replace(/\bpid \d+/g, "pid N");
+  };
+}
+
+/** Lines of the files that deliveries made, which are taken away. Messages that come side by side stand in any order. */
+function mailboxes(instance: Instance, normal: (text: string) => string): string[] {
+  return collect(instance.mail)
+    .map(([name, content]) => {
+      const key = name
+        .replace(/\d{10}\.V[0-9a-f]+I[0-9a-f]+M\d+\.[^/]+$/, "FILE")
+        .replace(/^probe\.\d+$/, "probe");
+      const messages = normal(content).split(/^(?=From \S+ {2}DATE$)/m);
+      return messages.sort().flatMap((message) => message.split("\n").map((line) => `${key}: ${line}`));
+    })
+    .sort((a, b) => (a.join("\n") < b.join("\n") ? -1 : 1))
+    .flat();
+}
+
+/** Names below the folder, with mode, owner and content. */
+function collect(folder: string, prefix = ""): Array<readonly [string, string]> {
+  const found: Array<readonly [string, string]> = [];
+  for (const name of readdirSync(join(folder, prefix)).sort()) {
+    const path = join(folder, prefix, name);
+    const stat = statSync(path);
+    if (stat.isDirectory()) found.push(...collect(folder, join(prefix, name)));
+    else {
+      const head = `mode ${(stat.mode & 0o7777).toString(8)} owner ${stat.uid}:${stat.gid}`;
+      found.push([join(prefix, name), `${head}\n${readFileSync(path, "latin1")}`]);
+      rmSync(path);
+    }
+  }
+  return found;
+}
+
+/** Waits until nothing is on its way and nothing more is logged. */
+async function idle(instance: Instance): Promise<void> {
+  let quiet = 0;
+  let size = -1;
+  await until(
+    "an idle queue",
+    () => {
+      const busy = ["maildrop", "incoming", "active"].some((queue) => queueFiles(instance, queue).length > 0);
+      const now = existsSync(instance.log) ? statSync(instance.log).size : 0;
+      quiet = busy || now !== size ? 0 : quiet + 1;
+      size = now;
+      return quiet >= 6;
+    },
+    90,
+  ).catch((error: unknown) => {
+    throw new Error(`${error}\n${instance.maillog().split("\n").slice(-40).join("\n")}`);
+  });
+}
+
+async function submit(instance: Instance, mail: Mail): Promise<string[]> {
+  mail.before?.(instance.directory);
+  const text = (mail.text ?? TEXT).replaceAll("NAME", mail.name);
+  const to = mail.to ?? [];
+  if (mail.sendmail !== undefined) {
+    const args = [...mail.sendmail, ...(mail.from === undefined ? [] : ["-f", mail.from]), ...to];
+    const result = command(instance, "sendmail", args, text);
+    return [`status ${result.status}`, result.stdout, result.stderr];
+  }
+  return converse(instance.smtpPort, [
+    "EHLO client.test",
+    `MAIL FROM:<${mail.from ?? "a@sender.test"}>${mail.parameters === undefined ? "" : ` ${mail.parameters}`}`,
+    ...to.map((recipient) => {
+      const [address = "", ...parameters] = recipient.split(/ (?=[A-Z]+=)/);
+      return `RCPT TO:<${address}>${parameters.map((each) => ` ${each}`).join("")}`;
+    }),
+    "DATA",
+    `${text.replace(/\n/g, "\r\n").replace(/^\./gm, "..")}.`,
+    "QUIT",
+  ]);
+}
+
+/** An SMTP session that goes on whatever the replies are; the replies but the greeting and EHLO's. */
+async function converse(port: number, lines: ReadonlyArray<string>): Promise<string[]> {
+  const socket = connect(port, "127.0.0.1").setEncoding("latin1");
+  let buffered = "";
+  let ended = false;
+  let wake = (): void => undefined;
+  socket.on("data", (chunk: string) => {
+    buffered += chunk;
+    wake();
+  });
+  const end = (): void => {
+    ended = true;
+    wake();
+  };
+  socket.on("close", end).on("error", end);
+  const reply = async (): Promise<string> => {
+    for (;;) {
+      const match = /^(?:\d{3}-[^\n]*\n)*\d{3} [^\n]*\n/.exec(buffered);
+      if (match !== null) {
+        buffered = buffered.slice(match[0].length);
+        return match[0];
+      }
+      if (ended) return `connection closed after ${JSON.stringify(buffered)}`;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  };
+  const replies: string[] = [];
+  await reply();
+  for (const line of lines) {
+    if (line.includes("\r\n") && replies.at(-1)?.startsWith("354") !== true) continue;
+    socket.write(`${line}\r\n`, "latin1");
+    const answer = await reply();
+    if (!line.startsWith("EHLO")) replies.push(answer);
+  }
+  socket.destroy();
+  return replies;
+}
