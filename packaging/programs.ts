@@ -43,5 +43,7 @@ export const PROGRAMS: ReadonlyArray<ProgramEntry> = [
   { name: "postmulti", directory: "sbin" },
   { name: "postqueue", directory: "sbin", setgid: true },
   { name: "postsuper", directory: "sbin" },
+  { name: "smtp-sink", directory: "sbin" },
+  { name: "smtp-source", directory: "sbin" },
   { name: "sendmail", directory: "sbin", links: ["mailq", "newaliases"] },
 ];

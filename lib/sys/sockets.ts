@@ -172,9 +172,10 @@ export async function connectInet(
   address: string,
   port: number,
   name: string,
-  options: { readonly seconds: number; readonly localAddress?: string },
+  options: { readonly seconds: number; readonly localAddress?: string; readonly windowSize?: number },
 ): Promise<Channel> {
   const fd = newInetSocket(address, options.localAddress);
+  if (options.windowSize !== undefined && options.windowSize > 0) setWindow(fd, options.windowSize);
   const target = inetAddress(address, port);
   if (libc().connect(fd, ffi().ptr(target), target.length) < 0) {
     const code = errno();
@@ -284,6 +285,11 @@ const setOption = (fd: number, level: number, option: number, value: number): vo
   );
 };
 
+function setWindow(fd: number, bytes: number): void {
+  setOption(fd, SOL_SOCKET, SO_SNDBUF, bytes);
+  setOption(fd, SOL_SOCKET, SO_RCVBUF, bytes);
+}
+
 /** A listening TCP socket, non-blocking and close-on-exec. Throws SysError. */
 export function listenInet(address: string, port: number, backlog: number, windowSize = 0): number {
   const fd = newInetSocket(address, undefined);
@@ -291,10 +297,7 @@ export function listenInet(address: string, port: number, backlog: number, windo
     setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (isIPv6(address)) setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-    if (windowSize > 0) {
-      setOption(fd, SOL_SOCKET, SO_SNDBUF, windowSize);
-      setOption(fd, SOL_SOCKET, SO_RCVBUF, windowSize);
-    }
+    if (windowSize > 0) setWindow(fd, windowSize);
     const local = inetAddress(address, port);
     checked("bind", `${address} port ${port}`, libc().bind(fd, ffi().ptr(local), local.length));
     checked("listen", address, libc().listen(fd, backlog));

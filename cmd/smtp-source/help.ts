@@ -1,0 +1,32 @@
+import type { CommandHelp } from "../../lib/daemon/help.ts";
+
+export const HELP: CommandHelp = {
+  name: "smtp-source",
+  section: 1,
+  summary: "send messages by SMTP or LMTP, many at a time, as a test of a server",
+  usage: ["[option...] [inet:]host[:port]", "[option...] unix:pathname"],
+  options: [
+    ["-4", "use IPv4 only"],
+    ["-6", "use IPv6 only"],
+    ["-A", "go on when the server refuses something"],
+    ["-c", "show a running count of messages"],
+    ["-C count", "how often to try to connect (1)"],
+    ["-d", "keep the connection and send the next message over it"],
+    ["-f sender", "envelope sender (foo@ and the name of this machine)"],
+    ["-F file", "send this message, header and body", "file"],
+    ["-l length", "bytes of body"],
+    ["-L", "speak LMTP"],
+    ["-m count", "number of messages (1)"],
+    ["-M hostname", "name for HELO and addresses, in place of the machine's"],
+    ["-N", "put a running number into each recipient's address"],
+    ["-o", "send no HELO and no header"],
+    ["-r count", "recipients of each message (1); more than one get running numbers"],
+    ["-R seconds", "wait a random time of up to so many seconds before each message"],
+    ["-s count", "sessions at a time (1)"],
+    ["-S subject", "send a Subject: header"],
+    ["-t recipient", "envelope recipient (foo@ and the name of this machine)"],
+    ["-T bytes", "TCP window size"],
+    ["-v", "show commands and replies"],
+    ["-w seconds", "wait so many seconds before each message"],
+  ],
+};
