@@ -9,5 +9,5 @@ export const main = makerCommand({
   synopsis: "[-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
   separator: "\t",
   parse: (line, utf8) => parseSourceLine(line.text, utf8),
-  complete: () => {},
+  complete: () => Promise.resolve(),
 });

@@ -28,7 +28,7 @@ export async function buildTable(
   const colon = operand.indexOf(":");
   const type = colon < 0 ? parameter("default_database_type") : operand.slice(0, colon);
   const name = operand.slice(colon + 1);
-  if (type === "proxy") fatal("can't create maps via the proxy service");
+  if (type === "proxy" && !incremental) fatal("can't create maps via the proxy service");
   const source = incremental ? readSource(0, "stdin") : openSource(name);
   const release = incremental ? () => {} : takeIdentity(name, source.stat, options);
   const mask =
@@ -61,7 +61,7 @@ export async function buildTable(
     }
     await builder.add(record.key, value);
   }
-  program.complete(builder);
+  await program.complete(builder);
   await builder.finish();
   if (mask !== undefined) process.umask(mask);
   release();

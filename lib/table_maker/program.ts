@@ -17,5 +17,5 @@ export interface MakerProgram {
   /** One logical line of the source. `problem` is logged after `FILE, line N: `. */
   parse(line: LogicalLine, utf8: boolean): SourceRecord;
   /** Adds what every table of this kind has. */
-  complete(builder: IndexBuilder): void;
+  complete(builder: IndexBuilder): Promise<void>;
 }

@@ -5,6 +5,7 @@ import { errorCode, errorText } from "../sys/errno.ts";
 import { type BuildMode, type IndexTarget, openTarget, type Records } from "./build_targets.ts";
 import { IndexError } from "./formats/index.ts";
 import { isLegacyType, logRedirect, mapLegacyType } from "./migration.ts";
+import { openTable } from "./open.ts";
 import { tableType } from "./registry.ts";
 import {
   DONE,
@@ -26,7 +27,7 @@ export interface IndexBuilder {
   /** Adds a record; keys are checked and folded as the flags say, duplicates reported. */
   add(key: string, value: string): Promise<StoreResult>;
   /** Adds a record with key and value as they are, replacing. */
-  addRaw(key: string, value: string): void;
+  addRaw(key: string, value: string): Promise<void>;
   /** Writes the index. */
   finish(): Promise<void>;
 }
@@ -42,7 +43,10 @@ export async function openBuilder(
   const entry = tableType(actual);
   if (entry === undefined) fatal(`unsupported map type: ${actual}`);
   if (entry.load === undefined) fatal(`unsupported map type: ${actual} (not part of this build)`);
-  if (entry.indexSuffix === undefined) fatal(`no 'map create' support for this type: ${actual}`);
+  if (entry.indexSuffix === undefined) {
+    if (mode === "rebuild") fatal(`no 'map create' support for this type: ${actual}`);
+    return new OpenedTable(await openTable(`${actual}:${name}`, { access: "create", flags }));
+  }
   try {
     return new Builder(`${actual}:${name}`, await openTarget(actual, name, mode), flags);
   } catch (failure) {
@@ -112,9 +116,10 @@ class Builder implements IndexBuilder {
   async add(key: string, value: string): Promise<StoreResult> {
     return (await this.checked.update?.(key, value)) ?? UNCHANGED;
   }
-  addRaw(key: string, value: string): void {
+  addRaw(key: string, value: string): Promise<void> {
     const withNul = this.target.convention.stored(this.plain.flags);
     this.records.set(withNul ? `${key}\0` : key, Buffer.from(withNul ? `${value}\0` : value, "latin1"));
+    return Promise.resolve();
   }
   async finish(): Promise<void> {
     const release = holdSignals();
@@ -126,6 +131,27 @@ class Builder implements IndexBuilder {
       release();
       this.target.close();
     }
+  }
+}
+
+/** A table of a type without an index file: each record is an update of its own. */
+class OpenedTable implements IndexBuilder {
+  readonly name: string;
+  constructor(private readonly table: Table) {
+    this.name = table.name;
+  }
+  async add(key: string, value: string): Promise<StoreResult> {
+    const result = (await this.table.update?.(key, value)) ?? UNCHANGED;
+    if (result.kind !== "error") return result;
+    const text = `table ${this.name}: write error`;
+    return fatal(result.error === "config" ? text : `${text}: ${result.reason ?? "Application error"}`);
+  }
+  async addRaw(key: string, value: string): Promise<void> {
+    await this.add(key, value);
+  }
+  finish(): Promise<void> {
+    this.table.close();
+    return Promise.resolve();
   }
 }
 

@@ -3,10 +3,11 @@ import { encodeUtf8 } from "../../sys/bytes.ts";
 import { effectiveGid, effectiveUid, realGid, realUid } from "../../sys/identity.ts";
 import {
   ABSENT,
+  DONE,
   found,
   type LookupResult,
   type OpenType,
-  type SequenceResult,
+  type StoreResult,
   type Table,
   TableFlag,
   TRUSTED,
@@ -18,7 +19,6 @@ const safe = (): boolean => realUid() === effectiveUid() && realGid() === effect
 class EnvironmentTable implements Table {
   readonly fixed = true;
   readonly owner = TRUSTED;
-  private cursor: Iterator<[string, string | undefined]> | undefined;
   constructor(
     readonly name: string,
     public flags: number,
@@ -28,15 +28,10 @@ class EnvironmentTable implements Table {
     const value = safe() && Object.hasOwn(process.env, name) ? process.env[name] : undefined;
     return Promise.resolve(value === undefined ? ABSENT : found(encodeUtf8(value)));
   }
-  sequence(position: "first" | "next"): Promise<SequenceResult> {
-    if (position === "first" || this.cursor === undefined) this.cursor = Object.entries(process.env).values();
-    const next = this.cursor.next();
-    if (next.done === true || !safe()) return Promise.resolve(ABSENT);
-    return Promise.resolve({
-      kind: "found",
-      key: encodeUtf8(next.value[0]),
-      value: encodeUtf8(next.value[1] ?? ""),
-    });
+  /** Changes the environment of this process alone. */
+  update(key: string, value: string): Promise<StoreResult> {
+    process.env[foldFixedKey(this.flags, key)] = value;
+    return Promise.resolve(DONE);
   }
   changed(): boolean {
     return false;

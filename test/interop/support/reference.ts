@@ -9,15 +9,17 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { REFERENCE } from "../../../packaging/debian_packages.ts";
 
 const PATCHED = `${REFERENCE}-programs`;
 const LIBRARIES = `${REFERENCE}/usr/lib/x86_64-linux-gnu`;
+const POSTFIX_LIBRARIES = `${REFERENCE}/usr/lib/postfix`;
 const INTERPRETER = `${LIBRARIES}/ld-linux-x86-64.so.2`;
 const COMMANDS = [
   "postalias",
@@ -41,6 +43,8 @@ export interface Reference {
   readonly libexec: string;
   /** Folder with the commands. */
   readonly sbin: string;
+  /** Folder with the libraries. */
+  readonly libraries: string;
 }
 
 /** The real programs; undefined, with the reason, when they cannot be had here. */
@@ -51,19 +55,40 @@ export function reference(): Reference | { readonly missing: string } {
     return { missing: "no real Postfix installed" };
   if (!existsSync("/usr/bin/patchelf")) return { missing: "no patchelf" };
   if (!existsSync(PATCHED)) prepare();
-  return { libexec: join(PATCHED, "libexec"), sbin: join(PATCHED, "sbin") };
+  adoptLibraries(PATCHED);
+  return { libexec: join(PATCHED, "libexec"), sbin: join(PATCHED, "sbin"), libraries: join(PATCHED, "lib") };
+}
+
+/** Copies the libraries that are not there yet: table types come as packages of their own. */
+function adoptLibraries(folder: string): void {
+  for (const name of readdirSync(POSTFIX_LIBRARIES).filter((file) => file.endsWith(".so"))) {
+    const target = join(folder, "lib", name);
+    if (existsSync(target)) continue;
+    copyFileSync(join(POSTFIX_LIBRARIES, name), `${target}.new`);
+    execFileSync("patchelf", ["--remove-rpath", `${target}.new`]);
+    renameSync(`${target}.new`, target);
+  }
+}
+
+/** Lines of dynamicmaps.cf for the table types that are packages of their own; `folder` of Reference.libraries. */
+export function dynamicMaps(libraries: string): string {
+  return readFileSync(`${REFERENCE}/usr/share/postfix/dynamicmaps.cf`, "latin1")
+    .concat(
+      ...readdirSync(`${REFERENCE}/usr/share/postfix/dynamicmaps.cf.d`).map((name) =>
+        readFileSync(`${REFERENCE}/usr/share/postfix/dynamicmaps.cf.d/${name}`, "latin1"),
+      ),
+    )
+    .replace(
+      /^(\w+)\s+(\S+\.so)/gm,
+      (_, type: string, library: string) => `${type} ${join(libraries, basename(library))}`,
+    );
 }
 
 function prepare(): void {
   const partial = `${PATCHED}.partial`;
   rmSync(partial, { recursive: true, force: true });
-  const lib = join(partial, "lib");
   for (const folder of ["lib", "libexec", "sbin"]) mkdirSync(join(partial, folder), { recursive: true });
-  const postfixLibraries = `${REFERENCE}/usr/lib/postfix`;
-  for (const name of readdirSync(postfixLibraries).filter((file) => file.endsWith(".so"))) {
-    copyFileSync(join(postfixLibraries, name), join(lib, name));
-    execFileSync("patchelf", ["--remove-rpath", join(lib, name)]);
-  }
+  adoptLibraries(partial);
   const runPath = `${join(PATCHED, "lib")}:${LIBRARIES}`;
   const adopt = (source: string, target: string): void => {
     copyFileSync(source, target);
@@ -78,7 +103,7 @@ function prepare(): void {
       target,
     ]);
   };
-  const daemons = join(postfixLibraries, "sbin");
+  const daemons = join(POSTFIX_LIBRARIES, "sbin");
   for (const name of readdirSync(daemons))
     if (statSync(join(daemons, name)).isFile()) adopt(join(daemons, name), join(partial, "libexec", name));
   for (const name of COMMANDS) {
