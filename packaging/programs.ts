@@ -45,5 +45,6 @@ export const PROGRAMS: ReadonlyArray<ProgramEntry> = [
   { name: "postsuper", directory: "sbin" },
   { name: "smtp-sink", directory: "sbin" },
   { name: "smtp-source", directory: "sbin" },
+  { name: "qshape", directory: "sbin" },
   { name: "sendmail", directory: "sbin", links: ["mailq", "newaliases"] },
 ];

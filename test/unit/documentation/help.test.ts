@@ -28,6 +28,7 @@ const LETTERS: Readonly<Record<string, string>> = {
   postmulti: "ae:g:i:G:I:jlpRvx",
   postqueue: "c:fi:jps:v",
   postsuper: "c:d:e:f:h:H:pr:sSv",
+  qshape: "b:c:lm:N:n:pst:w:",
   "smtp-sink": "468aA:b:B:cCd:D:eEf:Fh:H:Ln:m:M:NpPq:Q:r:R:s:S:t:T:u:vw:W:",
   "smtp-source": "46AcC:df:F:l:Lm:M:Nor:R:s:S:t:T:vw:",
   sendmail: "A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:q:tvx",
