@@ -24,14 +24,11 @@ export function bucketTitles({ count, first, linear }: Buckets): string[] {
   return [...ends.map(String), `${ends.at(-1) ?? 0}+`];
 }
 
-/** Where an address belongs: what is after its last `@`, without superfluous dots. */
+/** Where an address belongs: what is after its last `@`, two dots as one, no dots around it. */
 export function domainOf(address: string): string {
   if (address === "") return "MAILER-DAEMON";
   const domain = lowerAscii(address.slice(address.lastIndexOf("@") + 1));
-  return domain
-    .split(".")
-    .filter((label) => label !== "")
-    .join(".");
+  return domain.replaceAll("..", ".").replace(/^\.+|\.+$/g, "");
 }
 
 export interface Row {

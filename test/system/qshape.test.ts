@@ -93,7 +93,7 @@ t.test("by recipient: incoming and active", async (t) => {
                                          T  5 10 20 40 80 160 320 640 1280 1280+
                                   TOTAL  7  3  3  1  0  0   0   0   0    0     0
                             example.org  4  1  2  1  0  0   0   0   0    0     0
-                                    a.b  1  0  1  0  0  0   0   0   0    0     0
+                                   a..b  1  0  1  0  0  0   0   0   0    0     0
                                    noat  1  1  0  0  0  0   0   0   0    0     0
                      remote.example.org  1  1  0  0  0  0   0   0   0    0     0
 `.slice(1),
