@@ -1,5 +1,6 @@
 /**
- * Builds every program as a single-file executable: `bun run build [--layout=separate|multicall] [--out=DIR] [NAME...]`.
+ * Builds every program as a single-file executable: `bun run build [--layout=separate|multicall] [--out=DIR] [--probe] [NAME...]`.
+ * `--probe` makes executables for test/security/sandbox: each daemon tries at its start what its sandbox must deny (lib/privsep/probe.ts).
  * Only what changed is built again: a program's stamp is the hash of every source file and of the build itself.
  */
 import { createHash } from "node:crypto";
@@ -25,15 +26,18 @@ interface Options {
   readonly layout: "separate" | "multicall";
   readonly out: string;
   readonly names: ReadonlySet<string>;
+  readonly probe: boolean;
 }
 
 function readOptions(args: ReadonlyArray<string>): Options {
   let layout: Options["layout"] = "separate";
   let out: string | undefined;
+  let probe = false;
   const names = new Set<string>();
   for (const argument of args) {
     if (argument === "--layout=separate" || argument === "--layout=multicall")
       layout = argument.slice(9) as Options["layout"];
+    else if (argument === "--probe") probe = true;
     else if (argument.startsWith("--out=")) out = resolve(argument.slice(6));
     else if (PROGRAMS.some((program) => program.name === argument)) names.add(argument);
     else {
@@ -41,7 +45,8 @@ function readOptions(args: ReadonlyArray<string>): Options {
       process.exit(64);
     }
   }
-  return { layout, out: out ?? join(ROOT, layout === "separate" ? "dist" : "dist-multicall"), names };
+  const folder = probe ? "dist-probe" : layout === "separate" ? "dist" : "dist-multicall";
+  return { layout, out: out ?? join(ROOT, folder), names, probe };
 }
 
 /** Hash of everything that goes into an executable besides its own folder: lib/, the way it is built, the locked dependencies. */
@@ -99,6 +104,7 @@ async function compile(entry: string, outfile: string): Promise<void> {
       "--bytecode",
       "--format=esm",
       "--target=bun",
+      `--define=SANDBOX_PROBE=${options.probe}`,
       "--no-compile-autoload-dotenv",
       "--no-compile-autoload-bunfig",
       "--no-compile-autoload-tsconfig",
@@ -139,7 +145,7 @@ async function buildSeparate(options: Options): Promise<void> {
       mkdirSync(directory, { recursive: true });
       const outfile = join(directory, program.name);
       const stampFile = join(work, `${program.name}.stamp`);
-      const stamp = shared + sourceHash([`cmd/${program.name}`]);
+      const stamp = `${shared}${sourceHash([`cmd/${program.name}`])}${options.probe}`;
       if (existsSync(outfile) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) continue;
       const entry = join(work, `${program.name}.ts`);
       writeFileSync(entry, singleEntry(program.name));
@@ -158,7 +164,7 @@ async function buildMulticall(options: Options): Promise<void> {
   const work = join(options.out, ".build");
   mkdirSync(work, { recursive: true });
   const stampFile = join(work, "multicall.stamp");
-  const stamp = sourceHash(["lib", "cmd"]);
+  const stamp = `${sourceHash(["lib", "cmd"])}${options.probe}`;
   const file = join(options.out, "libexec", "posthaste");
   mkdirSync(dirname(file), { recursive: true });
   if (existsSync(file) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;

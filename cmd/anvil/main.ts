@@ -128,6 +128,7 @@ export const main: Main = (invocation) => {
       for (const line of statistics(counters, parameter("anvil_rate_time_unit"))) info(line);
   };
   return multiServer({
+    profile: { files: "read" },
     greeting: AnvilGreeting,
     encoding: "plain",
     processLimit: 1,

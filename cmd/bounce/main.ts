@@ -41,6 +41,7 @@ import { loadTemplates, printExpanded, printTemplates } from "./template.ts";
 const services = new WeakMap<Service, BounceService>();
 
 export const main = singleServer({
+  profile: { files: "write" },
   processLimit: 0,
   parameters: [
     "bounce_template_file",

@@ -22,6 +22,7 @@ import { openRules, openTables, readSettings } from "./settings.ts";
 export const main: Main = (invocation) => {
   let shared: Shared | undefined;
   return singleServer({
+    profile: { files: "write" },
     flowControl: true,
     processLimit: 0,
     preJail: async () => {

@@ -18,6 +18,8 @@ const DEFAULT_STATUS: ReadonlyMap<string, string> = new Map([
 ]);
 
 export const main = singleServer({
+  profile: { files: "write" },
+  parameters: ["default_delivery_status_filter"],
   async preJail(service) {
     if (!DEFAULT_STATUS.has(service.name)) fatal(`bad error service name: ${service.name}`);
     await openDispositionTables();

@@ -106,6 +106,7 @@ async function serve(channel: Channel): Promise<void> {
 }
 
 export const main: Main = singleServer({
+  profile: { files: "write" },
   processLimit: 0,
   parameters: ["fast_flush_domains", "fast_flush_refresh_time", "fast_flush_purge_time"],
   preJail: async () => {

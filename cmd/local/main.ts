@@ -29,8 +29,8 @@ import { bounce, defer, type Session, type State } from "./state.ts";
 let settings: LocalSettings | undefined;
 
 export const main = singleServer({
+  profile: { files: "write", executes: true },
   privileged: true,
-  executes: true,
   clientLimit: 1,
   parameters: [
     "alias_maps",

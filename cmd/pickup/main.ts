@@ -7,6 +7,7 @@ import { watchMaildrop } from "./watch.ts";
 const sweeper = new Sweeper();
 
 export const main = triggerServer({
+  profile: { files: "write", watches: true },
   processLimit: 1,
   parameters: [
     "content_filter",

@@ -12,8 +12,8 @@ let filter: StatusFilter | undefined;
 let pipe: PipeService | undefined;
 
 export const main = singleServer({
+  profile: { files: "write", executes: true },
   privileged: true,
-  executes: true,
   clientLimit: 1,
   takesArguments: true,
   parameters: ["command_time_limit", "export_environment"],

@@ -17,6 +17,7 @@ let gathered = Buffer.alloc(64 * 1024);
 let gatheredLength = 0;
 
 export const main = datagramServer({
+  profile: { files: "write" },
   parameters: ["maillog_file", "maillog_file_permissions"],
   processLimit: 1,
   maxUse: 0,

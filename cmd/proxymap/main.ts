@@ -33,6 +33,7 @@ function prepare({ name, standAlone }: Service): void {
 }
 
 export const main = multiServer({
+  profile: { files: "write" },
   greeting: ProxymapGreeting,
   parameters: ["proxy_read_maps", "proxy_write_maps", "smtpd_restriction_classes"],
   preJail: prepare,

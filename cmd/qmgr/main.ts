@@ -102,6 +102,7 @@ const serviceName = (service: "bounce" | "defer"): string =>
 let running: QueueManager | undefined;
 
 export const main: Main = triggerServer({
+  profile: { files: "write" },
   processLimit: 1,
   maxUse: 0,
   maxIdle: 0,

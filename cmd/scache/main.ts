@@ -149,6 +149,7 @@ async function handOver(channel: Channel, fd: number): Promise<boolean> {
 let scache: Scache | undefined;
 
 export const main = multiServer({
+  profile: { files: "read" },
   greeting: ScacheGreeting,
   processLimit: 1,
   maxUse: 0,

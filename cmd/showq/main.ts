@@ -14,6 +14,7 @@ const QUEUES = [
 ] as const;
 
 export const main = singleServer({
+  profile: { files: "read" },
   parameters: ["duplicate_filter_limit", "empty_address_recipient"],
   serve: async ({ channel }) => {
     send(channel, ShowqGreeting, {});

@@ -11,6 +11,7 @@ import { deliver } from "./deliver.ts";
 let agent: Agent | undefined;
 
 export const main = singleServer({
+  profile: { files: "write", internet: true },
   takesArguments: true,
   async preJail(service) {
     const { processName } = service;

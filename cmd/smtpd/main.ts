@@ -30,6 +30,7 @@ interface Server {
 let server: Server | undefined;
 
 export const main = singleServer({
+  profile: { files: "read", internet: true },
   async preJail(service) {
     refuseUnsupported();
     localZone();

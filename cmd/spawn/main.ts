@@ -10,8 +10,8 @@ import { runService } from "./run.ts";
 let attributes: SpawnAttributes | undefined;
 
 export const main = singleServer({
+  profile: { files: "write", executes: true },
   privileged: true,
-  executes: true,
   clientLimit: 1,
   takesArguments: true,
   untouched: true,

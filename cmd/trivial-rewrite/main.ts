@@ -26,6 +26,7 @@ export const main: Main = (invocation) => {
   const watch = new TableWatch();
   let settings: Settings | undefined;
   return multiServer({
+    profile: { files: "read" },
     greeting: RewriteGreeting,
     preJail: async () => {
       // the interfaces cannot be asked for in every jail

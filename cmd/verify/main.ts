@@ -27,6 +27,7 @@ let verifier: Verifier | undefined;
 const now = (): number => Math.floor(Date.now() / 1000);
 
 export const main = multiServer({
+  profile: { files: "write" },
   greeting: VerifyGreeting,
   processLimit: 1,
   maxUse: 0,

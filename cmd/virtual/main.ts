@@ -15,6 +15,7 @@ import { currentSettings, openSettings, type VirtualSettings } from "./settings.
 let settings: VirtualSettings | undefined;
 
 export const main = singleServer({
+  profile: { files: "write", actsAsUsers: true },
   privileged: true,
   clientLimit: 1,
   parameters: [

@@ -551,6 +551,7 @@ export const PARAMETERS = {
   respectful_logging: ["nbool", "${{$compatibility_level} <level {3.6} ? {no} : {yes}}", 0, 0, "", "all", "allowlist/denylist wording in logs"],
   rewrite_service_name: ["str", "rewrite", 1, 0, "", "all", "socket name of trivial-rewrite(8)"],
   sample_directory: ["str", "/etc/postfix", 1, 0, "", "postfix", "install path of sample files"],
+  sandbox: ["str", "enforce", 1, 0, "", "all", "what becomes of what a daemon's profile denies: off (nothing is denied), warn (noted in the audit log), enforce; of Posthaste"],
   send_cyrus_sasl_authzid: ["bool", "no", 0, 0, "", "all", "send authorization ID with Cyrus"],
   sender_bcc_maps: ["str", "", 0, 0, "", "cleanup", "sender-dependent blind copies"],
   sender_canonical_classes: ["str", "envelope_sender, header_sender", 1, 0, "", "cleanup", "classes for sender_canonical_maps"],

@@ -12,19 +12,15 @@ import { setMasterGone } from "../ipc/client.ts";
 import { ClientAbort, fatal, setVerbosity } from "../log/log.ts";
 import { setupLogging } from "../log/setup.ts";
 import { dropPrivileges } from "../privsep/identity.ts";
+import type { Profile } from "../privsep/profile.ts";
+import { enterSandbox, SANDBOX_MODES, type SandboxMode } from "../privsep/sandbox.ts";
 import { equalFold } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { setUmask } from "../sys/files.ts";
 import { lookupUser, realUid } from "../sys/identity.ts";
 import { readDecimal, readOctal } from "../sys/numbers.ts";
-import {
-  forbidDumps,
-  forbidNewPrivileges,
-  ignoreSignal,
-  isTerminal,
-  resourceLimit,
-  setResourceLimit,
-} from "../sys/process.ts";
+import { forbidDumps, ignoreSignal, isTerminal, resourceLimit, setResourceLimit } from "../sys/process.ts";
+import { usesNetwork } from "../tables/open.ts";
 import { allowSurrogates } from "../tables/policy.ts";
 import { startDebugger } from "./debugger.ts";
 import { optionLetters } from "./help.ts";
@@ -33,18 +29,21 @@ import type { Invocation } from "./program.ts";
 import { SERVICE_OPTIONS } from "./service_options.ts";
 import { FLOW_WRITE, StatusChannel } from "./status.ts";
 
+/** True in the executables of the test build alone. */
+declare const SANDBOX_PROBE: boolean | undefined;
+
 export type Transport = "inet" | "unix" | "pass" | "fifo" | "unix-dgram";
 
 /** What a daemon says of itself. */
 export interface ServiceDefinition {
+  /** What it may do after its start. */
+  readonly profile: Profile;
   /** Parameters whose values are checked before the first client. */
   readonly parameters?: ReadonlyArray<ParameterName>;
   /** master.cf must set this process limit: 1 or 0. */
   readonly processLimit?: 0 | 1;
   /** Needs root: refuses -u. */
   readonly privileged?: boolean;
-  /** Starts commands: no_new_privs would break set-uid ones. */
-  readonly executes?: boolean;
   /** Clients before the process ends; 0 = no limit; default $max_use. */
   readonly maxUse?: number;
   /** The parameter whose value this program has for ipc_timeout. */
@@ -184,10 +183,23 @@ export async function startService(
   const owner = given.has("u") || (realUid() !== 0 && !standAlone) ? mailOwner() : undefined;
   dropPrivileges(owner, given.has("c") && realUid() === 0 ? queueDirectory : undefined);
   forbidDumps();
-  // it hands its mail to a set-gid postdrop
-  if (!standAlone && definition.executes !== true && definition.privileged !== true) forbidNewPrivileges();
+  // a stand-alone server hands its mail to a set-gid postdrop
+  if (!standAlone) enterSandbox(withTables(definition.profile), sandboxMode());
   await definition.postJail?.(service);
+  if (typeof SANDBOX_PROBE !== "undefined" && SANDBOX_PROBE)
+    (await import("../privsep/probe.ts")).probeSandbox();
   return service;
+}
+
+/** Tables on servers take sockets that their users do not need otherwise. */
+const withTables = (profile: Profile): Profile => (usesNetwork() ? { ...profile, internet: true } : profile);
+
+function sandboxMode(): SandboxMode {
+  const mode = parameter("sandbox");
+  return (
+    SANDBOX_MODES.find((known) => known === mode) ??
+    fatal(`bad string value: sandbox = ${mode} (off, warn, enforce)`)
+  );
 }
 
 function mailOwner() {

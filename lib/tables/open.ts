@@ -50,6 +50,12 @@ export function openTable(spec: string, options: OpenOptions): Promise<Table> {
   return handle;
 }
 
+/** Types whose tables are on servers, also as parts of other types' names. */
+const ON_SERVERS = /(?:^|[^a-z])(?:ldap|memcache|mongodb|mysql|nis|nisplus|pgsql|socketmap|tcp):/;
+
+/** Whether a table of this process is on a server. */
+export const usesNetwork = (): boolean => [...registered.keys()].some((name) => ON_SERVERS.test(name));
+
 /** The registered name of a table whose file has changed since it was opened, for `table NAME has changed -- restarting`. */
 export function changedTable(): string | undefined {
   for (const table of opened) if (table.changed()) return table.registeredName;
