@@ -14,6 +14,12 @@ const JOBS = 2;
 const FILE_SECONDS = 900;
 const SUITES = ["unit", "system", "security", "interop"] as const;
 
+const BUILDS = [
+  ["build, separate layout", "--layout=separate"],
+  ["build, multicall layout", "--layout=multicall"],
+  ["build, with attacks for the sandbox to deny", "--layout=multicall", "--probe"],
+] as const;
+
 function run(command: string, args: ReadonlyArray<string>): Promise<number> {
   return new Promise((resolveStatus) => {
     const child = spawn(command, [...args], { cwd: ROOT, stdio: "inherit" });
@@ -117,14 +123,8 @@ async function main(): Promise<void> {
   ];
   for (const ok of checks) ok ? counts.passed++ : counts.failed++;
   await installDebianPackages();
-  for (const layout of ["separate", "multicall"])
-    if (
-      !(await step(`build, ${layout} layout`, process.execPath, [
-        "run",
-        join(ROOT, "packaging/build.ts"),
-        `--layout=${layout}`,
-      ]))
-    )
+  for (const [name, ...options] of BUILDS)
+    if (!(await step(name, process.execPath, ["run", join(ROOT, "packaging/build.ts"), ...options])))
       counts.failed++;
   for (const suite of SUITES) {
     const files = testFiles(join(ROOT, "test", suite)).filter(

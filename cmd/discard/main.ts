@@ -13,13 +13,6 @@ import { dsn, splitDsn } from "../../lib/delivery/status.ts";
 
 export const main = singleServer({
   profile: { files: "write" },
-  async preJail() {
-    await openDispositionTables();
-    filter = await openStatusFilter(
-      "default_delivery_status_filter",
-      parameter("default_delivery_status_filter"),
-    );
-  },
   preJail: openDispositionTables,
   serve: ({ channel }) => serveDelivery(channel, deliver),
 });

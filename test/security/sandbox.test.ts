@@ -7,6 +7,7 @@ import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { Instance } from "../../packaging/instance.ts";
+import { PROGRAMS as EXECUTABLES } from "../../packaging/programs.ts";
 import { sendMail } from "../../packaging/smtp_hello.ts";
 import {
   allDaemons,
@@ -43,6 +44,7 @@ const ROWS: ReadonlyArray<Row> = [
   executes: executes === "yes",
 }));
 
+const DAEMONS = EXECUTABLES.filter(({ directory }) => directory === "libexec").map(({ name }) => name);
 const PROBE = join(ROOT, "dist-probe");
 const MACHINE = process.arch === "x64" || process.arch === "arm64";
 const skip = MACHINE ? NEEDS_ROOT : { skip: "no filters for this machine" };
@@ -81,16 +83,23 @@ canonical_maps = proxy:texthash:${directory}/config/aliases
   });
   writeFileSync(join(instance.config, "aliases"), "nothing: nothing\n");
   instance.start();
-  for (const to of ["nobody@localhost", "you@vbox.test", "a@trash.test", "a@elsewhere.test"])
+  for (const to of ["nobody@localhost", "you@vbox.test", "a@trash.test", "a@far.test"])
     await sendMail(instance.smtpPort, "a@example.org", to, "Subject: x\r\n\r\nx\r\n");
   instance.must("sendmail", ["-f", "nobody@localhost", "a@broken.test", "a@pipe.test"], "Subject: x\n\nx\n");
   instance.must("mailq");
+  instance.must("postqueue", ["-s", "elsewhere.test"]);
   const socket = connect(join(instance.queue, "private/spawned"));
   t.teardown(() => socket.destroy());
   for (const { daemon } of ROWS)
     await until(`${daemon} to run`, () => allDaemons(instance).some(({ command }) => command === daemon));
   return instance;
 }
+
+t.same(
+  ROWS.map(({ daemon }) => daemon).sort(),
+  DAEMONS.filter((name) => name !== "master").sort(),
+  "docs/security.md has every daemon",
+);
 
 t.test("what each daemon's sandbox denies, tried from inside", skip, async (t) => {
   const instance = await everyDaemon(t, PROBE);
