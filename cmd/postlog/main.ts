@@ -39,16 +39,14 @@ async function run(invocation: Invocation): Promise<void> {
     return fatal(USAGE);
   }
   let tag: string | undefined;
-  let severity: string | undefined;
+  let level: Level = "info";
   for (const { option, value } of parsed.options) {
     if (option === "c") process.env.MAIL_CONFIG = Buffer.from(value, "latin1").toString("utf8");
-    else if (option === "p") severity = value;
+    else if (option === "p") level = SEVERITIES.get(lowerAscii(value)) ?? fatal(`bad severity: "${value}"`);
     else if (option === "t") tag = printable(value);
     else if (option === "v" && effectiveUid() === 0) setVerbosity(verbosity() + 1);
   }
   configureCommand(definition, invocation, "clean");
-  const level = severity === undefined ? "info" : SEVERITIES.get(lowerAscii(severity));
-  if (level === undefined) return fatal(`bad severity: "${severity}"`);
   const shownTag = tag ?? `${configuration().get("syslog_name")}/postlog`;
   const standardError = isTerminal(2) ? shownTag : "postlog";
   setupLogging(

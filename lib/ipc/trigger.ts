@@ -1,7 +1,7 @@
 /** One-way requests to trigger servers over unix sockets or FIFOs (ipc.md 5.16). */
 import { closeSync, openSync, statSync, writeSync } from "node:fs";
 import { verbose, warning } from "../log/log.ts";
-import { errorText } from "../sys/errno.ts";
+import { errorCode, errorText } from "../sys/errno.ts";
 import { connectUnix, FIFO_WRITE, sendAndClose } from "../sys/sockets.ts";
 import type { ServiceClass } from "./client.ts";
 
@@ -50,7 +50,9 @@ export async function trigger(
     const done = channel.drain().then(
       () => channel.destroy(),
       (error: unknown) => {
-        warning(`unix_trigger_event: read timeout for service ${path}: ${errorText(error)}`);
+        // a server that closes without reading its input resets the connection
+        if (errorCode(error) !== "ECONNRESET")
+          warning(`unix_trigger_event: read timeout for service ${path}: ${errorText(error)}`);
         channel.destroy();
       },
     );

@@ -2,7 +2,7 @@
  * A machine with one Postfix installed in the usual place: an /etc of our own in a mount namespace, where /etc/postfix is the default
  * configuration and the accounts postfix and postdrop exist. The real machine's /etc is left alone. Needs root.
  */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -19,22 +19,26 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Test } from "tap";
-import { PROGRAMS } from "./harness.ts";
+import { PROGRAMS, ROOT } from "./harness.ts";
 
 const COPIED = ["nsswitch.conf", "ld.so.cache", "hosts", "localtime", "services", "resolv.conf"];
 export const POSTFIX = { uid: 8025, gid: 8025 } as const;
 export const POSTDROP_GID = 8026;
+/** An ordinary user, as the recorded sessions have it. */
+export const TESTUSER = { name: "testuser", uid: 1001 } as const;
 
 export interface MachineOptions {
   /** Folder with libexec/ and sbin/; default the multi-call layout. */
   readonly programs?: string;
   /** Lines after main.cf's own. */
   readonly mainCf?: string;
+  /** postdrop, postqueue and postlog with the rights of the group postdrop, as a package installs them. */
+  readonly setgid?: boolean;
 }
 
 export class Machine {
   readonly directory: string;
-  readonly programs: string;
+  programs: string;
 
   constructor(t: Test, options: MachineOptions = {}) {
     this.directory = mkdtempSync(join(tmpdir(), "posthaste-machine-"));
@@ -47,16 +51,32 @@ export class Machine {
       if (existsSync(join("/etc", name))) copyFileSync(join("/etc", name), join(etc, name));
     if (existsSync("/etc/alternatives"))
       cpSync("/etc/alternatives", join(etc, "alternatives"), { recursive: true, verbatimSymlinks: true });
-    const account = `postfix:x:${POSTFIX.uid}:${POSTFIX.gid}::/nonexistent:/bin/false\n`;
-    writeFileSync(join(etc, "passwd"), readFileSync("/etc/passwd", "utf8") + account);
-    const groups = `postfix:x:${POSTFIX.gid}:\npostdrop:x:${POSTDROP_GID}:\n`;
+    const accounts = `postfix:x:${POSTFIX.uid}:${POSTFIX.gid}::/nonexistent:/bin/false\n${TESTUSER.name}:x:${TESTUSER.uid}:${TESTUSER.uid}::/:/bin/sh\n`;
+    // somebody else may have the user's number
+    const others = readFileSync("/etc/passwd", "utf8").replace(
+      new RegExp(`^.*:x:${TESTUSER.uid}:.*\\n`, "m"),
+      "",
+    );
+    writeFileSync(join(etc, "passwd"), others + accounts);
+    const groups = `postfix:x:${POSTFIX.gid}:\npostdrop:x:${POSTDROP_GID}:\n${TESTUSER.name}:x:${TESTUSER.uid}:\n`;
     writeFileSync(join(etc, "group"), readFileSync("/etc/group", "utf8") + groups);
+    if (options.setgid === true) this.programs = this.#copyPrograms();
     for (const name of ["spool", "data"]) mkdirSync(join(this.directory, name));
     chownSync(join(this.directory, "data"), POSTFIX.uid, POSTFIX.gid);
     this.write("main.cf", `${this.mainCf()}${options.mainCf ?? ""}`);
     this.write("master.cf", MASTER_CF);
     this.write("main.cf.proto", this.mainCf());
     this.write("master.cf.proto", MASTER_CF);
+  }
+
+  #copyPrograms(): string {
+    const folder = join(this.directory, "programs");
+    mkdirSync(folder);
+    execFileSync("cp", ["-al", join(this.programs, "sbin"), join(this.programs, "libexec"), folder]);
+    const bun = join(ROOT, "node_modules/bun/bin/bun.exe");
+    const script = [bun, "run", join(ROOT, "packaging/setgid.ts"), `--programs=${folder}`];
+    execFileSync("unshare", [...NAMESPACE, join(this.directory, "etc"), ...script]);
+    return folder;
   }
 
   /** A file of the default configuration, as somebody wrote it a while ago. */
@@ -102,8 +122,9 @@ inet_protocols = ipv4
     const child = spawn(
       "unshare",
       [
-        ...["-m", "--propagation", "private", "sh", "-c", 'mount --bind "$0" /etc && exec "$@"'],
+        ...NAMESPACE,
         join(this.directory, "etc"),
+        ...(options.user === undefined ? [] : asUser(options.user)),
         ...argv,
       ],
       {
@@ -111,6 +132,7 @@ inet_protocols = ipv4
         env: {
           PATH: `${this.programs}/sbin:/usr/sbin:/usr/bin:/sbin:/bin`,
           TZ: "UTC",
+          LANG: "C",
           ...options.environment,
         },
       },
@@ -136,7 +158,12 @@ inet_protocols = ipv4
   }
 }
 
+const NAMESPACE = ["-m", "--propagation", "private", "sh", "-c", 'mount --bind "$0" /etc && exec "$@"'];
+const asUser = (uid: number): string[] => ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
+
 export interface RunOptions {
+  /** Default root. */
+  readonly user?: number;
   readonly input?: string | Buffer;
   readonly environment?: Readonly<Record<string, string>>;
 }
