@@ -9,6 +9,8 @@ export class ScriptedServer {
   readonly requests: string[] = [];
   connections = 0;
   private replies: ReadonlyArray<ScriptedReply> = [];
+  /** Takes the place of the script. */
+  respond: ((request: string) => ScriptedReply) | undefined;
   private readonly sockets = new Set<Socket>();
   private readonly server: Server = createServer((socket) => this.serve(socket));
 
@@ -37,7 +39,9 @@ export class ScriptedServer {
     socket.on("close", () => this.sockets.delete(socket));
     socket.on("data", (data) => {
       this.requests.push(data.toString("latin1"));
-      const reply = this.replies[Math.min(this.requests.length, this.replies.length) - 1];
+      const request = data.toString("latin1");
+      const reply =
+        this.respond?.(request) ?? this.replies[Math.min(this.requests.length, this.replies.length) - 1];
       if (reply === undefined) return;
       if (typeof reply === "string") socket.write(reply, "latin1");
       else if ("last" in reply) socket.end(reply.last, "latin1");

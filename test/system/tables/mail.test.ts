@@ -1,0 +1,186 @@
+/** Tables with servers in a running mail system: in a jail, through proxymap, and when the servers are gone. */
+import { existsSync, mkdirSync, utimesSync, writeFileSync } from "node:fs";
+import { createConnection } from "node:net";
+import { join } from "node:path";
+import t from "tap";
+import { daemons, freePort, isRoot, runningInstance } from "../support/harness.ts";
+import { listens, serverFolder, startServer } from "./servers/processes.ts";
+import { ScriptedServer } from "./servers/scripted.ts";
+import { slapd } from "./servers/slapd.ts";
+import { hasMariadb, hasPostgres, mariadb, postgres } from "./servers/sql.ts";
+
+t.setTimeout(240_000);
+
+const TYPES = ["mysql", "pgsql", "ldap", "memcache", "socketmap", "tcp"] as const;
+const WAYS = ["direct", "proxied"] as const;
+const addressOf = (type: string): string => (type === "ldap" ? "bob@example.com" : `${type}@tables.test`);
+
+/** For each table, asked in each way: the replies for an address that it has and for one that it has not. */
+async function recipients(port: number): Promise<Map<string, string[]>> {
+  const socket = createConnection({ host: "127.0.0.1", port });
+  socket.setEncoding("latin1");
+  let buffered = "";
+  let wake = (): void => {};
+  socket.on("data", (text: string) => {
+    buffered += text;
+    wake();
+  });
+  socket.on("error", () => wake());
+  socket.on("close", () => wake());
+  const reply = async (): Promise<string> => {
+    for (;;) {
+      const match = /^(?:\d{3}-.*\r\n)*(\d{3} .*)\r\n/.exec(buffered);
+      if (match !== null) {
+        buffered = buffered.slice(match[0].length);
+        return match[1] ?? "";
+      }
+      if (socket.destroyed) throw new Error("the server has closed the connection");
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  };
+  const command = async (text: string): Promise<string> => {
+    socket.write(`${text}\r\n`);
+    return await reply();
+  };
+  await reply();
+  await command("EHLO client.test");
+  const replies = new Map<string, string[]>();
+  for (const way of WAYS)
+    for (const type of TYPES) {
+      // the sender selects the table
+      await command(`MAIL FROM:<${way}_${type}@tables.test>`);
+      const answers: string[] = [];
+      for (const address of [addressOf(type), "nobody@tables.test"])
+        answers.push(await command(`RCPT TO:<${address}>`));
+      replies.set(`${way} ${type}`, answers);
+      await command("RSET");
+    }
+  socket.end("QUIT\r\n");
+  return replies;
+}
+
+const netstring = (text: string): string => `${text.length}:${text},`;
+
+const missing = !isRoot
+  ? "needs root"
+  : !hasMariadb ||
+      !hasPostgres ||
+      !["/usr/sbin/slapd", "/usr/bin/memcached"].every((path) => existsSync(path))
+    ? "needs MariaDB, PostgreSQL, slapd and memcached"
+    : undefined;
+
+t.test("all of them in one mail system", missing === undefined ? {} : { skip: missing }, async (t) => {
+  const [maria, pg, ldap] = await Promise.all([mariadb(t), postgres(t), slapd(t)]);
+  const memcachedPort = await freePort();
+  const memcachedFolder = serverFolder(t, "memcached", "nobody");
+  const startMemcached = () =>
+    startServer(
+      t,
+      memcachedFolder,
+      "/usr/bin/memcached",
+      ["-l", "127.0.0.1", "-p", String(memcachedPort), "-U", "0", "-u", "nobody"],
+      () => listens(memcachedPort),
+    );
+  let memcached = await startMemcached();
+  const tcp = await ScriptedServer.start(t);
+  const tcpWorks = (request: string): string =>
+    request === "get tcp@tables.test\n" ? "200 REJECT%20from%20tcp\n" : "500 none\n";
+  tcp.respond = tcpWorks;
+  const socketmap = await ScriptedServer.start(t);
+  const socketmapWorks = (request: string): string =>
+    netstring(request.includes(" socketmap@tables.test,") ? "OK REJECT from socketmap" : "NOTFOUND ");
+  socketmap.respond = socketmapWorks;
+
+  const port = await freePort();
+  const instance = await runningInstance(t, {
+    stopped: true,
+    mainCf: (directory) => {
+      const cf = (name: string): string => join(directory, "tables", `${name}.cf`);
+      const tables = {
+        mysql: `mysql:${cf("mysql")}`,
+        pgsql: `pgsql:${cf("pgsql")}`,
+        ldap: `ldap:${cf("ldap")}`,
+        memcache: `memcache:${cf("memcache")}`,
+        socketmap: `socketmap:inet:127.0.0.1:${socketmap.port}:map`,
+        tcp: `tcp:127.0.0.1:${tcp.port}`,
+      };
+      mkdirSync(join(directory, "tables"));
+      const sql = (name: string, port: number): string =>
+        `hosts = 127.0.0.1:${port}\nuser = mail\npassword = secret\ndbname = mail\nretry_interval = 1\n` +
+        `query = select 'REJECT from ${name}' from m where k = 'plain' and '%s' = '${name}@tables.test'\n`;
+      const settings = {
+        mysql: sql("mysql", maria.port),
+        pgsql: sql("pgsql", pg.port),
+        ldap: `server_host = ldap://127.0.0.1:${ldap.port}\nversion = 3\nsearch_base = dc=example,dc=com\nquery_filter = (mail=%s)\nresult_format = REJECT from ldap\nexpansion_limit = 1\n`,
+        memcache: `memcache = inet:127.0.0.1:${memcachedPort}\nmax_try = 1\n`,
+      };
+      for (const [name, text] of Object.entries(settings)) {
+        writeFileSync(cf(name), text);
+        utimesSync(cf(name), 1e9, 1e9);
+      }
+      const classes = WAYS.flatMap((way) =>
+        TYPES.map((type) => ({
+          name: `${way}_${type}`,
+          check: `check_recipient_access ${way === "proxied" ? "proxy:" : ""}${tables[type]}`,
+        })),
+      );
+      return `
+smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
+relay_domains = tables.test, example.com
+smtpd_restriction_classes = ${classes.map(({ name }) => name).join(" ")}
+${classes.map(({ name, check }) => `${name} = ${check}`).join("\n")}
+smtpd_recipient_restrictions = check_sender_access inline:{ ${classes.map(({ name }) => `{ ${name}@tables.test = ${name} }`).join(" ")} }
+smtpd_error_sleep_time = 0
+smtpd_soft_error_limit = 1000
+smtpd_hard_error_limit = 1000
+proxy_read_maps = ${Object.values(tables)
+        .map((table) => `proxy:${table}`)
+        .join(" ")}
+proxy_write_maps = proxy:${tables.memcache}
+`;
+    },
+    masterCf: () => `127.0.0.1:${port} inet n - y - - smtpd\n`,
+  });
+  instance.start();
+  const fill = (): void => {
+    const filled = instance.run(
+      "postmap",
+      ["-i", `proxy:memcache:${instance.directory}/tables/memcache.cf`],
+      "memcache@tables.test REJECT from memcache\n",
+    );
+    t.equal(filled.status, 0, `proxywrite: ${filled.stderr}`);
+  };
+  fill();
+
+  const right = new Map(
+    WAYS.flatMap((way) =>
+      TYPES.map((type) => [
+        `${way} ${type}`,
+        [`554 5.7.1 <${addressOf(type)}>: Recipient address rejected: from ${type}`, "250 2.1.5 Ok"],
+      ]),
+    ),
+  );
+  t.same(await recipients(port), right, "in a jail, and through proxymap");
+  t.equal(daemons(instance, "proxymap").length, 2, "one for reading, one for changes");
+
+  await Promise.all([maria.stop(), pg.stop(), ldap.stop(), memcached.stop()]);
+  tcp.respond = () => "400 later\n";
+  socketmap.respond = () => ({ close: true });
+  for (const round of ["when the servers have just gone", "while they are left alone"])
+    for (const [table, answers] of await recipients(port))
+      for (const answer of answers) t.match(answer, /^451 4\.3\.[05] /, `TAB-05 ${table} ${round}`);
+
+  await Promise.all([maria.start(), pg.start(), ldap.start()]);
+  memcached = await startMemcached();
+  tcp.respond = tcpWorks;
+  socketmap.respond = socketmapWorks;
+  fill();
+  // SQL servers are tried again after retry_interval
+  let again = new Map<string, string[]>();
+  const deadline = Date.now() + 30_000;
+  do again = await recipients(port);
+  while (Date.now() < deadline && [...again.values()].flat().some((answer) => answer.startsWith("451")));
+  t.same(again, right, "when they are back");
+});
