@@ -51,7 +51,7 @@ export class TableSettings {
     return value;
   }
 
-  number(setting: string, fallback: number, least: number): number {
+  number(setting: string, fallback: number, least: number, most = Number.POSITIVE_INFINITY): number {
     const text = this.find(setting);
     if (text === undefined) return fallback;
     const value = readDecimal(text);
@@ -59,6 +59,8 @@ export class TableSettings {
       return fatal(`${this.where}bad numerical configuration: ${this.namePrefix}${setting} = ${text}`);
     if (value < least)
       fatal(`${this.where}invalid ${this.namePrefix}${setting} parameter value ${value} < ${least}`);
+    if (value > most)
+      fatal(`${this.where}invalid ${this.namePrefix}${setting} parameter value ${value} > ${most}`);
     return value;
   }
 

@@ -34,7 +34,7 @@ const TYPES: ReadonlyMap<string, TableType> = new Map<string, TableType>([
       refuseUnauthenticated: SENSITIVE,
     },
   ],
-  ["mongodb", {}],
+  ["mongodb", { load: async () => (await import("./types/mongodb.ts")).openMongodb, readOnly: true }],
   ["mysql", { load: async () => (await import("./types/mysql.ts")).openMysql, readOnly: true }],
   ["netinfo", {}],
   ["nis", {}],

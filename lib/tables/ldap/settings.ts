@@ -111,7 +111,7 @@ function bindSettings(settings: TableSettings): LdapBind {
 
 function saslSettings(settings: TableSettings, user: string, password: string): LdapBind {
   const mechanisms = splitList(settings.text("sasl_mechs", "")).map((name) => name.toUpperCase());
-  settings.number("sasl_minssf", 0, 0);
+  settings.number("sasl_minssf", 0, 0, 4096);
   for (const mechanism of mechanisms) {
     if (mechanism === "EXTERNAL") return { kind: "sasl", mechanism };
     if (mechanism === "PLAIN")
