@@ -1,0 +1,89 @@
+/** Indexed files that are damaged: each lookup and each walk ends, with a record, without one, or with an IndexError. */
+import { closeSync, ftruncateSync, openSync, unlinkSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { BtreeReader, buildBtree } from "../../../lib/tables/formats/bdb_btree.ts";
+import { buildHash, HashReader } from "../../../lib/tables/formats/bdb_hash.ts";
+import { BdbFile } from "../../../lib/tables/formats/bdb_pages.ts";
+import { buildCdb, CdbReader } from "../../../lib/tables/formats/cdb.ts";
+import {
+  allRecords,
+  IndexError,
+  type IndexReader,
+  type IndexRecord,
+} from "../../../lib/tables/formats/index.ts";
+import { LmdbReader } from "../../../lib/tables/formats/lmdb_reader.ts";
+import type { Target } from "../runner.ts";
+import { buildLmdb } from "./lmdb_seed.ts";
+
+const records = (count: number, size: number): IndexRecord[] =>
+  Array.from({ length: count }, (_none, index) => ({
+    key: Buffer.from(`key${index}\0`),
+    value: Buffer.from("v".repeat(1 + ((index * 37) % size))),
+  }));
+const SETS = [records(0, 1), records(3, 10), records(400, 60), records(4, 9000)];
+
+type Open = (fd: number) => IndexReader;
+const FORMATS: ReadonlyArray<Open> = [
+  (fd) => new CdbReader(fd),
+  (fd) => new HashReader(new BdbFile(fd)),
+  (fd) => new BtreeReader(new BdbFile(fd)),
+  (fd) => new LmdbReader(fd),
+];
+const WALK = 5000;
+
+const seeds: Buffer[] = [];
+for (const set of SETS)
+  seeds.push(
+    Buffer.concat(buildCdb(set)),
+    Buffer.concat(buildHash(set)),
+    Buffer.concat(buildBtree(set)),
+    await buildLmdb(set),
+  );
+
+export const indexFiles: Target = {
+  name: "index_files",
+  seeds,
+  words: [
+    "\x00\x00\x00\x00",
+    "\x01\x00\x00\x00",
+    "\xff\xff\xff\xff",
+    "\x61\x15\x06\x00",
+    "\x62\x31\x05\x00",
+    "\xde\xc0\xef\xbe",
+    "\x05",
+    "\x0d",
+    "key1\0",
+  ],
+  check(input) {
+    const path = join(tmpdir(), `posthaste-fuzz-index-${process.pid}`);
+    const fd = openSync(path, "w+");
+    try {
+      unlinkSync(path);
+      ftruncateSync(fd, 0);
+      writeSync(fd, input, 0, input.length, 0);
+      for (const open of FORMATS) tryReader(open, fd);
+    } finally {
+      closeSync(fd);
+    }
+  },
+};
+
+function tryReader(open: Open, fd: number): void {
+  try {
+    const reader = open(fd);
+    for (const key of ["key1\0", "key399\0", "", "\xff"])
+      expectable(() => reader.get(Buffer.from(key, "latin1")));
+    for (const _record of allRecords(reader, WALK));
+  } catch (error) {
+    if (!(error instanceof IndexError)) throw error;
+  }
+}
+
+function expectable(work: () => unknown): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof IndexError)) throw error;
+  }
+}

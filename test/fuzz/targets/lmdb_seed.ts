@@ -1,0 +1,20 @@
+/** LMDB files for the fuzzer to damage. */
+import { closeSync, openSync, readFileSync, unlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { IndexRecord } from "../../../lib/tables/formats/index.ts";
+import { LmdbTransaction } from "../../../lib/tables/formats/lmdb_writer.ts";
+
+export async function buildLmdb(records: ReadonlyArray<IndexRecord>): Promise<Buffer> {
+  const path = join(tmpdir(), `posthaste-fuzz-lmdb-${process.pid}`);
+  const fd = openSync(path, "w+");
+  try {
+    const transaction = new LmdbTransaction(fd, 1 << 22);
+    transaction.bulkLoad([...records]);
+    await transaction.commit();
+    return readFileSync(path);
+  } finally {
+    unlinkSync(path);
+    closeSync(fd);
+  }
+}

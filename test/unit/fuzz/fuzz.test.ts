@@ -1,0 +1,24 @@
+/** The fuzzers for some seconds each, from a fixed seed, and every input that once broke one. `npm run fuzz` runs them for hours. */
+import t from "tap";
+import { cases, fuzz } from "../../fuzz/runner.ts";
+import { TARGETS } from "../../fuzz/targets.ts";
+
+const SEED = 20261129;
+const SECONDS = 5;
+
+for (const [name, load] of TARGETS)
+  t.test(name, async (t) => {
+    const target = await load();
+    for (const [file, input] of cases(name)) {
+      await target.check(Buffer.from(input));
+      t.pass(file);
+    }
+    const { count, broken } = await fuzz(target, SEED, SECONDS);
+    if (broken !== undefined)
+      t.comment(
+        `${broken.input.toString("hex").slice(0, 2000)}\n${broken.error instanceof Error ? broken.error.stack : broken.error}`,
+      );
+    t.equal(broken, undefined);
+    t.comment(`${count} inputs`);
+    t.ok(count > 20);
+  });
