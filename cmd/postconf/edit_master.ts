@@ -38,11 +38,17 @@ export function editMaster(
   mode: EditMode,
   args: ReadonlyArray<string>,
 ): void {
-  const edits = args.map((argument) => readEdit(target, mode, argument));
+  const requests = args.map((argument) => readEdit(target, mode, argument));
+  const edits = target === "-M" ? lastRequests(requests) : requests;
   editFile(path, (text) => new MasterEditor(path, target, mode, edits).rewrite(text));
   if (target !== "-M")
     for (const edit of edits) if (!edit.matched) warning(`unmatched service_name/type: "${edit.text}"`);
 }
+
+/** Of several requests for the same entry the last one counts. */
+const lastRequests = (edits: ReadonlyArray<Edit>): Edit[] => [
+  ...new Map(edits.map((edit) => [`${edit.service}/${edit.type}`, edit])).values(),
+];
 
 const SHAPE: Readonly<Record<MasterTarget, string>> = {
   "-M": "-Me, -MX or -M# requires service_name/type",

@@ -54,7 +54,8 @@ export function findReferences(sources: Sources, defaultsOnly: boolean): Referen
         }
       if (sources.classOf(name) === undefined) continue;
       warnAboutComment(value, path);
-      findTables(expandQuietly(value, sources), tables);
+      // a value that no program could use ends this one, too
+      findTables(sources.expand(value), tables);
     }
   };
   scanSettings(sources.settings, sources.mainPath, undefinedNames.main);

@@ -47,7 +47,8 @@ function listedNames({ classes }: Request, sources: Sources, references: Referen
   const names = new Set<string>();
   if (classes.has("builtin")) for (const name of sources.listed("builtin")) names.add(name);
   if (classes.has("service")) for (const name of sources.listed("service")) names.add(name);
-  if (classes.has("user")) for (const name of userParameters(sources, references)) names.add(name);
+  if (classes.has("user"))
+    for (const name of [...userParameters(sources, references), ...sources.legacySet]) names.add(name);
   return [...names].sort();
 }
 

@@ -138,6 +138,11 @@ export class Sources {
     return own?.get(name);
   }
 
+  /** Old names that only defaults refer to: who sets one has a parameter of his own. */
+  get legacySet(): string[] {
+    return [...this.settings.keys()].filter(isLegacy);
+  }
+
   /** Names that can be listed without being asked for, apart from users' own. */
   listed(kind: "builtin" | "service"): string[] {
     if (kind === "service")
@@ -146,7 +151,7 @@ export class Sources {
         ...[...this.settings.keys()].filter((name) => this.#isClientLimit(name)),
       ];
     return (Object.keys(PARAMETERS) as ParameterName[]).filter(
-      (name) => !this.services.has(name) && (!isLegacy(name) || this.settings.has(name)),
+      (name) => !this.services.has(name) && !isLegacy(name),
     );
   }
 }

@@ -51,9 +51,9 @@ export function logicalLines(text: string, path: string): LogicalLines {
       warnings.push(`${path}: logical line must not start with whitespace: "${shown}"`);
       return;
     }
-    if (whole.text.includes("\0"))
-      warnings.push(`${path}, ${lineRange(whole)}: text after null byte may be ignored`);
-    lines.push(whole);
+    const end = whole.text.indexOf("\0");
+    if (end >= 0) warnings.push(`${path}, ${lineRange(whole)}: text after null byte may be ignored`);
+    lines.push(end < 0 ? whole : { ...whole, text: whole.text.slice(0, end) });
   };
   let number = 0;
   for (let position = 0; position < text.length; ) {
