@@ -1,12 +1,12 @@
 /** A sequence of BDAT commands. RFC 3030 section 2. */
 import { ChunkSplitter } from "../../lib/smtp/data_stream.ts";
 import { Content } from "./content.ts";
-import type { MessageStream } from "./message_stream.ts";
 import type { Session } from "./session.ts";
+import type { MessageTarget } from "./transaction.ts";
 
 export interface GoodTransfer {
   readonly state: "receiving";
-  readonly stream: MessageStream;
+  readonly stream: MessageTarget;
   readonly content: Content;
   readonly splitter: ChunkSplitter;
 }
@@ -19,9 +19,9 @@ export interface FailedTransfer {
 
 export type ChunkTransfer = GoodTransfer | FailedTransfer;
 
-export function beginTransfer(session: Session, stream: MessageStream): GoodTransfer {
+export function beginTransfer(session: Session, stream: MessageTarget): GoodTransfer {
   const { settings } = session;
-  const content = new Content(stream, settings.messageSizeLimit, false);
+  const content = new Content(stream, session.queueId, settings.messageSizeLimit, false);
   const splitter = new ChunkSplitter(content, {
     lineLimit: settings.lineLimit,
     detectBareLf: session.detectBareLf,

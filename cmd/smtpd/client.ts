@@ -37,6 +37,19 @@ export const localClient = (ipv6: boolean): Client => ({
   serverPort: "0",
 });
 
+/** A client about whom nothing could be learned. */
+export const unknownClient: Client = {
+  name: UNKNOWN,
+  nameStatus: "permanent",
+  reverseName: UNKNOWN,
+  reverseStatus: "permanent",
+  address: UNKNOWN,
+  port: UNKNOWN,
+  family: AF_UNSPEC,
+  serverAddress: UNKNOWN,
+  serverPort: UNKNOWN,
+};
+
 /** RFC 5321 form of an address, with `IPv6:` before such. */
 export const rfcAddress = (address: string): string => (address.includes(":") ? `IPv6:${address}` : address);
 

@@ -2,7 +2,7 @@
 import { warning } from "../../lib/log/log.ts";
 import { Rec } from "../../lib/queue/records.ts";
 import type { ContentSink } from "../../lib/smtp/data_stream.ts";
-import type { MessageStream } from "./message_stream.ts";
+import type { ContentStream } from "./message_stream.ts";
 
 const GREATER = 0x3e;
 const SPACE = 0x20;
@@ -17,7 +17,9 @@ export class Content implements ContentSink {
   private first: boolean;
 
   constructor(
-    private readonly stream: MessageStream,
+    private readonly stream: ContentStream,
+    /** Queue ID, for log lines. */
+    private readonly id: string,
     private readonly sizeLimit: number,
     /** The first line may be an mbox separator or a continuation of nothing (DATA, not BDAT). */
     checkFirst: boolean,
@@ -32,11 +34,11 @@ export class Content implements ContentSink {
     const count = end - start + 2;
     if (this.sizeLimit > 0 && this.sizeLimit - this.size < count) {
       this.tooBig = true;
-      warning(`${this.stream.id}: queue file size limit exceeded`);
+      warning(`${this.id}: queue file size limit exceeded`);
       return;
     }
     this.size += count;
-    this.stream.putSlice(whole ? Rec.NORMAL : Rec.CONTINUED, bytes, start, end);
+    this.stream.putSlice(whole ? Rec.NORMAL : Rec.CONTINUED, bytes, start, end, stuffed);
   }
 
   private begin(bytes: Buffer, start: number, end: number): void {

@@ -13,6 +13,7 @@ import { isValidUtf8, lowerAscii, printable, upperAscii } from "../../lib/sys/by
 import { ChannelTimeout } from "../../lib/sys/channel.ts";
 import { SysError } from "../../lib/sys/errno.ts";
 import { VERBS } from "./commands.ts";
+import { escaped } from "./escaped.ts";
 import { limitsConfigured, Rates, tooManyConnections } from "./rates.ts";
 import type { Session } from "./session.ts";
 import { SessionEnd } from "./session_end.ts";
@@ -25,6 +26,8 @@ export async function converse(session: Session): Promise<void> {
   log(clientConnected({ client: session.nameAddress, name: client.name, address: client.address }));
   let ending: SessionEnd | undefined;
   try {
+    if (session.connection.failed)
+      throw new SessionEnd("failed", `421 4.3.0 ${settings.myhostname} Server local error`);
     await session.identify(true);
     if (await greet(session)) ending = await commandLoop(session);
     await session.chat.flush();
@@ -309,23 +312,6 @@ async function pipelined(session: Session): Promise<boolean> {
   return true;
 }
 
-const ESCAPES = new Map([
-  ["\n", "\\n"],
-  ["\r", "\\r"],
-  ["\t", "\\t"],
-  ["\f", "\\f"],
-  ["\v", "\\v"],
-  ["\b", "\\b"],
-  ["\x07", "\\a"],
-  ["\\", "\\\\"],
-]);
-/** Text with C escapes for what does not print. */
-const escaped = (text: string): string =>
-  text.replace(
-    /[^ -[\]-~]/g,
-    (char) => ESCAPES.get(char) ?? `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`,
-  );
-
 function logAbort(session: Session, reason: string): void {
   let where = session.where;
   if (session.contentBytes !== undefined) where += ` (${session.contentBytes()} bytes)`;
@@ -347,6 +333,9 @@ async function finish(session: Session, ending: SessionEnd | undefined): Promise
       case "lost connection":
         reason = "lost connection";
         if (session.where !== "END-OF-MESSAGE" && session.where !== "QUIT") logAbort(session, reason);
+        break;
+      case "failed":
+        await lastReply(session, ending.reply);
         break;
       case "data":
         reason = "local data error";

@@ -5,8 +5,9 @@ import { printable } from "../../lib/sys/bytes.ts";
 import type { Content } from "./content.ts";
 import { endContent } from "./message.ts";
 import type { MessageStream, QueueOutcome } from "./message_stream.ts";
+import type { ProxyFilter } from "./proxy_filter.ts";
 import type { Session } from "./session.ts";
-import type { Transaction } from "./transaction.ts";
+import type { MessageTarget, Transaction } from "./transaction.ts";
 
 const bit = cleanupStatusBit;
 
@@ -14,7 +15,7 @@ const bit = cleanupStatusBit;
 export async function endOfData(
   session: Session,
   transaction: Transaction,
-  stream: MessageStream,
+  stream: MessageTarget,
   content: Content,
   sawBareLf: boolean,
   how: "DATA" | "BDAT",
@@ -35,27 +36,59 @@ export async function endOfData(
       return false;
     }
   }
-  let outcome: QueueOutcome;
-  if (local !== 0) {
-    if ((local & bit("BARE_LF")) !== 0) session.logDecision("reject", "bare <LF> received");
-    stream.abort();
-    outcome = { status: local, reason: "" };
-  } else {
+  if ((local & bit("BARE_LF")) !== 0) session.logDecision("reject", "bare <LF> received");
+  const result =
+    stream.kind === "proxy"
+      ? await throughFilter(session, stream, local)
+      : await intoQueue(session, transaction, stream, local, how === "BDAT" ? content.size : undefined);
+  session.endTransaction();
+  if (result.accepted) session.forgiveErrors();
+  await session.reply(result.reply);
+  // The client must not repeat a message because the reply waited for the next command.
+  await session.chat.flush();
+  return result.accepted;
+}
+
+interface Result {
+  readonly accepted: boolean;
+  readonly reply: string;
+}
+
+/** `bytes`: the size that the reply names. */
+async function intoQueue(
+  session: Session,
+  transaction: Transaction,
+  stream: MessageStream,
+  local: number,
+  bytes: number | undefined,
+): Promise<Result> {
+  let outcome: QueueOutcome = { status: local, reason: "" };
+  if (local !== 0) stream.abort();
+  else {
     endContent(session, transaction, stream);
     outcome = await stream.finish();
     if (!stream.writable) outcome = { status: bit("WRITE"), reason: "" };
   }
-  const id = stream.id;
-  session.endTransaction();
-  const accepted = outcome.status === 0;
-  if (accepted) {
-    session.forgiveErrors();
-    const received = how === "BDAT" ? `${content.size} bytes ` : "";
-    await session.reply(`250 2.0.0 Ok: ${received}queued as ${id}`);
-  } else await session.reply(refusalText(session, outcome));
-  // The client must not repeat a message because the reply waited for the next command.
-  await session.chat.flush();
-  return accepted;
+  if (outcome.status !== 0) return { accepted: false, reply: refusalText(session, outcome) };
+  return {
+    accepted: true,
+    reply: `250 2.0.0 Ok: ${bytes === undefined ? "" : `${bytes} bytes `}queued as ${stream.id}`,
+  };
+}
+
+/** The filter's reply is ours. */
+async function throughFilter(session: Session, filter: ProxyFilter, local: number): Promise<Result> {
+  let result: Result;
+  if (local !== 0) {
+    filter.abort();
+    result = { accepted: false, reply: refusalText(session, { status: local, reason: "" }) };
+  } else {
+    const verdict = await filter.finish();
+    if (verdict.errorClass !== undefined) session.noteError(verdict.errorClass);
+    result = verdict;
+  }
+  session.logProxied(result.accepted, result.reply);
+  return result;
 }
 
 function refusalText(session: Session, { status, reason }: QueueOutcome): string {

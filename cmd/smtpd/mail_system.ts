@@ -1,7 +1,8 @@
 /** The services of a running mail system, as sessions use them. */
-import { statfsSync } from "node:fs";
+import { constants, openSync, statfsSync, unlinkSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { cleanEnvironment, currentEnvironment } from "../../lib/config/environment.ts";
+import { connectEndpoint } from "../../lib/dns/endpoint.ts";
 import { resolver } from "../../lib/dns/resolver.ts";
 import { connectWaiting, requestOnce } from "../../lib/ipc/client.ts";
 import { postMail } from "../../lib/ipc/clients/cleanup.ts";
@@ -29,9 +30,11 @@ export function mailSystem(submits: boolean): SessionServices {
   const cleanup = parameter("cleanup_service_name");
   const flush = parameter("flush_service_name");
   const timeLimit = parameter("ipc_timeout");
+  let spools = 0;
   return {
     resolve: (sender, address) => rewriteClient().resolve(sender, address),
     lookup: (name, type) => resolver().lookup(name, type),
+    connect: connectEndpoint,
     async verify(address) {
       const answer = await queryVerify(address);
       if (answer.kind === "failed") return undefined;
@@ -49,6 +52,12 @@ export function mailSystem(submits: boolean): SessionServices {
           return started.ok ? new PostdropStream(started.client) : undefined;
         }
       : async () => CleanupStream.open(await connectWaiting("public", cleanup, timeLimit)),
+    openSpool() {
+      const path = `incoming/${process.pid}.${Date.now()}.${spools++}`;
+      const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+      unlinkSync(path);
+      return fd;
+    },
     async flushSite(site) {
       const reply = await requestOnce(
         "public",

@@ -12,13 +12,22 @@ import { ClientAbort } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import { effectiveUid, lookupUser } from "../../lib/sys/identity.ts";
 import { changedTable, refreshTables } from "../../lib/tables/open.ts";
-import { AF_INET, AF_INET6, type Client, localClient, plainAddress, UNKNOWN } from "./client.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  type Client,
+  localClient,
+  plainAddress,
+  UNKNOWN,
+  unknownClient,
+} from "./client.ts";
 import { converse } from "./dialogue.ts";
 import { mailSystem } from "./mail_system.ts";
 import { openPolicy, type Policy } from "./policy.ts";
 import type { SessionServices } from "./services.ts";
 import { Session } from "./session.ts";
 import { refuseUnsupported } from "./unsupported.ts";
+import { readUpstream, type Upstream } from "./upstream.ts";
 
 interface Server {
   readonly policy: Policy;
@@ -57,29 +66,47 @@ async function serve(
   service: Service,
   { policy, services, standAlone }: Server,
 ): Promise<void> {
-  const client = await identify(accepted, policy);
+  const upstream = await upstreamOf(accepted, service, policy);
   const session = new Session(accepted.channel, policy, services, {
-    client,
+    client: upstream.kind === "failed" ? unknownClient : await identify(accepted, policy, upstream),
     service: service.name,
     standAlone,
     piped: service.standAlone,
+    failed: upstream.kind === "failed",
     screened: service.transport === "pass",
   });
   await converse(session);
 }
 
+/** What stands before us and speaks for the client. */
+function upstreamOf(
+  { channel, peer }: Accepted,
+  service: Service,
+  { settings }: Policy,
+): Promise<Upstream> | Upstream {
+  if (settings.upstreamProtocol === "" || service.standAlone || peer === undefined) return { kind: "local" };
+  return readUpstream(channel, settings.upstreamTimeout);
+}
+
 /** Who the client is: by its socket, or by what postscreen(8) says. */
-async function identify({ peer, attributes }: Accepted, policy: Policy): Promise<Client> {
-  const address = attributes?.get("client_address") ?? peer?.remoteAddress;
+async function identify(
+  { peer, attributes }: Accepted,
+  policy: Policy,
+  upstream: Exclude<Upstream, { kind: "failed" }>,
+): Promise<Client> {
+  const proxied = upstream.kind === "proxied" ? upstream.connection : undefined;
+  const address = proxied?.clientAddress ?? attributes?.get("client_address") ?? peer?.remoteAddress;
   const protocols = configuration().protocols();
   if (address === undefined) return localClient(!protocols.ipv4);
   const plain = protocols.ipv4 ? plainAddress(address) : address;
   const where = {
     address: plain,
-    port: attributes?.get("client_port") ?? String(peer?.remotePort ?? 0),
+    port: proxied?.clientPort ?? attributes?.get("client_port") ?? String(peer?.remotePort ?? 0),
     family: plain.includes(":") ? AF_INET6 : AF_INET,
-    serverAddress: plainAddress(attributes?.get("server_address") ?? peer?.localAddress ?? UNKNOWN),
-    serverPort: attributes?.get("server_port") ?? String(peer?.localPort ?? 0),
+    serverAddress: plainAddress(
+      proxied?.serverAddress ?? attributes?.get("server_address") ?? peer?.localAddress ?? UNKNOWN,
+    ),
+    serverPort: proxied?.serverPort ?? attributes?.get("server_port") ?? String(peer?.localPort ?? 0),
   };
   // A client of a family that is switched off must not be taken for one of ours by its name.
   const enabled = plain.includes(":") ? protocols.ipv6 : protocols.ipv4;

@@ -5,30 +5,39 @@ import { ClientAbort, log } from "../../lib/log/log.ts";
 import { mailDate } from "../../lib/message/date.ts";
 import { Rec, timeData } from "../../lib/queue/records.ts";
 import { commentText } from "../../lib/smtp/helo.ts";
-import { rfcAddress } from "./client.ts";
+import { upperAscii } from "../../lib/sys/bytes.ts";
+import { rfcAddress, UNKNOWN } from "./client.ts";
 import type { MessageStream } from "./message_stream.ts";
+import { ProxyFilter } from "./proxy_filter.ts";
+import type { ProxyRefusal } from "./proxy_target.ts";
 import { receivedLines } from "./received.ts";
 import type { Session } from "./session.ts";
-import type { Transaction } from "./transaction.ts";
+import type { MessageTarget, Transaction } from "./transaction.ts";
 
-/** Opens the queue file, unless it is open, and writes the envelope up to the recipients. */
+/**
+ * Opens the queue file, or the connection to the filter before the queue, unless that was done, and writes the envelope up to the recipients. What
+ * the filter has against it, if anything.
+ */
 export async function openMessage(
   session: Session,
   transaction: Transaction,
-  firstRecipient?: string,
-): Promise<void> {
-  if (transaction.firstRecipient === undefined && firstRecipient !== undefined)
-    transaction.firstRecipient = firstRecipient;
-  if (transaction.stream !== undefined) return;
-  const stream = await session.services.openMessage();
-  if (stream === undefined) throw new ClientAbort("unable to open a message in the mail queue");
-  transaction.stream = stream;
-  if (session.standAlone) writeSubmission(stream, transaction);
-  else writeEnvelope(session, stream, transaction);
+): Promise<ProxyRefusal | undefined> {
+  if (transaction.stream !== undefined) return undefined;
+  if (session.filtered) {
+    const filter = await openFilter(session, transaction);
+    if (!(filter instanceof ProxyFilter)) return filter;
+    transaction.stream = filter;
+  } else {
+    const stream = await session.services.openMessage();
+    if (stream === undefined) throw new ClientAbort("unable to open a message in the mail queue");
+    transaction.stream = stream;
+    if (session.standAlone) writeSubmission(stream, transaction);
+    else writeEnvelope(session, stream, transaction);
+  }
   const forwarded = session.forwarded;
   log(
     messageOpened({
-      queueId: stream.id,
+      queueId: session.queueId,
       client: session.nameAddress,
       saslMethod: session.login === undefined ? undefined : "XCLIENT",
       saslUsername: session.login,
@@ -39,7 +48,37 @@ export async function openMessage(
           : session.original.origin,
     }),
   );
+  return undefined;
 }
+
+function openFilter(session: Session, transaction: Transaction): Promise<ProxyFilter | ProxyRefusal> {
+  const { settings, policy, original, forwarded } = session;
+  const endpoint = policy.proxyFilter;
+  if (endpoint === undefined) throw new ClientAbort("no filter is configured");
+  return ProxyFilter.open(
+    session.services,
+    {
+      endpoint,
+      ehlo: settings.proxyEhlo,
+      timeout: settings.proxyTimeout,
+      lineLimit: settings.lineLimit,
+      utf8: settings.utf8,
+    },
+    [
+      ["NAME", available(original.name)],
+      ["ADDR", available(original.address)],
+      ["PORT", available(original.port)],
+      ["HELO", original.helo ?? ""],
+      ["IDENT", forwarded?.ident ?? ""],
+      ["PROTO", original.protocol],
+      ["SOURCE", upperAscii(transaction.rewriteContext)],
+    ],
+    transaction.command,
+    session.spooled,
+  );
+}
+
+const available = (value: string): string => (value === UNKNOWN ? "" : value);
 
 /** The flags of the request, by what receive_override_options leaves. */
 function requestFlags(session: Session, transaction: Transaction): number {
@@ -95,30 +134,53 @@ function writeSubmission(stream: MessageStream, transaction: Transaction): void 
   if (parameters.encoding !== undefined) stream.putAttribute("encoding", parameters.encoding);
 }
 
-export function addRecipient(
+/** Adds a recipient; what the filter before the queue has against it. */
+export async function addRecipient(
   transaction: Transaction,
-  recipient: string,
-  notify: number | undefined,
-  orcpt: string,
-): void {
+  added: {
+    readonly recipient: string;
+    /** The RCPT command as it came. */
+    readonly command: string;
+    readonly notify: number | undefined;
+    readonly orcpt: string;
+  },
+): Promise<ProxyRefusal | undefined> {
   const { stream } = transaction;
   if (stream === undefined) throw new ClientAbort("no message for a recipient");
-  if (notify !== undefined) stream.putAttribute("notify_flags", notify);
-  stream.putAttribute("dsn_orig_rcpt", orcpt);
-  stream.put(Rec.RECIPIENT, recipient);
+  if (stream.kind === "proxy") {
+    const refusal = await stream.recipient(added.command);
+    if (refusal !== undefined) return refusal;
+  } else {
+    if (added.notify !== undefined) stream.putAttribute("notify_flags", added.notify);
+    stream.putAttribute("dsn_orig_rcpt", added.orcpt);
+    stream.put(Rec.RECIPIENT, added.recipient);
+  }
+  transaction.firstRecipient ??= added.recipient;
   transaction.recipientCount++;
+  return undefined;
 }
 
 const accessFlags = (transaction: Transaction): number =>
   (transaction.actions.hold ? CLEANUP_FLAG.hold : 0) |
   (transaction.actions.discard ? CLEANUP_FLAG.discard : 0);
 
-/** Ends the envelope and writes the headers that are ours. */
-export function beginContent(session: Session, transaction: Transaction, stream: MessageStream): void {
-  const flags = accessFlags(transaction);
-  if (flags !== 0 && !session.standAlone) stream.put(Rec.FLAGS, String(flags));
-  stream.put(Rec.CONTENT);
+/** Ends the envelope and writes the headers that are ours. What the filter before the queue has against it. */
+export async function startContent(
+  session: Session,
+  transaction: Transaction,
+  stream: MessageTarget,
+): Promise<ProxyRefusal | undefined> {
+  if (stream.kind === "proxy") {
+    const refusal = await stream.data();
+    if (refusal !== undefined) return refusal;
+  } else {
+    const flags = accessFlags(transaction);
+    if (flags !== 0 && !session.standAlone) stream.put(Rec.FLAGS, String(flags));
+    stream.put(Rec.CONTENT);
+  }
   for (const header of transaction.actions.prepend) stream.put(Rec.NORMAL, header);
+  // a message that came through a filter has the header of the server before that
+  if (stream.kind === "proxy" && session.forwarded !== undefined) return undefined;
   const { client, settings } = session;
   const lines = receivedLines({
     helo: session.heloName ?? client.name,
@@ -127,7 +189,7 @@ export function beginContent(session: Session, transaction: Transaction, stream:
     hostname: settings.myhostname,
     mailName: settings.mailName,
     protocol: transaction.parameters.smtputf8 ? "UTF8SMTP" : session.protocol,
-    queueId: stream.id,
+    queueId: stream.kind === "queue" ? stream.id : undefined,
     recipient: transaction.recipientCount === 1 ? transaction.firstRecipient : undefined,
     date: mailDate(transaction.arrival.seconds),
     authenticatedAs:
@@ -135,6 +197,7 @@ export function beginContent(session: Session, transaction: Transaction, stream:
     hideClient: settings.hideClientSession,
   });
   for (const line of lines) stream.put(Rec.NORMAL, line);
+  return undefined;
 }
 
 /** Writes what follows the content. */

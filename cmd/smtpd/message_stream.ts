@@ -13,23 +13,29 @@ export interface QueueOutcome {
   readonly reason: string;
 }
 
-export interface MessageStream {
-  readonly id: string;
-  /** Request flags go before the records; postdrop has none. */
-  sendFlags(flags: number): void;
+/** Takes the content of a message, line by line. */
+export interface ContentStream {
   put(type: number, data?: string | Uint8Array): void;
-  putSlice(type: number, source: Buffer, start: number, end: number): void;
-  putAttribute(name: string, value: string | number): void;
+  /** `stuffed`: a dot was taken off the front. The bytes are valid during the call only. */
+  putSlice(type: number, source: Buffer, start: number, end: number, stuffed: boolean): void;
   /** More is gathered than should wait. */
   readonly full: boolean;
   /** False when the other side stopped reading: the message cannot be stored. */
   readonly writable: boolean;
   /** Sends what is gathered and waits until it is taken. */
   flush(): Promise<void>;
-  /** After the END record: the verdict. */
-  finish(): Promise<QueueOutcome>;
   /** Gives the message up; the other side removes what it has. */
   abort(): void;
+}
+
+export interface MessageStream extends ContentStream {
+  readonly kind: "queue";
+  readonly id: string;
+  /** Request flags go before the records; postdrop has none. */
+  sendFlags(flags: number): void;
+  putAttribute(name: string, value: string | number): void;
+  /** After the END record: the verdict. */
+  finish(): Promise<QueueOutcome>;
 }
 
 const BAD = 1;
@@ -37,6 +43,7 @@ const BAD = 1;
 const FLUSH_AT = 64 * 1024;
 
 export class CleanupStream implements MessageStream {
+  readonly kind = "queue";
   private readonly records = new RecordBuffer(8 * 1024);
   private failed = false;
 
@@ -103,6 +110,7 @@ export class CleanupStream implements MessageStream {
 }
 
 export class PostdropStream implements MessageStream {
+  readonly kind = "queue";
   private failed = false;
   private gathered = 0;
 

@@ -2,6 +2,7 @@
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { expandMacros } from "../../lib/config/expand.ts";
 import { splitBraced } from "../../lib/config/lists.ts";
+import { type Endpoint, parseEndpoint } from "../../lib/dns/endpoint.ts";
 import { warning } from "../../lib/log/log.ts";
 import { lowerAscii } from "../../lib/sys/bytes.ts";
 import { TableList } from "../../lib/tables/list.ts";
@@ -9,6 +10,7 @@ import { MatchList, parentMode } from "../../lib/tables/match.ts";
 import { openTable } from "../../lib/tables/open.ts";
 import { type Table, TableFlag } from "../../lib/tables/table.ts";
 import { checkRelayControl } from "./access/start_up.ts";
+import { type PolicyService, parsePolicyService } from "./policy_service.ts";
 import { RESTRICTION_LISTS, type RestrictionList } from "./restriction_lists.ts";
 import { parseRewriteClients, type RewriteClients } from "./rewrite_clients.ts";
 import { readSettings, type Settings } from "./settings.ts";
@@ -24,6 +26,10 @@ export interface Policy {
   readonly classes: ReadonlyMap<string, readonly string[]>;
   /** Tables named in restriction lists, by `type:name`. */
   readonly accessTables: ReadonlyMap<string, Table>;
+  /** Servers of check_policy_service, by its argument. */
+  readonly policyServices: ReadonlyMap<string, PolicyService>;
+  /** smtpd_proxy_filter */
+  readonly proxyFilter: Endpoint | undefined;
   /** smtpd_access_maps is in parent_domain_matches_subdomains. */
   readonly accessParentMode: boolean;
   readonly commandFilter: TableList;
@@ -68,7 +74,9 @@ export async function openPolicy(standAlone = false): Promise<Policy> {
     classes.set(lowerAscii(name), splitBraced(configuration().lookup(name) ?? ""));
   if (!standAlone) checkRelayControl(lists, classes);
   const accessTables = new Map<string, Table>();
-  for (const list of [...lists.values(), ...classes.values()]) await openAccessTables(list, accessTables);
+  const policyServices = new Map<string, PolicyService>();
+  for (const list of [...lists.values(), ...classes.values()])
+    await openServers(list, accessTables, policyServices);
   const maps = (name: Parameters<typeof parameter>[0], flags = ACCESS_FLAGS): Promise<TableList> =>
     TableList.open(name, String(parameter(name)), flags);
   const controlMaps = (name: Parameters<typeof parameter>[0]): Promise<TableList> =>
@@ -88,6 +96,8 @@ export async function openPolicy(standAlone = false): Promise<Policy> {
     lists,
     classes,
     accessTables,
+    policyServices,
+    proxyFilter: settings.proxyFilter === "" ? undefined : parseEndpoint(settings.proxyFilter, "inet"),
     accessParentMode: parentMode("smtpd_access_maps"),
     commandFilter: await maps("smtpd_command_filter", FILTER_FLAGS),
     rejectFilterMaps: await maps("smtpd_reject_filter_maps", PLAIN_FLAGS),
@@ -143,16 +153,19 @@ export async function openPolicy(standAlone = false): Promise<Policy> {
   };
 }
 
-/** Opens the tables that a restriction list names, once each; policy servers look alike and are none. */
-async function openAccessTables(list: readonly string[], tables: Map<string, Table>): Promise<void> {
+/** Opens the tables that a restriction list names, and notes its policy servers, once each. */
+async function openServers(
+  list: readonly string[],
+  tables: Map<string, Table>,
+  services: Map<string, PolicyService>,
+): Promise<void> {
   for (let i = 0; i < list.length; i++) {
     const word = list[i] as string;
     if (lowerAscii(word) === "check_policy_service") {
-      i++;
-      continue;
-    }
-    if (!word.includes(":") || word.startsWith("{") || tables.has(word)) continue;
-    tables.set(word, await openTable(word, { flags: ACCESS_FLAGS }));
+      const server = list[++i];
+      if (server !== undefined && !services.has(server)) services.set(server, parsePolicyService(server));
+    } else if (word.includes(":") && !word.startsWith("{") && !tables.has(word))
+      tables.set(word, await openTable(word, { flags: ACCESS_FLAGS }));
   }
 }
 

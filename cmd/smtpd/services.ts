@@ -1,5 +1,8 @@
 /** What a session needs of the rest of the mail system and of the machine; tests bring their own. */
+
+import type { Endpoint } from "../../lib/dns/endpoint.ts";
 import type { DnsResult, QueryType } from "../../lib/dns/types.ts";
+import type { Channel } from "../../lib/sys/channel.ts";
 import type { Client } from "./client.ts";
 import type { MessageStream } from "./message_stream.ts";
 import type { ArrivalTime } from "./transaction.ts";
@@ -34,10 +37,14 @@ export interface RateClient {
 export interface SessionServices {
   resolve(sender: string, address: string): Promise<Resolved>;
   lookup(name: string, type: QueryType): Promise<DnsResult>;
+  /** Connects to a server outside the mail system. Throws SysError or UnknownServer. */
+  connect(endpoint: Endpoint, seconds: number): Promise<Channel>;
   /** What verify(8) knows of an address; undefined without an answer. */
   verify(address: string): Promise<ProbeResult | undefined>;
   /** Opens a queue file; undefined when the queue does not answer. */
   openMessage(): Promise<MessageStream | undefined>;
+  /** A file without a name for a message that waits for its filter: a descriptor. Throws SysError. */
+  openSpool(): number;
   /** Asks flush(8) to send what waits for a site: its status, undefined without an answer. */
   flushSite(site: string): Promise<number | undefined>;
   /** Submits a notice of the system itself. */
@@ -60,6 +67,8 @@ export interface Connection {
   readonly standAlone: boolean;
   /** Commands come from standard input: a script has them all ready. */
   readonly piped: boolean;
+  /** Who the client is could not be learned from what stands before us. */
+  readonly failed: boolean;
   /** Handed over by postscreen(8), which has tested the client already. */
   readonly screened: boolean;
 }

@@ -1,7 +1,7 @@
 /** One SMTP session: what is known of the client, the state of its dialogue, and what every verb needs. */
 import { internalToExternal } from "../../lib/address/quote.ts";
 import { RESOLVE_FLAG } from "../../lib/ipc/protocols/rewrite.ts";
-import { accessDecision } from "../../lib/log/events/smtpd.ts";
+import { accessDecision, proxyDecision } from "../../lib/log/events/smtpd.ts";
 import { log, warning } from "../../lib/log/log.ts";
 import { localTime } from "../../lib/message/date.ts";
 import { parsePath } from "../../lib/smtp/path.ts";
@@ -109,9 +109,19 @@ export class Session {
     return this.connection.standAlone;
   }
 
+  /** Messages go to a filter before they reach the queue. */
+  get filtered(): boolean {
+    return this.policy.proxyFilter !== undefined && !this.standAlone;
+  }
+  /** Such messages are gathered first. */
+  get spooled(): boolean {
+    return this.settings.proxyOptions.has("speed_adjust");
+  }
+
   /** Queue ID of the open message, for log lines. */
   get queueId(): string {
-    return this.transaction?.stream?.id ?? "NOQUEUE";
+    const stream = this.transaction?.stream;
+    return stream?.kind === "queue" ? stream.id : "NOQUEUE";
   }
 
   /** Makes `nameAddress` anew after the client's identity changed. */
@@ -247,6 +257,24 @@ export class Session {
         protocol: this.protocol,
         helo: this.heloName,
         saslMethod: this.login === undefined ? undefined : "XCLIENT",
+        saslUsername: this.login,
+      }),
+    );
+  }
+
+  /** Logs what the filter before the queue made of a message. */
+  logProxied(accepted: boolean, reply: string): void {
+    const { transaction } = this;
+    log(
+      proxyDecision({
+        accepted,
+        where: this.where,
+        reply: reply.replace(/[\r\n]/g, "?"),
+        sender: transaction === undefined ? undefined : this.logAddress(transaction.sender),
+        recipient:
+          transaction?.firstRecipient === undefined ? undefined : this.logAddress(transaction.firstRecipient),
+        protocol: this.protocol,
+        helo: this.heloName,
         saslUsername: this.login,
       }),
     );

@@ -14,8 +14,8 @@ export type ErrorClass = keyof typeof ERROR_CLASS;
 /** Ends the session; how is told by `reason`. */
 export class SessionEnd extends Error {
   constructor(
-    readonly reason: "lost connection" | "timeout" | "data" | "quiet",
-    /** For `data`: what to send. */
+    readonly reason: "lost connection" | "timeout" | "data" | "failed" | "quiet",
+    /** For `data` and `failed`: what to send. */
     readonly reply = "",
   ) {
     super(reason);

@@ -126,6 +126,12 @@ export function readSettings() {
     },
     unknownHeloTempfail: parameter("unknown_helo_hostname_tempfail_action"),
     unknownAddressTempfail: parameter("unknown_address_tempfail_action"),
+    upstreamProtocol: parameter("smtpd_upstream_proxy_protocol"),
+    upstreamTimeout: parameter("smtpd_upstream_proxy_timeout"),
+    proxyFilter: parameter("smtpd_proxy_filter"),
+    proxyEhlo: parameter("smtpd_proxy_ehlo"),
+    proxyTimeout: parameter("smtpd_proxy_timeout"),
+    proxyOptions: wordSet(parameter("smtpd_proxy_options")),
     defaultRblReply: parameter("default_rbl_reply"),
   } as const;
 }

@@ -1,5 +1,9 @@
 /** One mail transaction: everything between an accepted MAIL FROM and its end. Dropping the object resets all of it. */
 import type { MessageStream } from "./message_stream.ts";
+import type { ProxyFilter } from "./proxy_filter.ts";
+
+/** Where a message goes: into the queue, or to the filter before it. */
+export type MessageTarget = MessageStream | ProxyFilter;
 
 /** What access tables asked for, access(5). */
 export interface AccessActions {
@@ -36,6 +40,8 @@ export interface MailParameters {
 export interface Transaction {
   /** Internal form, empty for the null sender. */
   readonly sender: string;
+  /** The MAIL command as it came, for a filter. */
+  readonly command: string;
   readonly parameters: Readonly<MailParameters>;
   readonly arrival: ArrivalTime;
   /** Distinguishes messages for policy servers. */
@@ -46,7 +52,7 @@ export interface Transaction {
   recipientCount: number;
   firstRecipient: string | undefined;
   /** Open from the first accepted recipient on. */
-  stream: MessageStream | undefined;
+  stream: MessageTarget | undefined;
   /** Verdict of the sender restrictions that were evaluated at MAIL. */
   deferIfPermit: string | undefined;
   senderChecked: boolean;

@@ -4,12 +4,7 @@ import type { ParameterName } from "../../lib/config/parameters.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { bareLfMode } from "./settings.ts";
 
-const EMPTY_ONLY = [
-  "smtpd_milters",
-  "smtpd_milter_maps",
-  "smtpd_proxy_filter",
-  "smtpd_upstream_proxy_protocol",
-] as const;
+const EMPTY_ONLY = ["smtpd_milters", "smtpd_milter_maps"] as const;
 const OFF_ONLY = ["smtpd_sasl_auth_enable", "smtpd_enforce_tls", "smtpd_tls_wrappermode"] as const;
 
 const refuse = (name: ParameterName): never => fatal(`${name} = ${String(parameter(name))} is not supported`);

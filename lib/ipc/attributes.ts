@@ -345,7 +345,7 @@ export type Received<T> =
   /** End of file before the first byte. */
   | { readonly kind: "end" }
   /** Malformed, cut off or late; the reason was logged as a warning. */
-  | { readonly kind: "bad" };
+  | { readonly kind: "bad"; readonly late: boolean };
 
 /** What a list that ends too early was about to say. */
 function cutOff(input: Buffer, plain: boolean, stream: string): string {
@@ -386,9 +386,9 @@ async function receiveAhead<T>(
   declared: Message<T>,
   options: DecodeOptions,
 ): Promise<Ahead<T>> {
-  const bad = (text: string): Ahead<T> => {
+  const bad = (text: string, late = false): Ahead<T> => {
     warning(text);
-    return { kind: "bad" };
+    return { kind: "bad", late };
   };
   try {
     for (;;) {
@@ -405,7 +405,7 @@ async function receiveAhead<T>(
     }
   } catch (error) {
     if (error instanceof ChannelTimeout)
-      return bad(`timeout on ${channel.name} while reading input attribute name`);
+      return bad(`timeout on ${channel.name} while reading input attribute name`, true);
     if (error instanceof TypeError || error instanceof RangeError) throw error;
     return bad(`read ${channel.name}: ${errorText(error)}`);
   }

@@ -71,6 +71,8 @@ export class Evaluation {
   deferIfReject: Refusal | undefined;
   /** Inside the object of warn_if_reject. */
   warnOnly = false;
+  /** Acting on what a policy server that does not answer stands for. */
+  defaultAction = false;
   private depth = 0;
   /** Refusals so far, those of warn_if_reject included. */
   rejections = 0;

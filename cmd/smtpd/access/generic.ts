@@ -58,12 +58,6 @@ export const removed =
     return evaluation.serverError();
   };
 
-export const unsupported: Restriction = async (evaluation, _frame, argument, name) => {
-  argument();
-  warning(`restriction ${name} is not supported`);
-  return evaluation.serverError();
-};
-
 /** Restrictions about certificates have nothing to look at without TLS. */
 export const withoutTls: Restriction = async () => "dunno";
 

@@ -6,6 +6,7 @@ import type { Restriction } from "./evaluation.ts";
 import * as generic from "./generic.ts";
 import * as helo from "./helo.ts";
 import { rejectUnlistedRecipient, rejectUnlistedSender } from "./listed.ts";
+import { checkPolicyService } from "./policy_service.ts";
 import * as rbl from "./rbl.ts";
 import * as servers from "./servers.ts";
 import { checkTable } from "./tables.ts";
@@ -43,7 +44,7 @@ export const RESTRICTIONS: ReadonlyMap<string, Restriction> = new Map<string, Re
   ["sleep", generic.sleep],
   ["reject_plaintext_session", generic.rejectPlaintextSession],
   ["reject_unauth_pipelining", generic.rejectUnauthPipelining],
-  ["check_policy_service", generic.unsupported],
+  ["check_policy_service", checkPolicyService],
 
   ["permit_inet_interfaces", client.permitInetInterfaces],
   ["permit_mynetworks", client.permitMynetworks],

@@ -4,7 +4,6 @@ import { warning } from "../../../lib/log/log.ts";
 import { isHeader } from "../../../lib/message/header.ts";
 import { splitStatus } from "../../../lib/smtp/dsn.ts";
 import { upperAscii } from "../../../lib/sys/bytes.ts";
-import type { Table } from "../../../lib/tables/table.ts";
 import {
   adaptStatus,
   type Evaluation,
@@ -15,9 +14,9 @@ import {
   type Verdict,
 } from "./evaluation.ts";
 
-/** What to look up in one table. */
+/** Where a result comes from: a table, or a policy server. */
 export interface TableQuery {
-  readonly table: Table;
+  readonly table: { readonly name: string };
   readonly frame: Frame;
   /** The restriction, for permit logging. */
   readonly check: string;
@@ -135,6 +134,8 @@ function messageAction(
   };
   if (subject.stage === "ETRN" && action !== "PREPEND")
     return complain(`: action ${action} is unavailable in smtpd_etrn_restrictions`);
+  if (session.filtered && action !== "PREPEND")
+    return complain(`: with smtpd_proxy_filter specified, action ${action} is unavailable`);
   if (action === "PREPEND" && subject.stage === "END-OF-MESSAGE")
     return complain(": action PREPEND must be used before smtpd_end_of_data_restrictions");
   if (actions === undefined)

@@ -4,7 +4,7 @@ import { type BdatCommand, parseBdat } from "../../../lib/smtp/command.ts";
 import { printable } from "../../../lib/sys/bytes.ts";
 import { beginTransfer, type GoodTransfer, transferSize } from "../chunks.ts";
 import { endOfData } from "../end_of_data.ts";
-import { beginContent } from "../message.ts";
+import { startContent } from "../message.ts";
 import { readChunks } from "../reading.ts";
 import type { Session } from "../session.ts";
 import type { VerbHandler } from "../verb.ts";
@@ -45,7 +45,11 @@ async function begin(session: Session): Promise<GoodTransfer | string> {
     const refusal = await session.access.data();
     if (refusal !== undefined) return refusal;
   }
-  beginContent(session, transaction, stream);
+  const refusal = await startContent(session, transaction, stream);
+  if (refusal !== undefined) {
+    session.noteError(refusal.errorClass);
+    return refusal.reply;
+  }
   const transfer = beginTransfer(session, stream);
   session.chunks = transfer;
   return transfer;

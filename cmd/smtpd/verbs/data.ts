@@ -2,7 +2,7 @@
 import { DataSplitter } from "../../../lib/smtp/data_stream.ts";
 import { Content } from "../content.ts";
 import { endOfData } from "../end_of_data.ts";
-import { beginContent } from "../message.ts";
+import { startContent } from "../message.ts";
 import { readChunks } from "../reading.ts";
 import type { VerbHandler } from "../verb.ts";
 
@@ -18,9 +18,10 @@ export const data: VerbHandler = async (session, { tokens }) => {
     const refusal = await session.access.data();
     if (refusal !== undefined) return session.refuse(refusal);
   }
-  beginContent(session, transaction, stream);
+  const refusal = await startContent(session, transaction, stream);
+  if (refusal !== undefined) return session.refuse(refusal.reply, refusal.errorClass);
   await session.reply("354 End data with <CR><LF>.<CR><LF>");
-  const content = new Content(stream, settings.messageSizeLimit, true);
+  const content = new Content(stream, session.queueId, settings.messageSizeLimit, true);
   const splitter = new DataSplitter(content, {
     lineLimit: settings.lineLimit,
     detectBareLf: session.detectBareLf,

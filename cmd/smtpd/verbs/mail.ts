@@ -13,7 +13,7 @@ import type { ErrorClass } from "../session_end.ts";
 import { type MailParameters, noActions, type Transaction } from "../transaction.ts";
 import type { VerbHandler } from "../verb.ts";
 
-export const mail: VerbHandler = async (session, { tokens }) => {
+export const mail: VerbHandler = async (session, { tokens, line }) => {
   const { settings } = session;
   if (settings.heloRequired && session.heloName === undefined)
     return session.refuse("503 5.5.1 Error: send HELO/EHLO first", "policy");
@@ -53,7 +53,7 @@ export const mail: VerbHandler = async (session, { tokens }) => {
     return session.refuse("503 5.5.4 Error: XVERP requires non-null sender");
   const sender = plainVerifySender(address) ?? address;
 
-  const transaction = begin(session, sender, parameters);
+  const transaction = begin(session, sender, line, parameters);
   session.transaction = transaction;
   const give = (reply: string, errorClass?: ErrorClass): Promise<false> => {
     session.resetTransaction();
@@ -72,18 +72,23 @@ export const mail: VerbHandler = async (session, { tokens }) => {
   }
   if (settings.strictUtf8 && !parameters.smtputf8 && !isAscii(sender))
     return session.refuse("553 5.6.7 Must declare SMTPUTF8 to send unicode address", "policy");
-  if (!hasSpace(session)) return give("452 4.3.1 Insufficient system storage", "resource");
+  if ((!session.filtered || session.spooled) && !hasSpace(session))
+    return give("452 4.3.1 Insufficient system storage", "resource");
   session.transaction = { ...transaction, rewriteContext: context };
-  if (!settings.delayOpen) await openMessage(session, session.transaction);
+  if (!settings.delayOpen) {
+    const refusal = await openMessage(session, session.transaction);
+    if (refusal !== undefined) return give(refusal.reply, refusal.errorClass);
+  }
   await session.reply("250 2.1.0 Ok");
   return true;
 };
 
-function begin(session: Session, sender: string, parameters: MailParameters): Transaction {
+function begin(session: Session, sender: string, command: string, parameters: MailParameters): Transaction {
   const arrival = session.services.now();
   const hex = (value: number): string => value.toString(16);
   return {
     sender,
+    command,
     parameters,
     arrival,
     instance: `${hex(process.pid)}.${hex(arrival.seconds)}.${hex(arrival.microseconds)}.${hex(session.nextMessageNumber())}`,

@@ -10,7 +10,7 @@ import { rateExceeded } from "../rates.ts";
 import type { Session } from "../session.ts";
 import type { VerbHandler } from "../verb.ts";
 
-export const rcpt: VerbHandler = async (session, { tokens }) => {
+export const rcpt: VerbHandler = async (session, { tokens, line }) => {
   const { settings, transaction } = session;
   if (transaction === undefined) return session.refuse("503 5.5.1 Error: need MAIL command", "protocol");
   if (session.chunks !== undefined) return session.refuse("503 5.5.1 Error: RCPT after BDAT", "protocol");
@@ -42,8 +42,11 @@ export const rcpt: VerbHandler = async (session, { tokens }) => {
     const refusal = await session.access.rcpt(recipient);
     if (refusal !== undefined) return session.refuse(refusal);
   }
-  await openMessage(session, transaction, recipient);
-  addRecipient(transaction, recipient, dsn.notify, dsn.orcpt ?? `rfc822;${stripBrackets(path.text)}`);
+  const unopened = await openMessage(session, transaction);
+  if (unopened !== undefined) return session.refuse(unopened.reply, unopened.errorClass);
+  const orcpt = dsn.orcpt ?? `rfc822;${stripBrackets(path.text)}`;
+  const refused = await addRecipient(transaction, { recipient, command: line, notify: dsn.notify, orcpt });
+  if (refused !== undefined) return session.refuse(refused.reply, refused.errorClass);
   await session.reply("250 2.1.5 Ok");
   return true;
 };

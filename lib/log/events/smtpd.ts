@@ -54,6 +54,26 @@ export const accessDecision = defineEvent<{
   return text;
 });
 
+/** What a filter before the queue made of a message. */
+export const proxyDecision = defineEvent<{
+  accepted: boolean;
+  where: string;
+  reply: string;
+  sender: string | undefined;
+  recipient: string | undefined;
+  protocol: string;
+  helo: string | undefined;
+  saslUsername: string | undefined;
+}>("smtpd_proxy", "info", (f) => {
+  let text = `proxy-${f.accepted ? "accept" : "reject"}: ${f.where}: ${f.reply};`;
+  if (f.sender !== undefined) text += ` from=<${f.sender}>`;
+  if (f.recipient !== undefined) text += ` to=<${f.recipient}>`;
+  text += ` proto=${f.protocol}`;
+  if (f.helo !== undefined) text += ` helo=<${f.helo}>`;
+  if (f.saslUsername !== undefined) text += ` sasl_username=<${f.saslUsername}>`;
+  return text;
+});
+
 /** The session ended early: `lost connection`, `timeout`, `too many errors`. */
 export const sessionAborted = defineEvent<{ queueId: string; reason: string; where: string; client: string }>(
   "smtpd_abort",

@@ -1,5 +1,7 @@
 /** Replays the recorded dialogues of a real Postfix against a session with an in-memory connection and stand-ins for the other daemons. */
-import { readFileSync } from "node:fs";
+import { openSync, readFileSync, unlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { AF_INET, type Client, type NameStatus } from "../../../cmd/smtpd/client.ts";
 import { converse } from "../../../cmd/smtpd/dialogue.ts";
 import type { MessageStream } from "../../../cmd/smtpd/message_stream.ts";
@@ -12,6 +14,7 @@ import { configurationFromText, installConfiguration } from "../../../lib/config
 import { type DnsRecord, type DnsResult, dnsFailure, type QueryType } from "../../../lib/dns/types.ts";
 import { setLogSinks, setLogUtf8, warning } from "../../../lib/log/log.ts";
 import { Channel, type Transport } from "../../../lib/sys/channel.ts";
+import { type Exchange, Peers } from "./peers.ts";
 
 const VECTORS = new URL("../../vectors/smtpd/", import.meta.url);
 const read = <T>(name: string): T => JSON.parse(readFileSync(new URL(name, VECTORS), "utf8")) as T;
@@ -48,6 +51,7 @@ export interface Scenario {
   readonly client_address: string;
   readonly dialogue: Step[];
   readonly log?: string[];
+  readonly exchanges?: Exchange[];
 }
 
 const base = read<Base>("base_config.json");
@@ -118,6 +122,7 @@ function clientOf(address: string): Client {
 
 /** A queue file in memory. */
 export class MemoryStream implements MessageStream {
+  readonly kind = "queue";
   readonly id = "QUEUEID";
   readonly writable = true;
   readonly full = false;
@@ -198,6 +203,7 @@ export interface Dialogue {
 }
 
 const open = new Set<Dialogue>();
+let spools = 0;
 
 /** Hangs up all connections, so that no timer keeps the test alive. */
 export async function hangUpAll(): Promise<void> {
@@ -214,6 +220,8 @@ export class Stage {
   readonly notices: { sender: string; recipient: string; lines: readonly string[] }[] = [];
   private readonly anvil = new Anvil();
   outcome = { status: 0, reason: "" };
+  /** Servers that the session talks to. */
+  peers = new Peers([]);
 
   private constructor(
     private readonly policy: Awaited<ReturnType<typeof openPolicy>>,
@@ -258,12 +266,19 @@ export class Stage {
         return resolved;
       },
       lookup: async (name, type) => dns(name, type),
+      connect: async (endpoint, seconds) => this.peers.connect(endpoint, seconds),
       verify: async () => ({ outcome: "deliverable", reason: "" }),
       openMessage: async () => {
         const stream = new MemoryStream();
         stream.outcome = this.outcome;
         this.messages.push(stream);
         return stream;
+      },
+      openSpool: () => {
+        const path = join(tmpdir(), `posthaste-spool-${process.pid}-${spools++}`);
+        const fd = openSync(path, "wx+", 0o600);
+        unlinkSync(path);
+        return fd;
       },
       flushSite: async (site) => (site === "relay.test" || site.endsWith(".relay.test") ? 0 : 4),
       sendNotice: async (notice) => {
@@ -299,6 +314,7 @@ export class Stage {
       service,
       standAlone: this.standAlone,
       piped: this.standAlone,
+      failed: false,
       screened: false,
     });
     const dialogue: Dialogue = {
@@ -343,6 +359,7 @@ const configOf = (scenario: Scenario): Record<string, string> => scenario.config
 export async function replay(scenario: Scenario): Promise<string[]> {
   const differences: string[] = [];
   const stage = await Stage.open(configOf(scenario));
+  stage.peers = new Peers(scenario.exchanges ?? []);
   const connections = new Map<number, Dialogue>();
   const dialogueOf = (number: number): Dialogue => {
     let dialogue = connections.get(number);
@@ -396,6 +413,7 @@ export async function replay(scenario: Scenario): Promise<string[]> {
     dialogue.channel.onEnd();
     await dialogue.finished;
   }
+  differences.push(...stage.peers.finish());
   if (scenario.log !== undefined) compareLog(stage, scenario.log, differences);
   return differences;
 }
