@@ -29,7 +29,7 @@ export function beginTransfer(session: Session, stream: MessageTarget): GoodTran
   return { state: "receiving", stream, content, splitter };
 }
 
-/** Bytes of a transfer so far, for the size limit and the log. */
+/** Bytes of a transfer so far, those of a line that goes on included. */
 export const transferSize = (transfer: ChunkTransfer | undefined): number => {
   if (transfer === undefined) return 0;
   return transfer.state === "failed" ? transfer.received : transfer.content.size + transfer.splitter.pending;

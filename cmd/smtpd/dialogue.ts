@@ -79,8 +79,7 @@ async function greet(session: Session): Promise<boolean> {
 
 /** Registers the client with anvil(8), where limits apply to it. */
 async function limited(session: Session): Promise<boolean> {
-  if (session.standAlone || session.mayXclient || session.mayXforward || !limitsConfigured(session))
-    return false;
+  if (session.standAlone || session.mayXclient || !limitsConfigured(session)) return false;
   const { client, policy } = session;
   if (await policy.eventExceptions.matchesOrFatal(client.name, client.address)) return false;
   session.rates ??= new Rates(session.services.rates());
@@ -314,7 +313,8 @@ async function pipelined(session: Session): Promise<boolean> {
 
 function logAbort(session: Session, reason: string): void {
   let where = session.where;
-  if (session.contentBytes !== undefined) where += ` (${session.contentBytes()} bytes)`;
+  if (session.contentBytes !== undefined && (where === "DATA" || where === "BDAT"))
+    where += ` (${session.contentBytes()} bytes)`;
   log(sessionAborted({ queueId: session.queueId, reason, where, client: session.nameAddress }));
 }
 
@@ -339,7 +339,7 @@ async function finish(session: Session, ending: SessionEnd | undefined): Promise
         break;
       case "data":
         reason = "local data error";
-        session.logDecision("reject", ending.reply);
+        info(`${session.queueId}: reject: ${session.where} from ${session.nameAddress}: ${ending.reply}`);
         await lastReply(session, ending.reply);
         break;
       default:

@@ -18,9 +18,10 @@ export async function endOfData(
   stream: MessageTarget,
   content: Content,
   sawBareLf: boolean,
-  how: "DATA" | "BDAT",
+  /** `chunk`: a chunk that is not the last has gone wrong. */
+  how: "DATA" | "BDAT" | "chunk",
 ): Promise<boolean> {
-  session.where = "END-OF-MESSAGE";
+  session.where = how === "chunk" ? "BDAT content" : "END-OF-MESSAGE";
   const { settings } = session;
   let local = 0;
   if (sawBareLf && settings.bareLf === "note") session.sawBareLf = true;

@@ -58,6 +58,7 @@ function openFilter(session: Session, transaction: Transaction): Promise<ProxyFi
   return ProxyFilter.open(
     session.services,
     {
+      service: settings.proxyFilter,
       endpoint,
       ehlo: settings.proxyEhlo,
       timeout: settings.proxyTimeout,
@@ -70,7 +71,7 @@ function openFilter(session: Session, transaction: Transaction): Promise<ProxyFi
       ["PORT", available(original.port)],
       ["HELO", original.helo ?? ""],
       ["IDENT", forwarded?.ident ?? ""],
-      ["PROTO", original.protocol],
+      ["PROTO", available(original.protocol)],
       ["SOURCE", upperAscii(transaction.rewriteContext)],
     ],
     transaction.command,
@@ -180,7 +181,7 @@ export async function startContent(
   }
   for (const header of transaction.actions.prepend) stream.put(Rec.NORMAL, header);
   // a message that came through a filter has the header of the server before that
-  if (stream.kind === "proxy" && session.forwarded !== undefined) return undefined;
+  if (stream.kind === "proxy" && session.forwarded?.identified === true) return undefined;
   const { client, settings } = session;
   const lines = receivedLines({
     helo: session.heloName ?? client.name,
@@ -188,7 +189,7 @@ export async function startContent(
     clientAddress: rfcAddress(client.address),
     hostname: settings.myhostname,
     mailName: settings.mailName,
-    protocol: transaction.parameters.smtputf8 ? "UTF8SMTP" : session.protocol,
+    protocol: protocolOf(session, transaction),
     queueId: stream.kind === "queue" ? stream.id : undefined,
     recipient: transaction.recipientCount === 1 ? transaction.firstRecipient : undefined,
     date: mailDate(transaction.arrival.seconds),
@@ -198,6 +199,12 @@ export async function startContent(
   });
   for (const line of lines) stream.put(Rec.NORMAL, line);
   return undefined;
+}
+
+/** RFC 3848, RFC 6531 section 3.7.3. */
+function protocolOf({ protocol, login }: Session, { parameters }: Transaction): string {
+  const name = parameters.smtputf8 ? "UTF8SMTP" : protocol;
+  return protocol === "ESMTP" && login !== undefined ? `${name}A` : name;
 }
 
 /** Writes what follows the content. */

@@ -21,7 +21,7 @@ const FILTER_FLAGS = TableFlag.lock | TableFlag.fold_fix;
 
 export interface Policy {
   readonly settings: Settings;
-  /** The words of each restriction list and class, by parameter name (classes in lower case). */
+  /** The words of each restriction list and class, by parameter name. */
   readonly lists: ReadonlyMap<RestrictionList, readonly string[]>;
   readonly classes: ReadonlyMap<string, readonly string[]>;
   /** Tables named in restriction lists, by `type:name`. */
@@ -71,7 +71,7 @@ export async function openPolicy(standAlone = false): Promise<Policy> {
   for (const name of standAlone ? [] : RESTRICTION_LISTS) lists.set(name, splitBraced(parameter(name)));
   const classes = new Map<string, readonly string[]>();
   for (const name of standAlone ? [] : splitBraced(parameter("smtpd_restriction_classes")))
-    classes.set(lowerAscii(name), splitBraced(configuration().lookup(name) ?? ""));
+    classes.set(name, splitBraced(configuration().lookup(name) ?? ""));
   if (!standAlone) checkRelayControl(lists, classes);
   const accessTables = new Map<string, Table>();
   const policyServices = new Map<string, PolicyService>();

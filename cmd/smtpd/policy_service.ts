@@ -3,7 +3,7 @@ import { configuration } from "../../lib/config/configuration.ts";
 import { LIST_SEPARATORS, splitBraced, unwrapBraces } from "../../lib/config/lists.ts";
 import { type ParameterName, parameterRow } from "../../lib/config/parameters.ts";
 import { readValue } from "../../lib/config/values.ts";
-import { type Endpoint, parseEndpoint, UnknownServer } from "../../lib/dns/endpoint.ts";
+import { type Endpoint, parseEndpoint } from "../../lib/dns/endpoint.ts";
 import { receive, send } from "../../lib/ipc/attributes.ts";
 import { type PolicyAttributes, PolicyReply, PolicyRequest } from "../../lib/ipc/protocols/policy.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
@@ -72,7 +72,7 @@ export function parsePolicyService(argument: string): PolicyService {
   }
   const endpoint = parseEndpoint(server);
   if (endpoint === undefined) return fatal(`need service transport:endpoint instead of "${server}"`);
-  return new PolicyService(server, endpoint, readRules(options));
+  return new PolicyService(argument, endpoint, readRules(options));
 }
 
 function readOption(text: string): readonly [string, string] {
@@ -100,7 +100,7 @@ export class PolicyService {
   private sweeper: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    /** `transport:endpoint`, as messages about its answers call it. */
+    /** The argument as it was written: how messages about its answers call it. */
     readonly name: string,
     private readonly endpoint: Endpoint,
     readonly rules: Rules,
@@ -136,10 +136,6 @@ export class PolicyService {
       kept = this.take() ?? (await this.open(services));
     } catch (error) {
       const text = errorText(error);
-      if (error instanceof UnknownServer) {
-        warning(`host or service ${this.endpoint.name} not found: ${text}`);
-        return failed("Application error", "none");
-      }
       warning(`connect to ${this.endpoint.name}: ${text}`);
       return failed(text, errorCode(error) ?? "");
     }
@@ -147,6 +143,8 @@ export class PolicyService {
     try {
       send(channel, PolicyRequest, request, "plain");
       await channel.flush();
+      // a server that says nothing is worth one line, not two
+      if (!channel.readable) await channel.more();
       const reply = await receive(channel, PolicyReply, { encoding: "plain", skipExtra: true });
       if (reply.kind === "value") {
         this.give(kept);

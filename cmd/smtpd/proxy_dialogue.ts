@@ -1,5 +1,5 @@
 /** The SMTP dialogue with a before-queue filter: connect, greeting, EHLO, XFORWARD, and the client's own commands (smtpd.md 18.1). */
-import { type Endpoint, UnknownServer } from "../../lib/dns/endpoint.ts";
+import type { Endpoint } from "../../lib/dns/endpoint.ts";
 import { warning } from "../../lib/log/log.ts";
 import { xforwardText } from "../../lib/smtp/client_command.ts";
 import { parseFeatures, type XforwardAttribute } from "../../lib/smtp/client_features.ts";
@@ -11,6 +11,8 @@ import type { ProxyRefusal, ProxyVerdict } from "./proxy_target.ts";
 import type { SessionServices } from "./services.ts";
 
 export interface ProxySettings {
+  /** The filter as it is configured: how log lines call it. */
+  readonly service: string;
   readonly endpoint: Endpoint;
   readonly ehlo: string;
   /** Seconds for each step. */
@@ -40,8 +42,6 @@ const broken: ProxyAnswer = { ok: false, ...FILTER_FAILURE };
 const XFORWARD_LIMIT = 512 - 14;
 
 export class ProxyDialogue {
-  private inContent = false;
-
   private constructor(
     readonly channel: Channel,
     private readonly settings: ProxySettings,
@@ -53,14 +53,13 @@ export class ProxyDialogue {
     settings: ProxySettings,
     forwarded: ForwardedValues,
   ): Promise<ProxyDialogue | ProxyRefusal> {
-    const { endpoint, timeout } = settings;
+    const { service, endpoint, timeout } = settings;
     let channel: Channel;
     try {
       channel = await services.connect(endpoint, timeout);
     } catch (error) {
-      if (!(error instanceof UnknownServer) && (error instanceof TypeError || error instanceof RangeError))
-        throw error;
-      warning(`connect to proxy filter ${endpoint.name}: ${errorText(error)}`);
+      if (error instanceof TypeError || error instanceof RangeError) throw error;
+      warning(`connect to proxy filter ${service}: ${errorText(error)}`);
       return FILTER_FAILURE;
     }
     const dialogue = new ProxyDialogue(channel, settings);
@@ -93,23 +92,19 @@ export class ProxyDialogue {
   async command(line: string, expected: Expected): Promise<ProxyAnswer> {
     if (!this.alive) return broken;
     this.channel.write(`${line.replace(/[\r\n\0]/g, " ")}\r\n`);
-    if (line === "DATA") this.inContent = true;
-    if (line === ".") this.inContent = false;
-    const answer = await this.expect(line, expected);
-    if (line === "DATA" && !answer.ok) this.inContent = false;
-    return answer;
+    return this.expect(line, expected);
   }
 
   private async expect(what: string, expected: Expected): Promise<ProxyAnswer> {
-    const { endpoint, lineLimit, utf8 } = this.settings;
+    const { service, lineLimit, utf8 } = this.settings;
     let text: string;
     try {
       await this.channel.flush();
       const reply = await readReply(this.channel, {
-        peer: endpoint.name,
+        peer: service,
         lineLimit,
         utf8,
-        onJunk: (line) => warning(`received garbage from proxy ${endpoint.name}: ${line.slice(0, 100)}`),
+        onJunk: (line) => warning(`received garbage from proxy ${service}: ${line.slice(0, 100)}`),
       });
       text = reply.text;
     } catch (error) {
@@ -118,7 +113,7 @@ export class ProxyDialogue {
     }
     if (expected === "any" && isOneReply(text)) return { ok: true, reply: text.replaceAll("\n", "\r\n") };
     if (text.startsWith(expected)) return { ok: true, reply: text.replaceAll("\n", "\r\n") };
-    warning(`proxy ${endpoint.name} rejected "${what}": "${text.replaceAll("\n", "??")}"`);
+    warning(`proxy ${service} rejected "${what}": "${text.replaceAll("\n", "??")}"`);
     if (isOneReply(text) && /^[45]/.test(text))
       return { ok: false, reply: text.replaceAll("\n", "\r\n"), errorClass: "policy" };
     return broken;
@@ -136,19 +131,19 @@ export class ProxyDialogue {
   lost(error: unknown): void {
     const known = error instanceof ConnectionLost || breakdown(error) !== undefined;
     if (!known && (error instanceof TypeError || error instanceof RangeError)) throw error;
-    const { name } = this.settings.endpoint;
+    const { service } = this.settings;
     warning(
       error instanceof ChannelTimeout
-        ? `timeout talking to proxy ${name}`
-        : `lost connection with proxy ${name}`,
+        ? `timeout talking to proxy ${service}`
+        : `lost connection with proxy ${service}`,
     );
     this.channel.destroy();
   }
 
-  /** Says good-bye without waiting for an answer. Within content that would be content: there the connection just ends. */
+  /** Says good-bye without waiting for an answer; within content that ends nothing. */
   quit(): void {
     if (!this.alive) return;
-    if (!this.inContent) this.channel.write("QUIT\r\n");
+    this.channel.write("QUIT\r\n");
     void this.channel.close();
   }
 }

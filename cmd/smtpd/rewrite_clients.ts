@@ -1,6 +1,5 @@
 /** Whose header addresses are rewritten: local_header_rewrite_clients. */
 import { splitBraced } from "../../lib/config/lists.ts";
-import { warning } from "../../lib/log/log.ts";
 import { lowerAscii } from "../../lib/sys/bytes.ts";
 import { openTable } from "../../lib/tables/open.ts";
 import { type Table, TableFlag } from "../../lib/tables/table.ts";
@@ -39,10 +38,7 @@ export async function parseRewriteClients(value: string): Promise<RewriteClients
         break;
       default:
         if (word.includes(":")) rules.push({ kind: "table", table: await openTable(word, { flags: FLAGS }) });
-        else {
-          warning(`parameter local_header_rewrite_clients: invalid request: ${word}`);
-          rules.push({ kind: "unknown", word });
-        }
+        else rules.push({ kind: "unknown", word });
     }
   }
   return rules;

@@ -37,7 +37,7 @@ export interface RateClient {
 export interface SessionServices {
   resolve(sender: string, address: string): Promise<Resolved>;
   lookup(name: string, type: QueryType): Promise<DnsResult>;
-  /** Connects to a server outside the mail system. Throws SysError or UnknownServer. */
+  /** Connects to a server outside the mail system. Throws SysError. */
   connect(endpoint: Endpoint, seconds: number): Promise<Channel>;
   /** What verify(8) knows of an address; undefined without an answer. */
   verify(address: string): Promise<ProbeResult | undefined>;

@@ -14,12 +14,14 @@ import { type Client, nameAddress, rfcAddress, UNKNOWN } from "./client.ts";
 import type { Policy } from "./policy.ts";
 import type { Rates } from "./rates.ts";
 import type { Connection, SessionServices } from "./services.ts";
-import { ERROR_CLASS, type ErrorClass, SessionEnd } from "./session_end.ts";
+import { ERROR_CLASS, type ErrorClass } from "./session_end.ts";
 import { keywordSet } from "./settings.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** What XFORWARD said about the original client; dropped after one transaction. */
 export interface ForwardedClient {
+  /** Anything but the source was said: what was not said then is unknown. */
+  identified: boolean;
   name?: string;
   address?: string;
   port?: string;
@@ -149,8 +151,6 @@ export class Session {
     if (!discardEhloMaps.empty) {
       const result = await discardEhloMaps.lookup(this.client.address);
       if (result.kind === "found") words = keywordSet(result.value);
-      else if (result.kind === "error")
-        throw new SessionEnd("data", `421 4.3.0 ${settings.myhostname} Server local data error`);
     }
     this.discarded = words;
     this.logDiscarded = words.size > 0 && !words.has("SILENT-DISCARD") && !words.has("ENHANCEDSTATUSCODES");
@@ -290,7 +290,7 @@ export class Session {
     origin: string;
   } {
     const forwarded = this.forwarded;
-    if (forwarded === undefined)
+    if (forwarded?.identified !== true)
       return {
         name: this.client.name,
         address: rfcAddress(this.client.address),
@@ -307,7 +307,7 @@ export class Session {
       address: rfcAddress(address),
       port,
       helo: forwarded.helo,
-      protocol: forwarded.protocol ?? this.protocol,
+      protocol: forwarded.protocol ?? UNKNOWN,
       origin:
         name === UNKNOWN && address === UNKNOWN
           ? UNKNOWN

@@ -1,5 +1,6 @@
 /** Servers that are not part of the mail system, named `transport:endpoint`: policy servers, before-queue filters, and their like. */
 import { configuration } from "../config/configuration.ts";
+import { warning } from "../log/log.ts";
 import type { Channel } from "../sys/channel.ts";
 import { errnoNumber, SysError } from "../sys/errno.ts";
 import { connectInet, connectUnix } from "../sys/sockets.ts";
@@ -29,24 +30,21 @@ export function parseEndpoint(text: string, fallback?: Endpoint["kind"]): Endpoi
   };
 }
 
-/** A name that leads to no address, in the words of the resolver. */
-export class UnknownServer extends Error {
-  constructor(endpoint: Endpoint, text: string) {
-    super(text);
-    this.name = `UnknownServer ${endpoint.name}`;
-  }
-}
-
-/** Connects, trying one address after the other; `seconds` bounds each attempt, and each read and write later. Throws SysError or UnknownServer. */
+/** Connects, trying one address after the other; `seconds` bounds each attempt, and each read and write later. Throws SysError. */
 export async function connectEndpoint(endpoint: Endpoint, seconds: number): Promise<Channel> {
   if (endpoint.kind === "unix") return connectUnix(endpoint.name, endpoint.name, seconds);
+  const unreachable = new SysError("connect", errnoNumber("EADDRNOTAVAIL"), endpoint.name);
+  const unknown = (text: string): SysError => {
+    warning(`host or service ${endpoint.name} not found: ${text}`);
+    return unreachable;
+  };
   const port = tcpPort(endpoint.port);
-  if (port.kind !== "port") throw new UnknownServer(endpoint, "Servname not supported for ai_socktype");
+  if (port.kind !== "port") throw unknown("Servname not supported for ai_socktype");
   const { ipv4, ipv6 } = configuration().protocols();
   const families: Family[] = [...(ipv4 ? ["ipv4" as const] : []), ...(ipv6 ? ["ipv6" as const] : [])];
   const found = await lookupNative(endpoint.host, families);
-  if (found.status === "error") throw new UnknownServer(endpoint, found.text);
-  let failure: unknown = new SysError("connect", errnoNumber("EADDRNOTAVAIL"), endpoint.name);
+  if (found.status === "error") throw unknown(found.text);
+  let failure = unreachable;
   for (const { address } of found.addresses) {
     try {
       const channel = await connectInet(address, port.port, endpoint.name, { seconds });

@@ -347,18 +347,22 @@ export type Received<T> =
   /** Malformed, cut off or late; the reason was logged as a warning. */
   | { readonly kind: "bad"; readonly late: boolean };
 
-/** What a list that ends too early was about to say. */
-function cutOff(input: Buffer, plain: boolean, stream: string): string {
-  const text = (at: number, part: "name" | "value"): string =>
-    `${at < input.length ? "unexpected end-of-input from" : "premature end-of-input on"} ${stream} while reading input attribute ${part}`;
+/** What comes next in a list that has not come to its end. */
+function partAt(input: Buffer, plain: boolean): { readonly part: "name" | "value"; readonly at: number } {
   for (let at = 0; ; ) {
     const name = readName(input, at, plain);
-    if (name === undefined) return text(at, "name");
+    if (name === undefined) return { part: plain && input.indexOf(EQUALS, at) >= 0 ? "value" : "name", at };
     const isMark = !plain && (name.text === "{" || name.text === "}");
     const value = isMark || name.hasValue !== true ? { end: name.end } : readValue(input, name, plain);
-    if (value === undefined) return text(name.end, "value");
+    if (value === undefined) return { part: "value", at: name.end };
     at = value.end;
   }
+}
+
+/** What a list that ends too early was about to say. */
+function cutOff(input: Buffer, plain: boolean, stream: string): string {
+  const { part, at } = partAt(input, plain);
+  return `${at < input.length ? "unexpected end-of-input from" : "premature end-of-input on"} ${stream} while reading input attribute ${part}`;
 }
 
 /** Reads one message. Bad input is logged in Postfix's words and yields "bad"; the connection is then useless. */
@@ -405,7 +409,10 @@ async function receiveAhead<T>(
     }
   } catch (error) {
     if (error instanceof ChannelTimeout)
-      return bad(`timeout on ${channel.name} while reading input attribute name`, true);
+      return bad(
+        `timeout on ${channel.name} while reading input attribute ${partAt(channel.peek(), options.encoding === "plain").part}`,
+        true,
+      );
     if (error instanceof TypeError || error instanceof RangeError) throw error;
     return bad(`read ${channel.name}: ${errorText(error)}`);
   }

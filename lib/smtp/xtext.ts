@@ -32,15 +32,15 @@ export function decodeXtext(text: string): string | undefined {
   return out + text.slice(from);
 }
 
-const UTF8_ESCAPE = /\\x\{([0-9A-Fa-f]{0,8})\}/g;
+const UTF8_ESCAPE = /\\x\{([0-9A-Fa-f]{0,8})(\}?)/g;
 
-/** Decodes `\x{HEX}` escapes into UTF-8; other backslashes stay. Undefined for NUL, a surrogate or a value above U+10FFFF. */
+/** Decodes `\x{HEX}` escapes into UTF-8; other backslashes stay. Undefined for NUL, a surrogate, a value above U+10FFFF or an escape without its end. */
 export function decodeUtf8Xtext(text: string): string | undefined {
   if (!text.includes("\\")) return text;
   let good = true;
-  const decoded = text.replace(UTF8_ESCAPE, (_escape, digits: string) => {
+  const decoded = text.replace(UTF8_ESCAPE, (_escape, digits: string, end: string) => {
     const point = Number.parseInt(digits === "" ? "0" : digits, 16);
-    if (point !== 0 && point <= 0x10ffff && !(point >= 0xd800 && point <= 0xdfff))
+    if (end !== "" && point !== 0 && point <= 0x10ffff && !(point >= 0xd800 && point <= 0xdfff))
       return encodeUtf8(String.fromCodePoint(point));
     good = false;
     return "";

@@ -24,6 +24,8 @@ export function library<T extends Record<string, FFIFunction>>(
   let opened: Record<keyof T, Foreign> | undefined;
   return () => {
     if (opened !== undefined) return opened;
+    // opening it after a failed call would leave its own errno, most of all in a jail where no library is found
+    errnoLocation();
     let failure: unknown;
     for (const candidate of candidates) {
       try {
@@ -37,12 +39,15 @@ export function library<T extends Record<string, FFIFunction>>(
   };
 }
 
-const errnoLocation = library(["libc.so.6", "libc.so"], {
-  __errno_location: { args: [], returns: "ptr" },
-});
+let errnoSymbol: Foreign | undefined;
+function errnoLocation(): Foreign {
+  errnoSymbol ??= ffi().dlopen("libc.so.6", { __errno_location: { args: [], returns: "ptr" } }).symbols
+    .__errno_location as Foreign;
+  return errnoSymbol;
+}
 
 /** errno of the calling thread, to be read right after the foreign call. */
-export const errno = (): number => ffi().read.i32(errnoLocation().__errno_location() as Pointer);
+export const errno = (): number => ffi().read.i32(errnoLocation()() as Pointer);
 
 /** Checks the result of a call that returns -1 on failure. */
 export function checked(call: string, subject: string, result: number): number {

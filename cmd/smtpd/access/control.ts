@@ -117,7 +117,8 @@ export class AccessControl {
 
   /** VRFY asks as RCPT does and leaves no trace in the transaction. */
   verify(recipient: string): Promise<string | undefined> {
-    return this.recipient("VRFY", recipient, noActions());
+    const { transaction } = this.session;
+    return this.recipient("VRFY", recipient, transaction === undefined ? undefined : noActions());
   }
 
   private recipient(
@@ -133,6 +134,8 @@ export class AccessControl {
     const { sender } = evaluation.subject;
     const done = (): boolean => evaluation.reply !== "" || evaluation.actions?.discard === true;
     return this.run(evaluation, async () => {
+      // a message that is thrown away is not looked at any more
+      if (done()) return;
       if (settings.delayReject) await this.earlierLists(evaluation, sender);
       else evaluation.deferIfPermit = this.senderDeferral ?? this.heloDeferral ?? this.clientDeferral;
       evaluation.deferIfReject = undefined;
@@ -148,6 +151,7 @@ export class AccessControl {
         if (done()) break;
         if (name === "smtpd_relay_restrictions") await this.compatibleRelay(evaluation, frame);
         await this.list(evaluation, name, frame);
+        if (name === "smtpd_recipient_restrictions") this.noteOrder(evaluation, frame);
       }
       this.settle(evaluation);
       if (!done() && settings.rejectUnlistedRecipient)
@@ -173,6 +177,16 @@ export class AccessControl {
     if (evaluation.reply !== "" || refusal === undefined) return;
     evaluation.deferIfReject = undefined;
     evaluation.reject(refusal.errorClass, refusal.code, refusal.dsn, refusal.text);
+  }
+
+  /** Before compatibility level 3.6 the recipient list comes first: says whom that refused before relay control could. */
+  private noteOrder(evaluation: Evaluation, frame: Frame): void {
+    const { settings, nameAddress } = this.session;
+    if (evaluation.reply === "" || settings.relayBeforeRecipient) return;
+    if (configuration().isSet("smtpd_relay_before_recipient_restrictions")) return;
+    info(
+      `using backwards-compatible default setting smtpd_relay_before_recipient_restrictions=no to reject recipient "${frame.name}" from client "${nameAddress}"`,
+    );
   }
 
   /** Before compatibility level 1 an empty smtpd_relay_restrictions is no list; says whom the default would have refused. */
@@ -230,7 +244,7 @@ export class AccessControl {
 
   etrn(domain: string): Promise<string | undefined> {
     const { session } = this;
-    const evaluation = this.evaluation("ETRN", { etrnDomain: domain, sender: undefined }, noActions());
+    const evaluation = this.evaluation("ETRN", { etrnDomain: domain, sender: undefined }, undefined);
     return this.run(evaluation, async () => {
       if (session.settings.delayReject) await this.earlierLists(evaluation, undefined);
       else evaluation.deferIfPermit = this.clientDeferral ?? this.heloDeferral;

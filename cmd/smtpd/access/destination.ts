@@ -2,8 +2,8 @@
 import { splitAddress } from "../../../lib/address/split.ts";
 import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
 import { warning } from "../../../lib/log/log.ts";
-import { addressTypes } from "./dns.ts";
-import type { Evaluation, Restriction } from "./evaluation.ts";
+import { addressTypes, hostError } from "./dns.ts";
+import { type Evaluation, type Restriction, rejected } from "./evaluation.ts";
 
 const AUTHORIZED =
   RESOLVE_FLAG.local | RESOLVE_FLAG.virtualAlias | RESOLVE_FLAG.virtualMailbox | RESOLVE_FLAG.relay;
@@ -50,16 +50,17 @@ export const permitMxBackup: Restriction = async (evaluation) => {
   const { domain } = splitAddress(resolved.recipient);
   if (domain === undefined || (resolved.flags & AUTHORIZED) !== 0) return "permit";
   if (domain.startsWith("[")) return "dunno";
-  const later = () =>
+  const later = (what: string, reason: string) =>
     evaluation.deferOnReject({
       errorClass: "policy",
       code: 450,
       dsn: "4.4.4",
-      text: `<${recipient}>: Unable to look up mail exchanger information`,
+      text: `${rejected({ name: recipient, class: "Recipient address" })} Unable to look up ${what}: ${reason}`,
     });
   const { lookup } = evaluation.session.services;
   const answer = await lookup(domain, "MX");
-  if (answer.status === "retry" || answer.status === "fail") return later();
+  if (answer.status === "retry" || answer.status === "fail")
+    return later("mail exchanger information", hostError(answer.status));
   if (answer.status !== "found") return "dunno";
   const exchangers = answer.records.flatMap((record) => (record.type === "MX" ? [record] : []));
   const best = Math.min(...exchangers.map((record) => record.preference));
@@ -67,7 +68,8 @@ export const permitMxBackup: Restriction = async (evaluation) => {
   for (const { host, preference } of exchangers) {
     for (const type of addressTypes()) {
       const addresses = await lookup(host, type);
-      if (addresses.status === "retry") return later();
+      if (addresses.status === "retry")
+        return later(`mail exchanger host ${host}`, "Temporary failure in name resolution");
       if (addresses.status !== "found") continue;
       for (const record of addresses.records) {
         if (record.type !== "A" && record.type !== "AAAA") continue;

@@ -50,3 +50,11 @@ export function onTemporaryFailure(
       return fatal(`bad configuration: ${parameterName} = ${action}`);
   }
 }
+
+const HOST_ERRORS = new Map([
+  ["not-found", "Host not found"],
+  ["no-data", "Host found but no data record of requested type"],
+  ["retry", "Host not found, try again"],
+]);
+/** What `h_errno` says. */
+export const hostError = (status: string): string => HOST_ERRORS.get(status) ?? "Non-recoverable error";

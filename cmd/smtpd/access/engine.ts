@@ -27,12 +27,12 @@ export async function evaluateList(
     warnNext = false;
     let verdict: Verdict;
     try {
-      if (FINAL.has(name) && !evaluation.warnOnly && list[i + 1] !== undefined)
-        warning(`restriction \`${list[i + 1]}' after \`${word}' is ignored`);
       const restriction = RESTRICTIONS.get(name);
       if (restriction !== undefined) verdict = await restriction(evaluation, frame, () => list[++i], name);
       else if (word.includes(":")) verdict = await bareTable(evaluation, word, frame);
-      else verdict = await evaluateClass(evaluation, word, name, frame);
+      else verdict = await evaluateClass(evaluation, word, frame);
+      if (FINAL.has(name) && !evaluation.warnOnly && list[i + 1] !== undefined)
+        warning(`restriction \`${list[i + 1]}' after \`${word}' is ignored`);
     } finally {
       evaluation.warnOnly = outer;
     }
@@ -51,13 +51,8 @@ async function bareTable(evaluation: Evaluation, word: string, frame: Frame): Pr
   return checkTable(evaluation, frame.tableCheck, word, frame);
 }
 
-async function evaluateClass(
-  evaluation: Evaluation,
-  word: string,
-  name: string,
-  frame: Frame,
-): Promise<Verdict> {
-  const members = evaluation.policy.classes.get(name);
+async function evaluateClass(evaluation: Evaluation, word: string, frame: Frame): Promise<Verdict> {
+  const members = evaluation.policy.classes.get(word);
   if (members === undefined) {
     warning(`unknown smtpd restriction: "${word}"`);
     return evaluation.serverError();

@@ -152,8 +152,7 @@ export class Evaluation {
 
   /** Turns a permanent rejection into a deferral later. */
   deferOnReject(refusal: Refusal): Verdict {
-    if (this.warnOnly) return this.reject(refusal.errorClass, refusal.code, refusal.dsn, refusal.text);
-    this.deferIfReject ??= refusal;
+    if (!this.warnOnly) this.deferIfReject ??= refusal;
     return "dunno";
   }
 

@@ -51,8 +51,8 @@ export const rejectUnknown = onHelo(async (evaluation, helo, frame) => {
   if (helo.startsWith("[")) return "dunno";
   const { settings } = evaluation;
   const text = (what: string): string => `${rejected(frame)} ${what}`;
-  const outcome = isValidHostname(withoutDot(helo))
-    ? await nameExists(evaluation, withoutDot(helo), [...addressTypes(), "MX"])
+  const outcome = isValidHostname(helo)
+    ? await nameExists(evaluation, helo, [...addressTypes(), "MX"])
     : "not-found";
   switch (outcome) {
     case "found":

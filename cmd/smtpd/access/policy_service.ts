@@ -7,6 +7,8 @@ import type { PolicyService } from "../policy_service.ts";
 import type { Evaluation, Restriction } from "./evaluation.ts";
 import { tableResult } from "./results.ts";
 
+const FAILURE = "451 4.3.5 Server configuration problem";
+
 export const checkPolicyService: Restriction = async (evaluation, frame, argument, name) => {
   const word = argument();
   const service = word === undefined ? undefined : evaluation.policy.policyServices.get(word);
@@ -18,13 +20,13 @@ export const checkPolicyService: Restriction = async (evaluation, frame, argumen
   const action = await answerOf(evaluation, service);
   if (action !== undefined) return tableResult(evaluation, query, action);
   // a default action may ask a policy server in turn, but not without end
-  if (evaluation.defaultAction)
-    return evaluation.reject("software", 451, "4.3.5", "Server configuration problem");
+  const instead = evaluation.defaultAction ? FAILURE : service.rules.default_action;
+  const outer = evaluation.defaultAction;
   evaluation.defaultAction = true;
   try {
-    return await tableResult(evaluation, query, service.rules.default_action);
+    return await tableResult(evaluation, query, instead);
   } finally {
-    evaluation.defaultAction = false;
+    evaluation.defaultAction = outer;
   }
 };
 
@@ -54,7 +56,8 @@ function attributesOf({ session, subject }: Evaluation, context: string): Policy
     recipient: subject.recipient ?? "",
     recipient_count: content ? subject.recipientCount : 0,
     queue_id: queueId === "NOQUEUE" ? "" : queueId,
-    instance: transaction?.instance ?? "",
+    // a message has its name once its sender is accepted
+    instance: subject.stage === "MAIL" ? "" : (transaction?.instance ?? ""),
     size: subject.size ?? session.declaredSize,
     etrn_domain: subject.etrnDomain ?? "",
     stress: parameter("stress"),

@@ -9,7 +9,7 @@ import { isReplyWithCode } from "../../../lib/smtp/reply.ts";
 import { UNKNOWN } from "../client.ts";
 import type { SessionServices } from "../services.ts";
 import { authorizedDestination } from "./destination.ts";
-import type { Evaluation, Restriction, Verdict } from "./evaluation.ts";
+import { adaptStatus, type Evaluation, type Restriction, type Verdict } from "./evaluation.ts";
 import { parsePattern } from "./rbl_pattern.ts";
 
 interface Listing {
@@ -109,23 +109,19 @@ const known = (name: string): string | undefined => (name === UNKNOWN ? undefine
 const clientName = ({ session }: Evaluation): What | undefined =>
   named(known(session.client.name), session.client.name, "Client host");
 
-async function argumentOf(
-  evaluation: Evaluation,
-  argument: () => string | undefined,
-  name: string,
-): Promise<string> {
+/** The list that is asked. Without one nothing is asked, as ever. */
+function argumentOf(argument: () => string | undefined, name: string): string | undefined {
   const list = argument();
-  if (list !== undefined) return list;
-  warning(`restriction ${name} requires domain name argument`);
-  return evaluation.serverError();
+  if (list === undefined) warning(`restriction ${name} requires domain name argument`);
+  return list;
 }
 
 const rejecting =
   (whatOf: (evaluation: Evaluation) => What | undefined): Restriction =>
   async (evaluation, _frame, argument, name) => {
-    const list = await argumentOf(evaluation, argument, name);
+    const list = argumentOf(argument, name);
     const what = whatOf(evaluation);
-    if (what === undefined) return "dunno";
+    if (list === undefined || what === undefined) return "dunno";
     const answer = await listed(evaluation, what.prefix, list);
     return typeof answer === "string" ? "dunno" : refuse(evaluation, list, what, answer);
   };
@@ -169,7 +165,7 @@ async function refuse(evaluation: Evaluation, list: string, what: What, listing:
   return evaluation.reject(
     "policy",
     Number(text.slice(0, 3)),
-    status,
+    adaptStatus(status, what.class),
     rest === "" ? "Service unavailable" : rest,
   );
 }
@@ -198,9 +194,9 @@ export const rejectRecipient = rejecting(({ subject }) =>
 const permitting =
   (whatOf: (evaluation: Evaluation) => What | undefined): Restriction =>
   async (evaluation, _frame, argument, name) => {
-    const list = await argumentOf(evaluation, argument, name);
+    const list = argumentOf(argument, name);
     const what = whatOf(evaluation);
-    if (what === undefined) return "dunno";
+    if (list === undefined || what === undefined) return "dunno";
     // A foreign list does not make us a relay.
     const { recipient } = evaluation.subject;
     if (recipient !== undefined && !(await authorizedDestination(evaluation, recipient))) return "dunno";
@@ -213,7 +209,7 @@ const permitting =
         dsn: "4.7.1",
         text: `<${what.shown}>: ${what.class} rejected: Service unavailable`,
       });
-    return evaluation.permit(name, { name: what.shown, class: what.class });
+    return evaluation.permit(name, { name: evaluation.session.nameAddress, class: what.class });
   };
 
 export const permitClient = permitting(clientAddress);

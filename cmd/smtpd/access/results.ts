@@ -123,10 +123,10 @@ type MessageAction = "FILTER" | "HOLD" | "DISCARD" | "REDIRECT" | "BCC" | "PREPE
 /** Actions that change what happens to the message. */
 function messageAction(
   evaluation: Evaluation,
-  { table, frame, subject: key }: TableQuery,
+  { table, frame, check, subject: key }: TableQuery,
   action: MessageAction,
   text: string,
-): Verdict {
+): Verdict | Promise<Verdict> {
   const { session, subject, actions } = evaluation;
   const complain = (problem: string): Verdict => {
     warning(`access table ${table.name}${problem}`);
@@ -159,7 +159,7 @@ function messageAction(
     case "DISCARD":
       note("discard", text === "" ? "triggers DISCARD action" : text);
       actions.discard = true;
-      return "permit";
+      return evaluation.permit(action, frame, `from ${table.name}`, check);
     case "REDIRECT":
       if (!text.includes("@")) return complain(` entry "${key}" requires user@domain target`);
       note("redirect", `triggers REDIRECT ${text}`);

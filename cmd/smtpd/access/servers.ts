@@ -5,7 +5,7 @@ import { isNegative } from "../../../lib/dns/types.ts";
 import { warning } from "../../../lib/log/log.ts";
 import type { Table } from "../../../lib/tables/table.ts";
 import { UNKNOWN } from "../client.ts";
-import { addressTypes } from "./dns.ts";
+import { addressTypes, hostError } from "./dns.ts";
 import type { Evaluation, Frame, Restriction, Verdict } from "./evaluation.ts";
 import { tableResult } from "./results.ts";
 import { type Found, lookupAddress, lookupName, tableOf } from "./tables.ts";
@@ -97,7 +97,9 @@ async function checkServers(
     found.kind === "absent"
       ? Promise.resolve("dunno")
       : tableResult(evaluation, { table, frame, check, subject }, found.value);
-  const literal = addressOfLiteral(target.domain) ?? (isAddress(target.domain) ? target.domain : undefined);
+  const literal =
+    addressOfLiteral(target.domain) ??
+    (kind !== "ns" && isAddress(target.domain) ? target.domain : undefined);
   if (literal !== undefined)
     return kind === "ns" ? "dunno" : use(await lookupAddress(table, literal), literal);
   if (target.domain.startsWith("[")) return "dunno";
@@ -128,13 +130,6 @@ async function checkServers(
   return "dunno";
 }
 
-const HOST_ERRORS = new Map([
-  ["not-found", "Host not found"],
-  ["no-data", "Host found but no data record of requested type"],
-  ["retry", "Host not found, try again"],
-]);
-const hostError = (status: string): string => HOST_ERRORS.get(status) ?? "Non-recoverable error";
-
 /** The host names to look at, in the order of the answer. */
 async function serversOf(evaluation: Evaluation, kind: ServerKind, target: Target): Promise<string[]> {
   if (kind === "a") return [target.domain];
@@ -158,8 +153,8 @@ async function serversOf(evaluation: Evaluation, kind: ServerKind, target: Targe
       return [];
     }
     const dot = domain.indexOf(".");
-    if (dot < 0 || !domain.slice(dot + 1).includes(".")) {
-      warning(`Unable to look up NS host for ${target.name}: ${hostError("no-data")}`);
+    if (dot < 0) {
+      warning(`Unable to look up NS host for ${target.name}: ${hostError(answer.status)}`);
       return [];
     }
     domain = domain.slice(dot + 1);

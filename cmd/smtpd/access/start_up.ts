@@ -30,7 +30,7 @@ function guarded(
       return false;
     }
     if (GUARDS.has(word)) return true;
-    const members = classes.get(word);
+    const members = classes.get(list[i] as string);
     if (members !== undefined && guarded(members, classes, depth + 1)) return true;
   }
   return false;

@@ -13,7 +13,7 @@ export interface Attribute {
 /** The attribute, or the reply that refuses it. */
 export function parseAttribute(word: string): Attribute | string {
   const equals = word.indexOf("=");
-  if (equals < 1 || equals === word.length - 1) return "501 5.5.4 Error: attribute=value expected";
+  if (equals < 0 || equals === word.length - 1) return "501 5.5.4 Error: attribute=value expected";
   const raw = word.slice(equals + 1);
   if (raw.length > VALUE_LIMIT) return "501 5.5.4 Error: attribute value too long";
   const typed = word.slice(0, equals);

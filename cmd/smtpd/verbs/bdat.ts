@@ -28,7 +28,8 @@ export const bdat: VerbHandler = async (session, { tokens, line }) => {
   const transfer = session.chunks ?? (await begin(session));
   if (typeof transfer === "string") return skip(session, chunk, transfer);
   const limit = session.settings.messageSizeLimit;
-  if (limit > 0 && chunk.size > limit - transferSize(transfer)) {
+  // a line counts when it is whole; the end of the message finds the rest
+  if (limit > 0 && chunk.size > limit - transfer.content.size) {
     warning(`${session.queueId}: BDAT request from ${session.nameAddress} exceeds message size limit`);
     return skip(session, chunk, "552 5.3.4 Chunk exceeds message size limit");
   }
@@ -74,15 +75,15 @@ async function receive(session: Session, chunk: BdatCommand, transfer: GoodTrans
         if (stream.full) await stream.flush();
       },
     );
-  session.contentBytes = undefined;
   if (chunk.last) {
+    session.contentBytes = undefined;
     splitter.finish();
     return endOfData(session, transaction, stream, content, splitter.sawBareLf, "BDAT");
   }
   const bareLf = splitter.sawBareLf && session.settings.bareLf === "reject";
   if (content.tooBig || bareLf || !stream.writable) {
     const received = transferSize(transfer);
-    const accepted = await endOfData(session, transaction, stream, content, splitter.sawBareLf, "BDAT");
+    const accepted = await endOfData(session, transaction, stream, content, splitter.sawBareLf, "chunk");
     session.chunks = { state: "failed", received };
     return accepted;
   }

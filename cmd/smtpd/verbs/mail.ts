@@ -142,7 +142,7 @@ async function readParameters(
       case "AUTH":
         if (value === undefined) return unsupported;
         if (hasAuth) return { reply: "503 5.5.4 Error: multiple AUTH= options", errorClass: "protocol" };
-        hasAuth = true;
+        hasAuth = value !== "<>";
         break;
       case "XVERP": {
         const { client, policy, settings } = session;

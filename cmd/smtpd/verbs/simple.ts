@@ -8,9 +8,7 @@ export const rset: VerbHandler = async (session, { tokens }) => {
   return true;
 };
 
-export const noop: VerbHandler = async (session, { tokens }) => {
-  if (session.settings.strictEnvelopes && tokens.length !== 1)
-    return session.refuse("501 5.5.4 Syntax: NOOP", "protocol");
+export const noop: VerbHandler = async (session) => {
   await session.reply("250 2.0.0 Ok");
   return true;
 };

@@ -15,7 +15,7 @@ export const xforward: VerbHandler = async (session, { tokens }) => {
     return session.refuse("503 5.5.1 Error: MAIL transaction in progress", "protocol");
   if (tokens.length < 2) return session.refuse("501 5.5.4 Syntax: XFORWARD attribute=value...", "protocol");
   if (!session.mayXforward) return session.refuse("550 5.7.0 Error: insufficient authorization", "policy");
-  const forwarded: ForwardedClient = session.forwarded ?? {};
+  const forwarded: ForwardedClient = session.forwarded ?? { identified: false };
   session.forwarded = forwarded;
   for (const token of tokens.slice(1)) {
     const attribute = parseAttribute(token.text);
@@ -52,6 +52,10 @@ export const xforward: VerbHandler = async (session, { tokens }) => {
         break;
       case "SOURCE": {
         const word = upperAscii(value);
+        if (missing) {
+          delete forwarded.source;
+          break;
+        }
         if (word !== "LOCAL" && word !== "REMOTE") return bad();
         forwarded.source = word === "LOCAL" ? "local" : "remote";
         break;
@@ -59,6 +63,7 @@ export const xforward: VerbHandler = async (session, { tokens }) => {
       default:
         return session.refuse(`501 5.5.4 Bad XFORWARD attribute name: ${name}`, "protocol");
     }
+    if (name !== "SOURCE") forwarded.identified = true;
   }
   await session.reply("250 2.0.0 Ok");
   return true;

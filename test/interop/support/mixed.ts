@@ -66,6 +66,7 @@ export async function mixedInstance(
   mixture: Mixture,
   mainCf: string | ((directory: string) => string) = "",
   masterCf: (directory: string) => string = () => "",
+  prepare: (instance: Instance) => void = () => undefined,
 ): Promise<Instance> {
   const instance = await runningInstance(t, {
     stopped: true,
@@ -84,6 +85,7 @@ export async function mixedInstance(
   });
   // our own command lays the directories out; then the mixture's master starts
   instance.must("postfix", ["check"]);
+  prepare(instance);
   startMaster(instance);
   t.teardown(async () => {
     const pid = masterPid(instance);

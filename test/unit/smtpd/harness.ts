@@ -94,7 +94,9 @@ function dns(name: string, type: QueryType): DnsResult {
       records.push({ ...owner, type, preference: Number(preference), host });
     }
   if (records.length > 0) return { status: "found", records, canonicalName: name, secure: false };
-  const exists = name in zone.A || name in zone.TXT || name in zone.NS || name in zone.MX;
+  const exists = [zone.A, zone.TXT, zone.NS, zone.MX].some((part) =>
+    Object.keys(part).some((owner) => owner === name || owner.endsWith(`.${name}`)),
+  );
   return dnsFailure(exists ? "no-data" : "not-found", name, type);
 }
 
