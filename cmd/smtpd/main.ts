@@ -26,6 +26,7 @@ import { mailSystem } from "./mail_system.ts";
 import { openPolicy, type Policy } from "./policy.ts";
 import type { SessionServices } from "./services.ts";
 import { Session } from "./session.ts";
+import { words } from "./settings.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 import { readUpstream, type Upstream } from "./upstream.ts";
 
@@ -39,7 +40,7 @@ interface Server {
 let server: Server | undefined;
 
 export const main = singleServer({
-  profile: { files: "read", internet: true },
+  profile: () => ({ files: spoolsForFilter() ? "write" : "read", internet: true }),
   async preJail(service) {
     refuseUnsupported();
     localZone();
@@ -54,6 +55,10 @@ export const main = singleServer({
     await serve(accepted, service, server);
   },
 });
+
+/** Messages wait in a file for the filter before the queue. */
+const spoolsForFilter = (): boolean =>
+  parameter("smtpd_proxy_filter") !== "" && words(parameter("smtpd_proxy_options")).includes("speed_adjust");
 
 /** root and the mail system's owner get the daemon's treatment in stand-alone mode. */
 const isPrivileged = (): boolean => {

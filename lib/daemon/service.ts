@@ -37,7 +37,7 @@ export type Transport = "inet" | "unix" | "pass" | "fifo" | "unix-dgram";
 /** What a daemon says of itself. */
 export interface ServiceDefinition {
   /** What it may do after its start. */
-  readonly profile: Profile;
+  readonly profile: Profile | (() => Profile);
   /** Parameters whose values are checked before the first client. */
   readonly parameters?: ReadonlyArray<ParameterName>;
   /** master.cf must set this process limit: 1 or 0. */
@@ -184,7 +184,7 @@ export async function startService(
   dropPrivileges(owner, given.has("c") && realUid() === 0 ? queueDirectory : undefined);
   forbidDumps();
   // a stand-alone server hands its mail to a set-gid postdrop
-  if (!standAlone) enterSandbox(withTables(definition.profile), sandboxMode());
+  if (!standAlone) enterSandbox(withTables(profileOf(definition)), sandboxMode());
   await definition.postJail?.(service);
   if (typeof SANDBOX_PROBE !== "undefined" && SANDBOX_PROBE)
     (await import("../privsep/probe.ts")).probeSandbox();
@@ -192,6 +192,8 @@ export async function startService(
 }
 
 /** Tables on servers take sockets that their users do not need otherwise. */
+const profileOf = ({ profile }: ServiceDefinition): Profile =>
+  typeof profile === "function" ? profile() : profile;
 const withTables = (profile: Profile): Profile => (usesNetwork() ? { ...profile, internet: true } : profile);
 
 function sandboxMode(): SandboxMode {

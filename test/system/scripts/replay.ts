@@ -96,15 +96,19 @@ export class Stage {
   private readonly services: ScriptService[] = [];
   private readonly dns = new NameServer(`127.77.${process.pid % 250}.53`);
 
-  /** Reads the scripts (all of them, or those named in ONLY) and starts the servers beside the mail system. */
-  static async open(): Promise<Stage> {
+  /** Reads the scripts (all of them, or those named in ONLY; each `every`-th otherwise) and starts the servers beside the mail system. */
+  static async open(every = 1): Promise<Stage> {
     const stage = new Stage();
     await stage.dns.start();
     const byConfig = new Map<string, ScriptService>();
     const only = (process.env.ONLY === "" ? undefined : process.env.ONLY)?.split(",");
+    let serial = 0;
     for (const file of scriptFiles())
       for (const scenario of readScript(file)) {
-        if (only !== undefined && !only.includes(scenario.name) && !only.includes(file)) continue;
+        if (
+          only === undefined ? serial++ % every !== 0 : !only.includes(scenario.name) && !only.includes(file)
+        )
+          continue;
         const key = JSON.stringify([scenario.config, scenario.filter]);
         let service = byConfig.get(key);
         if (service === undefined) {

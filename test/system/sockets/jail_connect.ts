@@ -11,6 +11,6 @@ try {
   await connectInet("127.0.0.1", port, "server", { seconds: 3 });
   console.log("connected");
 } catch (error) {
-  console.log(String(error));
+  console.log(error instanceof Error ? error.message : error);
 }
 process.exit(0);
