@@ -37,7 +37,7 @@ const TYPES: ReadonlyMap<string, TableType> = new Map<string, TableType>([
   ["mongodb", { load: async () => (await import("./types/mongodb.ts")).openMongodb, readOnly: true }],
   ["mysql", { load: async () => (await import("./types/mysql.ts")).openMysql, readOnly: true }],
   ["netinfo", {}],
-  ["nis", {}],
+  ["nis", { load: async () => (await import("./types/nis.ts")).openNis, readOnly: true }],
   ["nisplus", {}],
   ["pcre", { load: async () => (await import("./types/pcre.ts")).openPcre, readOnly: true }],
   ["pgsql", { load: async () => (await import("./types/pgsql.ts")).openPgsql, readOnly: true }],
