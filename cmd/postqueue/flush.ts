@@ -1,6 +1,7 @@
 /** Asks for delivery attempts: of everything, of one destination, of one message (tools.md 4.3, 4.4). */
 import { isValidAddressLiteral, isValidUtf8Hostname } from "../../lib/address/hostname.ts";
 import { parameter } from "../../lib/config/configuration.ts";
+import { Progress } from "../../lib/daemon/progress.ts";
 import { requestOnce } from "../../lib/ipc/client.ts";
 import {
   FLUSH_STATUS,
@@ -32,6 +33,7 @@ export function checkQueueId(id: string): void {
 
 export async function flushQueue(): Promise<void> {
   const done: Promise<void>[] = [];
+  const waiting = announceWait();
   for (const [service, request] of [
     [parameter("queue_service_name"), FLUSH_ALL],
     [parameter("pickup_service_name"), "W"],
@@ -41,6 +43,16 @@ export async function flushQueue(): Promise<void> {
     done.push(sent.done);
   }
   await Promise.race([Promise.all(done), pause(TRIGGER_SECONDS)]);
+  waiting.end();
+}
+
+const ANNOUNCE_MILLISECONDS = 500;
+
+/** Who waits at a terminal learns for what. */
+function announceWait(): Progress {
+  const progress = new Progress(() => "waiting until the queue manager has taken the request");
+  setTimeout(() => progress.show(), ANNOUNCE_MILLISECONDS).unref();
+  return progress;
 }
 
 export async function flushSite(site: string): Promise<void> {

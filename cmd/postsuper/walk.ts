@@ -1,4 +1,5 @@
 /** Goes through a queue's files; signals are seen now and then. */
+import { Progress } from "../../lib/daemon/progress.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { QueueScan } from "../../lib/queue/scan.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
@@ -20,13 +21,16 @@ export async function walk(
     if (errorCode(error) === "ENOENT") return;
     fatal(`open directory ${queue}: ${errorText(error)}`);
   }
+  const progress = new Progress((count) => `${queue}: ${count} files`);
   try {
     let count = 0;
     for (let name = scan.next(); name !== undefined; name = scan.next()) {
       visit(`${scan.directory}/${name}`, name);
+      progress.step();
       if (++count % TURN === 0) await new Promise((resolve) => setImmediate(resolve));
     }
   } finally {
     scan.close();
+    progress.end();
   }
 }
