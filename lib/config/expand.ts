@@ -30,6 +30,8 @@ export type Expansion =
 
 /** More nested references than this are an error; so end definitions that refer to themselves. */
 const MAX_NESTING = 101;
+/** Comparisons within the operands of comparisons. */
+const MAX_COMPARISONS = 20;
 
 class ExpansionProblem extends Error {
   readonly problems: ReadonlyArray<string>;
@@ -43,7 +45,7 @@ class ExpansionProblem extends Error {
 
 export function expandMacros(text: string, options: ExpandOptions): Expansion {
   if (!text.includes("$")) return { ok: true, value: text, undefinedName: false };
-  const state = { options, undefinedName: false };
+  const state = { options, comparisons: 0, undefinedName: false };
   try {
     return { ok: true, value: expandText(text, state, 0), undefinedName: state.undefinedName };
   } catch (error) {
@@ -57,6 +59,8 @@ export function expandMacros(text: string, options: ExpandOptions): Expansion {
 
 interface ExpandState {
   readonly options: ExpandOptions;
+  /** Comparisons within comparisons; each counts the nesting of its operands anew. */
+  comparisons: number;
   undefinedName: boolean;
 }
 
@@ -134,8 +138,12 @@ function filtered(value: string, allowed: ReadonlySet<string>): string {
 const DIGITS = /^[0-9]+$/;
 
 function holds(relation: Relation, state: ExpandState): boolean {
+  if (state.comparisons >= MAX_COMPARISONS)
+    throw new ExpansionProblem([`unreasonable macro call nesting: "${relationText(relation)}"`]);
+  state.comparisons++;
   const left = expandText(relation.left, state, 0);
   const right = expandText(relation.right, state, 0);
+  state.comparisons--;
   const order = relation.level
     ? compareLevels(levelOf(left), levelOf(right))
     : DIGITS.test(left) && DIGITS.test(right)

@@ -144,8 +144,11 @@ export class LmdbReader implements IndexReader {
   private readAt(buffer: Buffer, pageNumber: number): void {
     const lastPage = this.meta?.lastPage ?? 0;
     if (pageNumber < 2 || pageNumber > lastPage) throw corrupted();
+    const position = pageNumber * this.pageSize;
+    // a damaged meta page says that there are more pages than a file can have
+    if (!Number.isSafeInteger(position)) throw corrupted();
     this.touched = true;
-    const got = readSync(this.fd, buffer, 0, buffer.length, pageNumber * this.pageSize);
+    const got = readSync(this.fd, buffer, 0, buffer.length, position);
     if (got < buffer.length) throw corrupted();
   }
 
