@@ -45,7 +45,7 @@ const TYPES: ReadonlyMap<string, TableType> = new Map<string, TableType>([
   ["proxy", { load: async () => (await import("./types/proxy.ts")).openProxy }],
   ["randmap", { load: async () => (await import("./types/randmap.ts")).openRandmap, readOnly: true }],
   ["regexp", { load: async () => (await import("./types/regexp.ts")).openRegexp, readOnly: true }],
-  ["sdbm", {}],
+  ["sdbm", { load: async () => (await import("./types/sdbm.ts")).openSdbm, indexSuffix: ".dir" }],
   [
     "socketmap",
     {
