@@ -208,7 +208,10 @@ t.test("-p: who is started, stopped and told", NEEDS_ROOT, async (t) => {
     `#!/bin/sh\necho "$(basename $(dirname $MAIL_CONFIG)) $*" >> ${calls}\ntest "$2" != reload\n`,
   );
   chmodSync(join(commands, "postfix"), 0o755);
-  machine.write("main.cf", `${machine.read("main.cf")}command_directory = ${commands}\n`);
+  machine.write(
+    "main.cf",
+    machine.read("main.cf").replace(/^command_directory = .*$/m, `command_directory = ${commands}`),
+  );
   const told = async (...args: string[]): Promise<string[]> => {
     writeFileSync(calls, "");
     await multi(...args);
