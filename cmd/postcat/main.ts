@@ -41,7 +41,7 @@ async function run(invocation: Invocation): Promise<void> {
   for (const { option, value } of parsed.options) {
     given.add(option);
     if (option === "c") process.env.MAIL_CONFIG = value;
-    if (option === "s") start = readDecimal(value) ?? fatal(`bad number: ${value}`);
+    if (option === "s") start = readDecimal(value) ?? fatal(`bad offset: ${value}`);
     if (option === "v") setVerbosity(verbosity() + 1);
   }
   configureCommand(definition, invocation, "update");

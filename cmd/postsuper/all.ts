@@ -18,7 +18,7 @@ export async function actOnAll(
     if (action === "delete") await deleteAll(queue, report);
     else if (ACTION_QUEUES[action].has(queue))
       await walk(queue, queueKind(queue).hashed, (path, name) => {
-        if (!isQueueId(name) || queues().openable(queue, name) === undefined) return;
+        if (!isQueueId(name) || !isFile(path)) return;
         // what lies at a place of its own is for -s
         if (path === queues().path(queue, name) && perform(action, queue, name)) report.count(action);
       });
@@ -39,6 +39,9 @@ function isReadyFile(path: string): boolean {
   const status = statusOf(path);
   return status?.regular === true && isReady(status.mode);
 }
+
+/** With ALL, what is not complete yet moves, too: whoever writes it goes on where it is. */
+const isFile = (path: string): boolean => statusOf(path)?.regular === true;
 
 const isDirectory = (path: string): boolean => statusOf(path)?.directory === true;
 

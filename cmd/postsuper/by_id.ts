@@ -23,11 +23,11 @@ export function actOnId(
   names: ReadonlyArray<KnownQueue>,
   report: Report,
 ): void {
-  if (!isQueueId(text)) {
-    warning(`invalid mail queue id: ${text}`);
-    return;
-  }
   for (const action of actions) {
+    if (!isQueueId(text)) {
+      warning(`invalid mail queue id: ${text}`);
+      continue;
+    }
     if (!findAndPerform(action, text, names)) continue;
     info(`${text}: ${DONE[action]}`);
     report.count(action);

@@ -22,7 +22,7 @@ const definition = { program: "postsuper", help: HELP, log: { fallback: true } }
 export const main = command({ ...definition, run });
 
 const USAGE =
-  "usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] [-f queue_id (expire and release)] [-h queue_id (hold)] [-H queue_id (un-hold)] [-p (purge temporary files)] [-r queue_id (requeue)] [-s (structure fix)] [-S (redundant structure fix)] [-v (verbose)] [queue...]";
+  "usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] [-f queue_id (expire and/or un-hold)] [-h queue_id (hold)] [-H queue_id (un-hold)] [-p (purge temporary files)] [-r queue_id (requeue)] [-s (structure fix)] [-S (redundant structure fix)][-v (verbose)] [queue...]";
 
 const ACTIONS: ReadonlyMap<string, ReadonlyArray<Action>> = new Map<string, ReadonlyArray<Action>>([
   ["d", ["delete"]],
