@@ -44,7 +44,7 @@ export const main = singleServer({
   async preJail(service) {
     refuseUnsupported();
     localZone();
-    const standAlone = service.standAlone && !isPrivileged();
+    const standAlone = service.standAlone && !isOwner();
     const policy = await openPolicy(standAlone);
     server = { policy, services: mailSystem(standAlone), standAlone };
   },
@@ -60,11 +60,8 @@ export const main = singleServer({
 const spoolsForFilter = (): boolean =>
   parameter("smtpd_proxy_filter") !== "" && words(parameter("smtpd_proxy_options")).includes("speed_adjust");
 
-/** root and the mail system's owner get the daemon's treatment in stand-alone mode. */
-const isPrivileged = (): boolean => {
-  const uid = effectiveUid();
-  return uid === 0 || uid === lookupUser(parameter("mail_owner"))?.uid;
-};
+/** Stand-alone, the mail system's owner gets the daemon's treatment. Everybody else is a user who submits mail, root too. */
+const isOwner = (): boolean => effectiveUid() === lookupUser(parameter("mail_owner"))?.uid;
 
 async function serve(
   accepted: Accepted,

@@ -136,10 +136,10 @@ export class Session {
   async identify(first: boolean): Promise<void> {
     const { policy } = this;
     const { name, address } = this.client;
+    if (this.standAlone) return;
     this.mayXclient = await policy.xclientHosts.matchesOrFatal(name, address);
     if (first) this.mayXforward = await policy.xforwardHosts.matchesOrFatal(name, address);
     this.detectBareLf =
-      !this.standAlone &&
       policy.settings.bareLf !== "no" &&
       !(await policy.bareLfExclusions.matchesOrFatal(name, address));
   }

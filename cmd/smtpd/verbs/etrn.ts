@@ -16,7 +16,10 @@ export const etrn: VerbHandler = async (session, { tokens }) => {
     argument.text.startsWith("@") || argument.text.startsWith("#") ? argument.text.slice(1) : argument.text;
   if (!isValidHostname(domain) && !isValidAddressLiteral(domain))
     return session.refuse("501 Error: invalid parameter syntax", "protocol");
-  if (session.standAlone) return session.refuse("458 Unable to queue messages", "policy");
+  if (session.standAlone) {
+    warning('do not use ETRN in "sendmail -bs" mode');
+    return session.refuse("458 Unable to queue messages", "policy");
+  }
   const refusal = await session.access.etrn(domain);
   if (refusal !== undefined) return session.refuse(refusal);
   const status = await session.services.flushSite(domain);

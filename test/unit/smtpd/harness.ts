@@ -52,6 +52,8 @@ export interface Scenario {
   readonly dialogue: Step[];
   readonly log?: string[];
   readonly exchanges?: Exchange[];
+  /** Records of the notices to the postmaster. */
+  readonly postmaster_notices?: string[][];
 }
 
 const base = read<Base>("base_config.json");
@@ -416,6 +418,8 @@ export async function replay(scenario: Scenario): Promise<string[]> {
     await dialogue.finished;
   }
   differences.push(...stage.peers.finish());
+  if (scenario.postmaster_notices !== undefined && !EARLIER_NOTICES.has(scenario.name))
+    compareNotices(stage, scenario.postmaster_notices, differences);
   if (scenario.log !== undefined) compareLog(stage, scenario.log, differences);
   return differences;
 }
@@ -456,6 +460,33 @@ function compareHeader(stage: Stage, want: string[], differences: string[]): voi
     if (line === got[index]) continue;
     differences.push(`header ${index}: got ${JSON.stringify(got[index])}, want ${JSON.stringify(line)}`);
   }
+}
+
+/** Its recorded notice is that of the scenario before. */
+const EARLIER_NOTICES = new Set(["notify_policy"]);
+
+/** The transcripts for the postmaster, as they are handed to cleanup. */
+function compareNotices(stage: Stage, recorded: string[][], differences: string[]): void {
+  const want = recorded.map((records) => {
+    const end = records.findIndex((line) => line.startsWith("*** HEADER EXTRACTED"));
+    const line = (start: string): string => records.find((record) => record.startsWith(start)) ?? "";
+    return {
+      sender: line("sender: ").slice(8),
+      recipient: line("original_recipient: ").slice(20),
+      lines: [
+        line("From: "),
+        line("To: "),
+        line("Subject: "),
+        ...records.slice(records.indexOf("Transcript of session follows.") - 1, end),
+      ],
+    };
+  });
+  // cleanup adds the domain
+  const header = (line: string): string =>
+    textOf(line).replace("<postmaster>", "<postmaster@mail.example.com>");
+  const got = stage.notices.map((notice) => ({ ...notice, lines: notice.lines.map(header) }));
+  if (JSON.stringify(got) !== JSON.stringify(want))
+    differences.push(`notices: got ${JSON.stringify(got)}, want ${JSON.stringify(want)}`);
 }
 
 function compareLog(stage: Stage, recorded: string[], differences: string[]): void {

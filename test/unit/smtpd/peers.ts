@@ -26,7 +26,11 @@ export class Peers {
   private readonly waiting: Map<number, Turn[][]>;
   private readonly open: Player[] = [];
 
-  constructor(exchanges: readonly Exchange[]) {
+  constructor(
+    exchanges: readonly Exchange[],
+    /** Takes each request as it came, in place of the comparison. */
+    private readonly overhear?: (request: string) => void,
+  ) {
     this.waiting = new Map(exchanges.map(({ port, connections }) => [port, [...connections]]));
   }
 
@@ -35,7 +39,7 @@ export class Peers {
     const turns = this.waiting.get(port)?.shift();
     if (turns === undefined) throw new SysError("connect", errnoNumber("ECONNREFUSED"), endpoint.name);
     const channel = new Channel(endpoint.name, seconds);
-    this.open.push(new Player(channel, turns, (text) => this.differences.push(text)));
+    this.open.push(new Player(channel, turns, (text) => this.differences.push(text), this.overhear));
     return channel;
   }
 
@@ -60,6 +64,7 @@ class Player {
     private readonly channel: Channel,
     turns: readonly Turn[],
     private readonly complain: (text: string) => void,
+    private readonly overhear: ((request: string) => void) | undefined,
   ) {
     this.left = [...turns];
     channel.attach({
@@ -101,6 +106,10 @@ class Player {
     if (at < 0) return false;
     const got = this.heard.slice(0, at);
     this.heard = this.heard.slice(at + end.length);
+    if (this.overhear !== undefined) {
+      this.overhear(got);
+      return true;
+    }
     const lines = (text: string): string[] => text.split("\n").map(normalized);
     for (const [index, line] of lines(want).entries()) {
       const other = lines(got)[index];
