@@ -140,8 +140,7 @@ export class Session {
     this.mayXclient = await policy.xclientHosts.matchesOrFatal(name, address);
     if (first) this.mayXforward = await policy.xforwardHosts.matchesOrFatal(name, address);
     this.detectBareLf =
-      policy.settings.bareLf !== "no" &&
-      !(await policy.bareLfExclusions.matchesOrFatal(name, address));
+      policy.settings.bareLf !== "no" && !(await policy.bareLfExclusions.matchesOrFatal(name, address));
   }
 
   /** Finds the EHLO keywords that this client is not told. */

@@ -10,6 +10,7 @@ const DIFFERENT = new Map([
   ["proxy_garbage", "a filter's reply that is not one reply is not passed on (PRX-05)"],
   ["bdat_way_too_large", "the rest of a chunk that is not read is dropped, not taken for commands"],
 ]);
+t.setTimeout(120_000);
 const only = process.env.ONLY?.split(",");
 
 for (const file of ["protocol", "access", "tls_sasl_misc", "policy_proxy_limits"]) {
