@@ -1,4 +1,5 @@
 /** What a program is: a main function that is given its name, arguments and environment as byte strings. */
+import { existsSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { ConfigurationError } from "../config/settings.ts";
 import { fatal } from "../log/log.ts";
@@ -22,8 +23,22 @@ export function ownInvocation(): Invocation {
   const environment = new Map<string, string>();
   for (const [name, value] of Object.entries(process.env))
     if (value !== undefined) environment.set(encodeUtf8(name), encodeUtf8(value));
-  return { argv0, processName: basename(argv0), args: process.argv.slice(2).map(encodeUtf8), environment };
+  return { argv0, processName: basename(argv0), args: ownArguments(), environment };
 }
+
+/** What the runtime puts in the place of bytes that are no UTF-8. */
+const REPLACEMENT = "\ufffd";
+
+/** The arguments as bytes: the runtime decodes them, which loses those that are no UTF-8; the kernel still has them. */
+function ownArguments(): string[] {
+  const decoded = process.argv.slice(2);
+  if (!decoded.some((argument) => argument.includes(REPLACEMENT)) || !existsSync(COMMAND_LINE))
+    return decoded.map(encodeUtf8);
+  const words = readFileSync(COMMAND_LINE, "latin1").split("\0").slice(0, -1);
+  return words.slice(words.length - decoded.length);
+}
+
+const COMMAND_LINE = "/proc/self/cmdline";
 
 /** Runs a program's main function. An exception that nothing expected ends the process, with its reason in the log. */
 export async function launch(main: Main): Promise<void> {

@@ -1,0 +1,186 @@
+/** sendmail(1) and postdrop(1) beside real ones: what hostile or odd arguments and input leave in the maildrop queue. */
+import { spawn } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import t, { type Test } from "tap";
+import { PROGRAMS } from "../system/support/harness.ts";
+import { reference } from "./support/reference.ts";
+
+t.setTimeout(120_000);
+const real = reference();
+const skip = "missing" in real ? real.missing : false;
+const scratch = mkdtempSync(join(tmpdir(), "posthaste-sendmail-"));
+chmodSync(scratch, 0o755);
+t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
+
+interface Case {
+  readonly args: ReadonlyArray<string | Buffer>;
+  readonly input?: string | Buffer;
+  readonly program?: "sendmail" | "postdrop";
+}
+interface Outcome {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** The content of maildrop, without times. */
+  readonly files: ReadonlyArray<string>;
+}
+
+let count = 0;
+async function run(programs: string, { args, input = "", program = "sendmail" }: Case): Promise<Outcome> {
+  const directory = join(scratch, String(count++));
+  const queue = join(directory, "queue");
+  for (const name of ["maildrop", "public", "pid"]) mkdirSync(join(queue, name), { recursive: true });
+  chownSync(join(queue, "maildrop"), 1, 8);
+  // nobody has to be told of new mail
+  writeFileSync(join(queue, "public/pickup"), "");
+  const file = join(directory, "main.cf");
+  writeFileSync(
+    file,
+    `compatibility_level = 3.11\nqueue_directory = ${queue}\ncommand_directory = ${programs}/sbin\ndaemon_directory = ${programs}/libexec\nmail_owner = daemon\nsetgid_group = mail\nmaillog_file =\ninet_protocols = ipv4\nmyhostname = mail.example.com\n`,
+  );
+  utimesSync(file, 1_700_000_000, 1_700_000_000);
+  const heard = { stdout: "", stderr: "" };
+  // a shell passes bytes that are no UTF-8
+  const quoted = args.map(
+    (word) =>
+      `$'${[...Buffer.from(word as string, "latin1")].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("")}'`,
+  );
+  const child = spawn("bash", ["-c", `exec ${join(programs, "sbin", program)} ${quoted.join(" ")}`], {
+    env: { PATH: "/usr/bin:/bin", MAIL_CONFIG: directory, TZ: "UTC" },
+    cwd: directory,
+  });
+  for (const name of ["stdout", "stderr"] as const)
+    child[name].setEncoding("latin1").on("data", (text: string) => (heard[name] += text));
+  child.stdin
+    .on("error", () => undefined)
+    .end(typeof input === "string" ? Buffer.from(input, "latin1") : input);
+  const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
+  const settled = (text: string): string =>
+    text
+      .replaceAll(programs, "PROGRAMS")
+      .replace(/\b[0-9A-F]{9,12}\b/g, "QUEUEID")
+      .replace(/^.*public\/pickup.*\n/gm, "");
+  return {
+    status,
+    stdout: settled(heard.stdout),
+    stderr: settled(heard.stderr),
+    files: readdirSync(join(queue, "maildrop"))
+      .map((name) => join(queue, "maildrop", name))
+      // the real postdrop leaves some that it refuses, not ready
+      .filter((path) => (statSync(path).mode & 0o100) !== 0)
+      .map((path) => readFileSync(path, "latin1").replace(/^T.\d+ \d+/, "T")),
+  };
+}
+
+async function same(t: Test, cases: ReadonlyArray<Case>): Promise<void> {
+  if ("missing" in real) return;
+  const queue = [...cases];
+  const worker = async (): Promise<void> => {
+    for (let entry = queue.shift(); entry !== undefined; entry = queue.shift()) {
+      const [ours, theirs] = await Promise.all([
+        run(PROGRAMS.multicall, entry),
+        run(dirname(real.sbin), entry),
+      ]);
+      t.same(
+        ours,
+        theirs,
+        `${JSON.stringify(entry.args)} ${JSON.stringify(String(entry.input ?? "").slice(0, 40))}`,
+      );
+    }
+  };
+  await Promise.all([0, 1, 2, 3, 4].map(worker));
+}
+
+const MESSAGE = "Subject: x\n\nbody\n";
+t.test("CFG-07 what comes after -- and -f is an address, whatever it looks like", { skip }, async (t) => {
+  await same(t, [
+    { args: ["-i", "-f", "-oQ/var/tmp -X/var/tmp/x", "--", "-recipient@x"], input: MESSAGE },
+    { args: ["-f", "a@b", "--", "-bv", "-X", "-C/var/tmp/x", "-oQ/tmp"], input: MESSAGE },
+    { args: ["-f", "a@b", "x@y", "-bv", "-t"], input: MESSAGE },
+    { args: ["-oQ/var/tmp/x", "-oem", "-odb", "-f", "a@b", "x@y"], input: MESSAGE },
+    { args: ["-X/var/tmp/x", "x@y"], input: MESSAGE },
+    { args: ["-f", "a@b", "x@y, z@w", "Name <q@r>", "(comment) c@d", "group: m@n, o@p;"], input: MESSAGE },
+  ]);
+  for (const path of ["/var/tmp/x", "/tmp/x"]) t.notOk(existsSync(path), path);
+});
+
+t.test("QUE-01 line breaks and null bytes on the command line", { skip }, async (t) => {
+  // an argument cannot hold a null byte
+  const odd = ["a\nb@c", "a\rb@c", "a@b\nS evil", "\xff\xfe@x", "a@b\x01\x7f", '"a\nb"@c'];
+  await same(
+    t,
+    odd.flatMap((text) => [
+      { args: ["-f", text, "x@y"], input: MESSAGE },
+      { args: ["-F", text, "-f", "a@b", "x@y"], input: MESSAGE },
+      { args: ["-V", text, "-f", "a@b", "x@y"], input: MESSAGE },
+      { args: ["-f", "a@b", text], input: MESSAGE },
+      { args: ["-t", "-f", "a@b"], input: `To: ${text}\nBcc: "${text}"@z\nSubject: x\n\nbody\n` },
+    ]),
+  );
+});
+
+const record = (type: string, data: string): string => `${type}${String.fromCharCode(data.length)}${data}`;
+const stream = (envelope: string): string =>
+  `${envelope}${record("M", "")}${record("N", "Subject: x")}${record("N", "")}${record("X", "")}${record("E", "")}`;
+const GOOD = record("S", "a@b") + record("R", "x@y");
+t.test("QUE-01 QUE-02 QUE-03 QUE-04 records that only the system may write, or nobody", { skip }, (t) =>
+  same(
+    t,
+    [
+      ...["\n", "\r", "\0"].flatMap((byte) => [
+        record("S", `a@b${byte}From x`) + record("R", "x@y"),
+        record("S", "a@b") + record("R", `x@y${byte}z`),
+        record("F", `a${byte}b`) + GOOD,
+        record("A", `envelope_id=a${byte}b`) + GOOD,
+      ]),
+      ...[
+        "trace_flags=1",
+        "trace_flags=4",
+        "trace_flags=512",
+        "trace_flags=1024",
+        "trace_flags=513",
+        "trace_flags=999999999999",
+        "trace_flags= 512",
+        "trace_flags=0x200",
+      ].map((text) => record("A", text) + GOOD),
+      ...[
+        "log_client_name=x",
+        "client_address=1.2.3.4",
+        "sasl_username=x",
+        "ret_flags=9",
+        "__proto__=x",
+        "foo",
+        "encoding=8bit",
+        "encoding=x",
+        "rewrite_context=x",
+        "create_time=1",
+        "dsn_orig_rcpt=rfc822;a",
+        "notify_flags=3",
+      ].map((text) => record("A", text) + GOOD),
+      ...["p", "w", "L", ">", "f", "\0", "T", "N", "O", "D", "i", "n", "C"].map(
+        (type) => record(type, "1234567") + GOOD,
+      ),
+      record("T", "1 1") + GOOD,
+      record("S", "a@b"),
+      record("R", "x@y"),
+      "S\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+      "S\x20short",
+      "R",
+      "",
+    ].map((envelope): Case => ({ program: "postdrop", args: ["-r"], input: stream(envelope) })),
+  ),
+);
