@@ -126,6 +126,19 @@ t.test("postqueue", NEEDS_ROOT, async (t) => {
   await stage.replayAll(cases, [...cases.keys()]);
 });
 
+t.test("quick-stop: the next start skips the checks", NEEDS_ROOT, async (t) => {
+  const stage = new Stage(t);
+  const spool = join(stage.machine.directory, "spool");
+  await stage.must("postfix", "start");
+  await stage.must("postfix", "quick-stop");
+  t.ok(existsSync(join(spool, "quick-start")));
+  // which only the checks would make again
+  rmSync(join(spool, "trace"), { recursive: true });
+  await stage.must("postfix", "start");
+  t.notOk(existsSync(join(spool, "quick-start")));
+  t.notOk(existsSync(join(spool, "trace")));
+});
+
 t.test("postfix: up, down and damaged", NEEDS_ROOT, async (t) => {
   const cases = load("postfix-command");
   const stage = new Stage(t);
