@@ -3,12 +3,13 @@ import { closeSync, fstatSync, openSync, readFileSync, type Stats, statSync } fr
 import { dirname } from "node:path";
 import { parameter } from "../config/configuration.ts";
 import { logicalLines } from "../config/lines.ts";
+import { Progress } from "../daemon/progress.ts";
 import { fatal, warning } from "../log/log.ts";
 import { fromBytes, isValidUtf8, pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { effectiveUid, setEffectiveGid, setEffectiveUid, setGroups } from "../sys/identity.ts";
 import { openBuilder } from "../tables/build.ts";
-import { encodeFiles } from "../tables/file_value.ts";
+import { encodeFiles } from "../tables/files.ts";
 import { TableFlag } from "../tables/table.ts";
 import type { MakerOptions } from "./options.ts";
 import type { MakerProgram } from "./program.ts";
@@ -41,7 +42,9 @@ export async function buildTable(
   const title = incremental ? "stdin" : name;
   const { lines, warnings } = logicalLines(source.text, title);
   for (const text of warnings) warning(text);
+  const progress = new Progress((count) => `${title}: ${count} lines`);
   for (const line of lines) {
+    progress.step();
     const where = `${title}, line ${line.line}: `;
     if (utf8 && !isValidUtf8(line.text)) {
       warning(`${where}non-UTF-8 input "${line.text}" -- ignoring this line`);
@@ -63,6 +66,7 @@ export async function buildTable(
   }
   await program.complete(builder);
   await builder.finish();
+  progress.end();
   if (mask !== undefined) process.umask(mask);
   release();
 }

@@ -71,7 +71,8 @@ export function readOptions(program: MakerProgram, invocation: Invocation, outpu
   const json = given.has("j");
   if (json && action.kind !== "query" && action.kind !== "list") fatal("option -j requires -q or -s");
   const messageParts = partsOf(given, action);
-  if (parsed.operands.length === 0) fatal(usage);
+  // a listing of nothing fails without a word
+  if (parsed.operands.length === 0) action.kind === "list" ? process.exit(1) : fatal(usage);
   return {
     action,
     flags: flagsOf(given, messageParts !== undefined),

@@ -156,11 +156,8 @@ async function remove(options: MakerOptions, key: string): Promise<boolean> {
 /** Lists the first table. */
 async function list(program: MakerProgram, options: MakerOptions, output: Output): Promise<void> {
   const table = await new Tables(options, "read").get(0);
-  for (
-    let record = await table.sequence?.("first");
-    record?.kind === "found";
-    record = await table.sequence?.("next")
-  ) {
+  let record = await table.sequence?.("first");
+  for (; record?.kind === "found"; record = await table.sequence?.("next")) {
     const value = decoded(options, table, record.key, { kind: "found", value: record.value });
     if (value.kind === "error") failed(table, "sequence", value);
     if (value.kind !== "found") continue;
@@ -169,7 +166,7 @@ async function list(program: MakerProgram, options: MakerOptions, output: Output
     output.write(
       options.json ? jsonPair(record.key, value.value) : `${record.key}${program.separator}${value.value}\n`,
     );
-    if (record.kind !== "found") break;
   }
+  if (record?.kind === "error") failed(table, "sequence", record);
   output.flush();
 }

@@ -126,7 +126,8 @@ class Builder implements IndexBuilder {
     try {
       await this.target.write(this.records);
     } catch (failure) {
-      fail(failure, `table ${this.name}: write error`);
+      const index = failure instanceof IndexError && this.name.startsWith("lmdb:");
+      fail(failure, index ? `error updating ${this.name}` : `table ${this.name}: write error`);
     } finally {
       release();
       this.target.close();

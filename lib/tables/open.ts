@@ -98,16 +98,8 @@ export async function openDirect(spec: string, access: TableAccess, flags: numbe
   return utf8 && (table.flags & TableFlag.utf8_active) === 0 ? new Utf8Table(table) : table;
 }
 
-/** Types whose text is written by people: with src_rhs_is_file their values name files. */
-const SOURCE_TYPES: ReadonlySet<string> = new Set([
-  "cidr",
-  "inline",
-  "pcre",
-  "randmap",
-  "regexp",
-  "static",
-  "texthash",
-]);
+/** Types whose text is written by people: with src_rhs_is_file their values name files (texthash sees to that itself, line by line). */
+const SOURCE_TYPES: ReadonlySet<string> = new Set(["cidr", "inline", "pcre", "randmap", "regexp", "static"]);
 
 /** The type and the name of `type:name`. Throws TableOpenError. */
 export function splitSpec(spec: string): { type: string; name: string } {

@@ -5,6 +5,7 @@ import {
   type LookupResult,
   type OpenType,
   RETRY,
+  type SequenceResult,
   type Table,
   TableFlag,
   TableOpenError,
@@ -40,5 +41,11 @@ export const openStatic: OpenType = (name, options) => {
   );
 };
 
+class FailingTable extends ConstantTable {
+  sequence(): Promise<SequenceResult> {
+    return Promise.resolve(RETRY);
+  }
+}
+
 export const openFail: OpenType = (name, options) =>
-  Promise.resolve(new ConstantTable(`fail:${name}`, false, options.flags | TableFlag.pattern, RETRY));
+  Promise.resolve(new FailingTable(`fail:${name}`, false, options.flags | TableFlag.pattern, RETRY));

@@ -4,6 +4,7 @@ import { type HotFile, readHotFile } from "../../config/main_cf.ts";
 import { warning } from "../../log/log.ts";
 import { errorCode, errorText } from "../../sys/errno.ts";
 import { foldCase } from "../casefold.ts";
+import { encodeFiles } from "../files.ts";
 import { parseSourceLine } from "../source.ts";
 import { type OpenType, ownerOf, TableFlag, TableOpenError, type TypeOptions } from "../table.ts";
 import { MemoryTable } from "./memory.ts";
@@ -33,6 +34,15 @@ function readEntries(path: string, file: HotFile, options: TypeOptions): Map<str
       continue;
     }
     if (problem !== undefined) warning(`${path}, line ${line}: ${problem}`);
+    let { value } = record;
+    if ((options.flags & TableFlag.src_rhs_is_file) !== 0) {
+      const encoded = encodeFiles(value);
+      if (!encoded.ok) {
+        warning(`${path}, line ${line}: ${encoded.problem}: skipping this entry`);
+        continue;
+      }
+      value = encoded.base64;
+    }
     const folded = (options.flags & TableFlag.fold_fix) !== 0;
     const key = folded ? foldCase(record.key, options.utf8) : record.key;
     if (entries.has(key) && (options.flags & TableFlag.dup_replace) === 0) {
@@ -40,7 +50,7 @@ function readEntries(path: string, file: HotFile, options: TypeOptions): Map<str
       warning(`${path}, line ${line}: duplicate entry: "${record.key}"`);
       continue;
     }
-    entries.set(key, record.value);
+    entries.set(key, value);
   }
   return entries;
 }
