@@ -50,7 +50,10 @@ const settled = (text: string): string =>
     .replace(/PID: \d+/g, "PID: N")
     .replace(/\b[0-9A-F]{10,12}\b/g, "QUEUEID")
     .replace(/\b\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d\b/g, "DATE")
-    .replace(/"arrival_time": \d+/, '"arrival_time": TIME')
+    // a file has a digit more or less for its microseconds
+    .replace(/QUEUEID +\d+ DATE/g, "QUEUEID SIZE DATE")
+    .replace(/"message_size": \d+/, '"message_size": SIZE')
+    .replace(/"arrival_time": \w+/, '"arrival_time": TIME')
     .replace(/maildrop\/\d+\.\d+/g, "maildrop/TEMPORARY");
 
 class Stage {
