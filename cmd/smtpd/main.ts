@@ -8,6 +8,7 @@ import { configuration, parameter } from "../../lib/config/configuration.ts";
 import type { Service } from "../../lib/daemon/service.ts";
 import { type Client as Accepted, singleServer } from "../../lib/daemon/single.ts";
 import { lookupHostName } from "../../lib/dns/client_name.ts";
+import { normalAddress } from "../../lib/dns/hosts_file.ts";
 import { ClientAbort } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import { effectiveUid, lookupUser } from "../../lib/sys/identity.ts";
@@ -100,7 +101,8 @@ async function identify(
   const address = proxied?.clientAddress ?? attributes?.get("client_address") ?? peer?.remoteAddress;
   const protocols = configuration().protocols();
   if (address === undefined) return localClient(!protocols.ipv4);
-  const plain = protocols.ipv4 ? plainAddress(address) : address;
+  const normal = normalAddress(address) ?? address;
+  const plain = protocols.ipv4 ? plainAddress(normal) : normal;
   const where = {
     address: plain,
     port: proxied?.clientPort ?? attributes?.get("client_port") ?? String(peer?.remotePort ?? 0),

@@ -49,7 +49,7 @@ function readRules(options: ReadonlyMap<string, string>): Rules {
     }
     const [kind, , min, max, unit] = parameterRow(parameterOf(name));
     const value = readValue(name, given, { kind, min, max, unit });
-    if (!value.ok) fatal(value.problem);
+    if (!value.ok) fatal(value.problem.replace(/^parameter /, ""));
     rules[name] = value.value;
   }
   return rules as unknown as Rules;
@@ -62,16 +62,22 @@ export function parsePolicyService(argument: string): PolicyService {
   if (argument.startsWith("{")) {
     const inner = unwrapBraces(argument);
     if (!inner.ok) return fatal(inner.problem);
-    const [first = "", ...rest] = splitBraced(inner.text, LIST_SEPARATORS);
+    const [first, ...rest] = splitBraced(inner.text, LIST_SEPARATORS);
+    if (first === undefined) return fatal(`empty policy service: "${argument}"`);
     server = first;
     for (const text of rest) {
       const [name, value] = readOption(text);
-      if (!NAMES.some((known) => known === name)) fatal(`unexpected attribute ${name} in "${argument}"`);
+      if (!NAMES.some((known) => known === name)) fatal(`unknown option: "${name} = ${value}"`);
       options.set(name, value);
     }
   }
   const endpoint = parseEndpoint(server);
-  if (endpoint === undefined) return fatal(`need service transport:endpoint instead of "${server}"`);
+  if (endpoint === undefined)
+    return fatal(
+      server.includes(":")
+        ? `invalid transport name: ${server.split(":", 1)[0]} in service: ${server}`
+        : `need service transport:endpoint instead of "${server}"`,
+    );
   return new PolicyService(argument, endpoint, readRules(options));
 }
 

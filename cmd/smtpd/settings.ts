@@ -1,5 +1,7 @@
 /** The parameters of smtpd(8) as one record, read once: postconf(5). */
 import { parameter } from "../../lib/config/configuration.ts";
+import type { ParameterName } from "../../lib/config/parameters.ts";
+import { fatal } from "../../lib/log/log.ts";
 import { lowerAscii, splitAny, upperAscii } from "../../lib/sys/bytes.ts";
 
 const SEPARATORS = ", \t\r\n";
@@ -25,9 +27,24 @@ export const EHLO_KEYWORDS = [
 
 /** The words of a list parameter. */
 export const words = (value: string): string[] => splitAny(value, SEPARATORS);
+/** The words of a parameter that takes names from a fixed set, whatever their case; another word ends the program. */
+function names(parameterName: ParameterName, known: readonly string[]): ReadonlySet<string> {
+  const value = String(parameter(parameterName));
+  for (const word of words(value))
+    if (!known.includes(lowerAscii(word))) fatal(`unknown ${parameterName} value "${word}" in "${value}"`);
+  return wordSet(value);
+}
 const wordSet = (value: string): ReadonlySet<string> => new Set(words(value).map(lowerAscii));
 /** Keywords of a discard list, in upper case. */
 export const keywordSet = (value: string): ReadonlySet<string> => new Set(words(value).map(upperAscii));
+
+const NOTIFY_CLASSES = ["bounce", "policy", "protocol", "resource", "software", "2bounce", "delay", "data"];
+const OVERRIDES = [
+  "no_unknown_recipient_checks",
+  "no_address_mappings",
+  "no_header_body_checks",
+  "no_milters",
+];
 
 export type BareLfMode = "no" | "normalize" | "note" | "reject";
 const BARE_LF_MODES = new Map<string, BareLfMode>([
@@ -61,7 +78,7 @@ export function readSettings() {
     errorSleepTime: parameter("smtpd_error_sleep_time"),
     junkLimit: parameter("smtpd_junk_command_limit"),
     historyThreshold: parameter("smtpd_history_flush_threshold"),
-    notifyClasses: wordSet(parameter("notify_classes")),
+    notifyClasses: names("notify_classes", NOTIFY_CLASSES),
     utf8: parameter("smtputf8_enable"),
     strictUtf8: parameter("strict_smtputf8"),
     strictEnvelopes: parameter("strict_rfc821_envelopes"),
@@ -85,7 +102,7 @@ export function readSettings() {
     contentFilter: parameter("content_filter"),
     verpDelimiters: parameter("default_verp_delimiters"),
     verpFilter: parameter("verp_delimiter_filter"),
-    overrides: wordSet(parameter("receive_override_options")),
+    overrides: names("receive_override_options", OVERRIDES),
     autodetectUtf8: detectsUtf8(parameter("smtputf8_autodetect_classes")),
     authenticatedHeader: parameter("smtpd_sasl_authenticated_header"),
     logInternal: parameter("info_log_address_format") === "internal",
@@ -131,7 +148,7 @@ export function readSettings() {
     proxyFilter: parameter("smtpd_proxy_filter"),
     proxyEhlo: parameter("smtpd_proxy_ehlo"),
     proxyTimeout: parameter("smtpd_proxy_timeout"),
-    proxyOptions: wordSet(parameter("smtpd_proxy_options")),
+    proxyOptions: names("smtpd_proxy_options", ["speed_adjust"]),
     defaultRblReply: parameter("default_rbl_reply"),
   } as const;
 }

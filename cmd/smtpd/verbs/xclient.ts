@@ -1,6 +1,7 @@
 /** XCLIENT: a trusted client says on whose behalf it speaks (smtpd.md 10). */
 import { isIPv4, isIPv6, isValidHostname } from "../../../lib/address/hostname.ts";
 import { configuration } from "../../../lib/config/configuration.ts";
+import { normalAddress } from "../../../lib/dns/hosts_file.ts";
 import { neuter } from "../../../lib/smtp/helo.ts";
 import { upperAscii } from "../../../lib/sys/bytes.ts";
 import { AF_INET, AF_INET6, type Client, type NameStatus, plainAddress, UNKNOWN } from "../client.ts";
@@ -15,7 +16,7 @@ export function clientAddress(value: string): string | undefined {
   const { ipv4, ipv6 } = configuration().protocols();
   if (isIPv4(value)) return ipv4 ? value : undefined;
   const v6 = upperAscii(value).startsWith("IPV6:") ? value.slice(5) : undefined;
-  return ipv6 && v6 !== undefined && isIPv6(v6) ? plainAddress(v6) : undefined;
+  return ipv6 && v6 !== undefined && isIPv6(v6) ? plainAddress(normalAddress(v6) ?? v6) : undefined;
 }
 
 const UNAVAILABLE = new Map<string, NameStatus>([

@@ -171,7 +171,7 @@ export class Stage {
     const waiting = [...this.services];
     const attempt = (service: ScriptService, scenario: Scenario): Promise<Scenario> =>
       playScenario(instance, service, scenario, tail, recording).catch((error: unknown) => {
-        if (recording) throw error;
+        if (recording) console.error(`# ${scenario.name}: ${error}`);
         return { ...scenario, steps: [], log: [String(error)] };
       });
     const worker = async (): Promise<void> => {
@@ -303,6 +303,15 @@ async function playScenario(
         connections.push(current);
         if (wanted.length > 0 || recording)
           replies = await firstReplies(current, wanted, recording, scenario);
+        break;
+      case "wake":
+        current = await Connection.open("127.0.0.1", service.port);
+        connections.push(current);
+        await until(
+          "a line in the log",
+          () => tail.of(service.tag).some((text) => /^(?:fatal|connect)\b/.test(text)),
+          PATIENCE,
+        );
         break;
       case "switch":
         current = connections[step.number - 1];

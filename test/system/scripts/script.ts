@@ -8,6 +8,8 @@ import { join } from "node:path";
 export type Step =
   /** Opens a connection from an address and goes on with it. */
   | { readonly kind: "client"; readonly address: string }
+  /** Opens a connection to a service that cannot start. */
+  | { readonly kind: "wake" }
   /** Goes on with an earlier connection, counted from 1. */
   | { readonly kind: "switch"; readonly number: number }
   /** Sends bytes; `answered` when a reply is due. */
@@ -65,6 +67,8 @@ function parseStep(word: string, rest: string): Step | undefined {
   switch (word) {
     case "client":
       return { kind: "client", address: rest };
+    case "wake":
+      return { kind: "wake" };
     case "switch":
       return { kind: "switch", number: Number(rest) };
     case "sleep":

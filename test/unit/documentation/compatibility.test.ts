@@ -41,8 +41,9 @@ function textOf(file: string): string | undefined {
   return texts.get(file);
 }
 
-/** A test's name in its file: a whole string literal. */
+/** A test's name in its file: a whole string literal, or a scenario of a script. */
 const names = (text: string, name: string): boolean =>
+  text.includes(`=== ${name}\n`) ||
   ['"', "'", "`"].some((quote) => text.includes(`${quote}${name}${quote}`)) ||
   text.includes(JSON.stringify(name));
 
