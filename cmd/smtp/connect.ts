@@ -15,13 +15,19 @@ export type Connection =
   | { readonly kind: "failure"; readonly status: Dsn };
 
 /** How replies are read on all sessions of an agent. */
-export function sessionRules(agent: Pick<Agent, "settings" | "tables">, peer: Peer): SessionRules {
+export async function sessionRules(
+  agent: Pick<Agent, "settings" | "tables">,
+  peer: Peer,
+  /** Host of the destination, when the connection is made for one. */
+  destination?: string,
+): Promise<SessionRules> {
   const { settings, tables } = agent;
   const { replyFilter } = tables;
   return {
     lineLimit: settings.lineLimit,
     utf8: settings.utf8,
     transcript: keepsTranscript(settings),
+    debugLevel: await tables.debugPeers.level(peer.host, peer.address, destination),
     filter: replyFilter.empty
       ? undefined
       : async (line) => {
@@ -41,7 +47,7 @@ const failure = (peer: Peer, error: SysError): Connection => {
 };
 
 /** Connects to a server by TCP. */
-export async function connectServer(agent: Agent, server: Server): Promise<Connection> {
+export async function connectServer(agent: Agent, server: Server, destination: string): Promise<Connection> {
   const peer: Peer = { host: server.host, address: server.address, port: server.port };
   const source = agent.sourceAddress(server.family);
   const open = (localAddress: string | undefined): Promise<Channel> =>
@@ -50,7 +56,10 @@ export async function connectServer(agent: Agent, server: Server): Promise<Conne
       ...(localAddress === undefined ? {} : { localAddress }),
     });
   try {
-    return { kind: "session", session: new SmtpSession(await open(source), peer, sessionRules(agent, peer)) };
+    return {
+      kind: "session",
+      session: new SmtpSession(await open(source), peer, await sessionRules(agent, peer, destination)),
+    };
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     if (error.call !== "bind" || source === undefined) return failure(peer, error);
@@ -64,7 +73,7 @@ export async function connectServer(agent: Agent, server: Server): Promise<Conne
   try {
     return {
       kind: "session",
-      session: new SmtpSession(await open(undefined), peer, sessionRules(agent, peer)),
+      session: new SmtpSession(await open(undefined), peer, await sessionRules(agent, peer, destination)),
     };
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
@@ -81,7 +90,7 @@ export async function connectPath(agent: Agent, path: string): Promise<Connectio
   }
   try {
     const channel = await connectUnix(path, nameAddressPort(peer));
-    return { kind: "session", session: new SmtpSession(channel, peer, sessionRules(agent, peer)) };
+    return { kind: "session", session: new SmtpSession(channel, peer, await sessionRules(agent, peer)) };
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     return failure(peer, error);

@@ -165,7 +165,7 @@ export class Route {
         return;
       }
     }
-    const connection: Connection = await connectServer(agent, server);
+    const connection: Connection = await connectServer(agent, server, destination.host);
     if (connection.kind === "failure") {
       delivery.lastReason = connection.status;
       return;

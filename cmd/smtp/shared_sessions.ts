@@ -12,7 +12,7 @@ import {
 } from "./session_properties.ts";
 
 export interface SharedSessionsOptions {
-  readonly rules: (peer: Peer) => SessionRules;
+  readonly rules: (peer: Peer) => Promise<SessionRules>;
   readonly tlsLevel: number;
   /** Seconds that a connection is used in all. */
   readonly lifetime: number;
@@ -68,7 +68,7 @@ export class SharedSessions implements SessionStore {
     const session = new SmtpSession(
       await adoptSocket(fd, nameAddressPort(peer)),
       peer,
-      this.options.rules(peer),
+      await this.options.rules(peer),
     );
     session.features = known.features;
     session.reuseCount = known.reuseCount;

@@ -7,6 +7,7 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
 import { replyFilter } from "../../lib/dns/reply_filter.ts";
 import type { ReplyFilter } from "../../lib/dns/resolver.ts";
+import { DebugPeers } from "../../lib/smtp/debug_peers.ts";
 import { TableList } from "../../lib/tables/list.ts";
 import { MatchList } from "../../lib/tables/match.ts";
 import { TableFlag } from "../../lib/tables/table.ts";
@@ -24,6 +25,7 @@ export interface AgentTables {
   readonly pixWorkarounds: TableList;
   readonly statusFilter: StatusFilter | undefined;
   readonly cacheDestinations: MatchList;
+  readonly debugPeers: DebugPeers;
   /** For lookups of addresses in generic maps; undefined when there are none. */
   readonly addressRules: LookupRules | undefined;
 }
@@ -54,6 +56,7 @@ export async function openTables(settings: Settings): Promise<AgentTables> {
       text("connection_cache_destinations"),
       "string",
     ),
+    debugPeers: await DebugPeers.open(),
     addressRules:
       local === undefined
         ? undefined

@@ -6,6 +6,7 @@ import { commandLine } from "./client_command.ts";
 import { type Features, NO_FEATURES } from "./client_features.ts";
 import type { Conversation } from "./client_pipeline.ts";
 import { ConnectionLost, type ReplyRules, readReply, type ServerReply } from "./client_reply.ts";
+import { logDialogue } from "./debug_peers.ts";
 
 export interface Peer {
   readonly host: string;
@@ -35,6 +36,8 @@ export function breakdown(error: unknown): Breakdown | undefined {
 export interface SessionRules extends Omit<ReplyRules, "peer" | "onLine" | "onJunk"> {
   /** Keep what is said, for a notice to the postmaster. */
   readonly transcript: boolean;
+  /** Added to the verbosity for this session (debug_peer_level). */
+  readonly debugLevel?: number;
 }
 
 const TRANSCRIPT_LINES = 1000;
@@ -59,6 +62,7 @@ export class SmtpSession implements Conversation {
   onJunk: ((line: string) => void) | undefined;
   readonly #rules: ReplyRules;
   readonly #keepTranscript: boolean;
+  readonly #debugLevel: number;
 
   constructor(
     readonly channel: Channel,
@@ -66,18 +70,18 @@ export class SmtpSession implements Conversation {
     rules: SessionRules,
   ) {
     this.#keepTranscript = rules.transcript;
+    this.#debugLevel = rules.debugLevel ?? 0;
     this.#rules = {
       peer: nameAddressPort(peer),
       lineLimit: rules.lineLimit,
       utf8: rules.utf8,
       filter: rules.filter,
       onJunk: (line) => this.onJunk?.(line),
-      onLine: rules.transcript
-        ? (line, replaced) => {
-            this.note(` In:  ${line}`);
-            if (replaced !== undefined) this.note(` Replaced-by: ${replaced}`);
-          }
-        : undefined,
+      onLine: (line, replaced) => {
+        logDialogue(this.#debugLevel, "<", nameAddressPort(peer), line);
+        this.note(` In:  ${line}`);
+        if (replaced !== undefined) this.note(` Replaced-by: ${replaced}`);
+      },
     };
   }
 
@@ -87,6 +91,7 @@ export class SmtpSession implements Conversation {
 
   command(line: string): void {
     this.channel.write(`${commandLine(line)}\r\n`);
+    logDialogue(this.#debugLevel, ">", nameAddressPort(this.peer), line);
     this.note(` Out: ${line}`);
   }
 

@@ -1,6 +1,7 @@
 /** Servers that misbehave (known-faults CLI-*), and connections that are used again. */
 import { createServer, type Server, type Socket } from "node:net";
 import t from "tap";
+import { freePort } from "../../system/support/harness.ts";
 import { type Agent, type Job, Queue, ScriptedServer } from "./harness.ts";
 
 const CONTENT = ["From: sender@remote.example", "Subject: x", "", "body"];
@@ -345,6 +346,25 @@ t.test("faults", async (t) => {
     const before = count();
     for (let round = 0; round < 50; round++) await agent.deliver(job(1));
     t.ok(count() <= before + 2, `${before} before, ${count()} after`);
+  });
+
+  await t.test("debug_peer_list shows the dialogue with one destination", async (t) => {
+    const talkative = await queue.agent("smtp", ["debug_peer_list=127.0.0.2"]);
+    const dialogue = async (address: string): Promise<string[]> => {
+      const port = await freePort();
+      const server = await new ScriptedServer({}).startAt(address, port);
+      t.teardown(() => server.stop());
+      const { log } = await talkative.deliver({ ...job(port), nexthop: `[${address}]:${port}` });
+      return log.flatMap(
+        (line) => /(?:[<>] [^ ]+\[127\.0\.0\.\d\]:\d+: .*)$/.exec(line)?.[0].replace(/:\d+:/, ":PORT:") ?? [],
+      );
+    };
+    t.same(await dialogue("127.0.0.1"), []);
+    const seen = await dialogue("127.0.0.2");
+    t.equal(seen[0], "< 127.0.0.2[127.0.0.2]:PORT: 220 fake.example ESMTP");
+    t.match(seen[1], /^> 127\.0\.0\.2\[127\.0\.0\.2\]:PORT: EHLO /);
+    t.ok(seen.some((line) => line.endsWith(": RCPT TO:<a@s1.test>")));
+    t.ok(seen.some((line) => line.endsWith(": 250 2.1.5 Ok")));
   });
 
   await t.test("many deliveries side by side", async (t) => {

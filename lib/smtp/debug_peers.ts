@@ -1,0 +1,30 @@
+/** debug_peer_list: peers whose sessions are logged as with `-v` (postconf(5)). */
+import { parameter } from "../config/configuration.ts";
+import { info, verbosity } from "../log/log.ts";
+import { MatchList } from "../tables/match.ts";
+
+export class DebugPeers {
+  private constructor(private readonly list: MatchList) {}
+
+  static async open(): Promise<DebugPeers> {
+    return new DebugPeers(
+      await MatchList.open("debug_peer_list", parameter("debug_peer_list"), "namadr", {
+        parentFeature: "debug_peer_list",
+      }),
+    );
+  }
+
+  /** What is added to the verbosity of a session with this peer, or for this destination: debug_peer_level or 0. */
+  async level(name: string, address: string, destination?: string): Promise<number> {
+    if (this.list.empty) return 0;
+    const listed =
+      (await this.list.matchesOrFatal(name, address)) ||
+      (destination !== undefined && (await this.list.matchesOrFatal(destination, "")));
+    return listed ? parameter("debug_peer_level") : 0;
+  }
+}
+
+/** Logs one line of a dialogue, as `> PEER: text` when it was sent, when the verbosity with the session's own level is one or more. */
+export function logDialogue(level: number, direction: "<" | ">", peer: string, text: string): void {
+  if (verbosity() + level >= 1) info(`${direction} ${peer}: ${text}`);
+}
