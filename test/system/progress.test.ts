@@ -1,5 +1,7 @@
 /** Long work tells a terminal how far it has come, and says nothing to a pipe. */
 import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { Instance } from "../../packaging/instance.ts";
 import { isAlive, masterPid, runningInstance } from "./support/harness.ts";
@@ -70,4 +72,17 @@ t.test("postqueue -f", async (t) => {
   process.kill(pid, "SIGCONT");
   t.equal(status, 0);
   t.equal(screen, "\r\x1b[Kwaiting until the queue manager has taken the request\r\x1b[K");
+});
+
+t.test("postmap of many lines", async (t) => {
+  const instance = await runningInstance(t, { stopped: true });
+  const source = join(instance.config, "many");
+  const lines = Array.from({ length: 100_000 }, (_, index) => `user${index}@example.com dest${index}\n`);
+  writeFileSync(source, lines.join(""));
+  const piped = instance.run("postmap", [`lmdb:${source}`]);
+  t.same([piped.status, piped.stdout.length, piped.stderr.length], [0, 0, 0]);
+  const { status, screen } = atTerminal(instance, "postmap", `lmdb:${source}`);
+  t.equal(status, 0);
+  t.match(screen, /\r\x1b\[K\S+\/many: \d{1,3},\d{3} lines/);
+  t.ok(screen.endsWith("\r\x1b[K"), "the line disappears");
 });
