@@ -1,5 +1,6 @@
 /** Replies to the client: filters, footers, soft_bounce, the transcript for the postmaster, the penalty for errors (smtpd.md 12). */
-import { info, warning } from "../../lib/log/log.ts";
+import { info, verbosity, warning } from "../../lib/log/log.ts";
+import { logDialogue } from "../../lib/smtp/debug_peers.ts";
 import { appendFooter, isFinalReply, isRejectReply, renderReply, replyLines } from "../../lib/smtp/reply.ts";
 import { printable } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
@@ -16,11 +17,14 @@ export class Chat {
   history: string[] = [];
   /** A reply with 421 or 521 was sent: the session ends. */
   hangup = false;
+  /** Added to the verbosity for this session (debug_peer_level). */
+  debugLevel = 0;
   private lastRead = 0;
 
   constructor(
     private readonly channel: Channel,
     private readonly policy: Policy,
+    private readonly peer: () => string,
     private readonly queueId: () => string,
     private readonly macros: FooterMacros,
     private readonly sleep: (seconds: number) => Promise<void>,
@@ -32,6 +36,7 @@ export class Chat {
   }
 
   noteQuery(line: string): void {
+    logDialogue(this.debugLevel, "<", this.peer(), line);
     if (this.recording) this.history.push(`In:  ${line}`);
   }
 
@@ -50,8 +55,11 @@ export class Chat {
     const rejected = text.charCodeAt(0) === 0x34 || text.charCodeAt(0) === 0x35;
     const final = rejected ? await this.dressed(text) : text;
     const rendered = renderReply(final, settings.softBounce);
-    if (this.recording)
-      for (const line of replyLines(rendered.slice(0, -2))) this.history.push(`Out: ${line}`);
+    if (this.recording || verbosity() + this.debugLevel > 0)
+      for (const line of replyLines(rendered.slice(0, -2))) {
+        logDialogue(this.debugLevel, ">", this.peer(), line);
+        if (this.recording) this.history.push(`Out: ${line}`);
+      }
     this.channel.write(rendered);
     if (isFinalReply(rendered)) this.hangup = true;
     if (penalty || performance.now() - this.lastRead > FLUSH_INTERVAL) await this.flush();

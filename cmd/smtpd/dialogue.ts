@@ -53,6 +53,10 @@ function endingOf(error: unknown, session: Session): SessionEnd {
 /** Everything up to the banner; false when the session is over already. After XCLIENT the dialogue begins here again. */
 async function greet(session: Session): Promise<boolean> {
   const { settings, connection, services } = session;
+  session.chat.debugLevel = await session.policy.debugPeers.level(
+    session.client.name,
+    session.client.address,
+  );
   const watched = !connection.piped && !connection.screened;
   if (watched && session.channel.buffered === 0) await services.sleep(0);
   if (watched && (await pipelined(session))) return false;

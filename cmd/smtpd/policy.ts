@@ -1,9 +1,11 @@
 /** Everything smtpd(8) decides by that comes from the configuration: settings, restriction lists, tables and match lists, opened once at start. */
+
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { expandMacros } from "../../lib/config/expand.ts";
 import { splitBraced } from "../../lib/config/lists.ts";
 import { type Endpoint, parseEndpoint } from "../../lib/dns/endpoint.ts";
 import { warning } from "../../lib/log/log.ts";
+import { DebugPeers } from "../../lib/smtp/debug_peers.ts";
 import { lowerAscii } from "../../lib/sys/bytes.ts";
 import { TableList } from "../../lib/tables/list.ts";
 import { MatchList, parentMode } from "../../lib/tables/match.ts";
@@ -32,6 +34,7 @@ export interface Policy {
   readonly proxyFilter: Endpoint | undefined;
   /** smtpd_access_maps is in parent_domain_matches_subdomains. */
   readonly accessParentMode: boolean;
+  readonly debugPeers: DebugPeers;
   readonly commandFilter: TableList;
   readonly rejectFilterMaps: TableList;
   readonly rejectFooterMaps: TableList;
@@ -99,6 +102,7 @@ export async function openPolicy(standAlone = false): Promise<Policy> {
     policyServices,
     proxyFilter: settings.proxyFilter === "" ? undefined : parseEndpoint(settings.proxyFilter, "inet"),
     accessParentMode: parentMode("smtpd_access_maps"),
+    debugPeers: await DebugPeers.open(),
     commandFilter: await maps("smtpd_command_filter", FILTER_FLAGS),
     rejectFilterMaps: await maps("smtpd_reject_filter_maps", PLAIN_FLAGS),
     rejectFooterMaps: await maps("smtpd_reject_footer_maps", PLAIN_FLAGS),

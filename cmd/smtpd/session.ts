@@ -95,6 +95,7 @@ export class Session {
     this.chat = new Chat(
       channel,
       policy,
+      () => this.nameAddress,
       () => this.queueId,
       (name) => this.macro(name),
       (seconds) => services.sleep(seconds),

@@ -4,13 +4,17 @@ import { info, verbosity } from "../log/log.ts";
 import { MatchList } from "../tables/match.ts";
 
 export class DebugPeers {
-  private constructor(private readonly list: MatchList) {}
+  private constructor(
+    private readonly list: MatchList,
+    private readonly added: number,
+  ) {}
 
   static async open(): Promise<DebugPeers> {
     return new DebugPeers(
       await MatchList.open("debug_peer_list", parameter("debug_peer_list"), "namadr", {
         parentFeature: "debug_peer_list",
       }),
+      parameter("debug_peer_level"),
     );
   }
 
@@ -20,7 +24,7 @@ export class DebugPeers {
     const listed =
       (await this.list.matchesOrFatal(name, address)) ||
       (destination !== undefined && (await this.list.matchesOrFatal(destination, "")));
-    return listed ? parameter("debug_peer_level") : 0;
+    return listed ? this.added : 0;
   }
 }
 
