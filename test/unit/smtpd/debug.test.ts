@@ -6,7 +6,7 @@ const dialogueLines = async (stage: Stage, address: string): Promise<string[]> =
   stage.log.length = 0;
   const dialogue = stage.connect(address);
   while (dialogue.output === "") await new Promise((resolve) => setImmediate(resolve));
-  dialogue.channel.onData(Buffer.from("HELO x.test\r\nQUIT\r\n"));
+  dialogue.channel.onData(Buffer.from("QUIT\r\n"));
   dialogue.channel.onEnd();
   await dialogue.finished;
   return stage.log.filter((line) => /^[<>] /.test(line));
@@ -15,10 +15,8 @@ const dialogueLines = async (stage: Stage, address: string): Promise<string[]> =
 t.test("debug_peer_list", async (t) => {
   const stage = await Stage.open({ debug_peer_list: "192.0.2.77" });
   t.same(await dialogueLines(stage, "192.0.2.78"), []);
-  t.match(await dialogueLines(stage, "192.0.2.77"), [
-    /^> unknown\[192\.0\.2\.77\]: 220 .* ESMTP/,
-    "< unknown[192.0.2.77]: HELO x.test",
-    /^> unknown\[192\.0\.2\.77\]: 250 /,
+  t.same(await dialogueLines(stage, "192.0.2.77"), [
+    "> unknown[192.0.2.77]: 220 mail.example.com ESMTP Postfix",
     "< unknown[192.0.2.77]: QUIT",
     "> unknown[192.0.2.77]: 221 2.0.0 Bye",
   ]);
