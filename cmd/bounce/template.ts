@@ -4,6 +4,7 @@ import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { domainToUtf8 } from "../../lib/config/domain_functions.ts";
 import { expandMacros } from "../../lib/config/expand.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
+import { labelLength } from "../../lib/message/header.ts";
 import { splitNameValue } from "../../lib/queue/attributes.ts";
 import { fromBytes, isAlnumCode, isAscii, lowerAscii, pathOf, trimSpace } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
@@ -65,11 +66,13 @@ function parseTemplates(text: string, origin: string): Map<TemplateClass, Templa
     const line = lines[index] ?? "";
     const trimmed = trimSpace(line);
     if (trimmed === "" || trimmed.startsWith("#")) continue;
-    const where = `${origin}, line ${index + 1}`;
+    // Postfix counts the line that it would read next
+    let where = `${origin}, line ${index + 2}`;
     const parsed = splitNameValue(line);
     if (parsed.kind === "malformed") fatal(`${where}: ${parsed.error}: "${trimmed}"`);
-    const here = takeDocument(lines, index, parsed.value, where);
+    const here = takeDocument(lines, index, parsed.value, origin);
     index = here.last;
+    where = `${origin}, line ${index + 2}`;
     const name = TEMPLATE_CLASSES.find((candidate) => parsed.name === `${candidate}_template`);
     if (name === undefined) {
       warning(`${where}: unknown template name: ${parsed.name} -- ignoring this template`);
@@ -88,7 +91,8 @@ interface Document {
 }
 
 /** The lines between `<<MARKER` and MARKER. */
-function takeDocument(lines: ReadonlyArray<string>, start: number, value: string, where: string): Document {
+function takeDocument(lines: ReadonlyArray<string>, start: number, value: string, origin: string): Document {
+  const where = `${origin}, line ${start + 2}`;
   if (!value.startsWith("<<")) return { lines: [value], last: start };
   const marker = trimSpace(value.slice(2));
   if (marker === "") fatal(`${where}: missing end marker after <<`);
@@ -96,8 +100,8 @@ function takeDocument(lines: ReadonlyArray<string>, start: number, value: string
     fatal(`${where}: malformed end marker after <<`);
   const end = lines.indexOf(marker, start + 1);
   if (end >= 0) return { lines: lines.slice(start + 1, end), last: end };
-  warning(`${where}: missing "${marker}" end marker`);
-  return { lines: lines.slice(start + 1), last: lines.length };
+  warning(`${origin}, line ${lines.length + 1}: missing "${marker}" end marker`);
+  return { lines: lines.slice(start + 1), last: lines.length - 1 };
 }
 
 interface TemplateHeaders {
@@ -120,6 +124,13 @@ const SUBJECTS: Readonly<Record<TemplateClass, Pick<TemplateHeaders, "subject" |
   verify: { subject: "Mail Delivery Status Report", postmasterSubject: undefined },
 };
 
+/** The index of the first line that is not empty. */
+function afterBlank(lines: ReadonlyArray<string>, start: number): number {
+  let at = start;
+  while (lines[at] === "") at++;
+  return at;
+}
+
 /** The template of one class; undefined, with a warning, when it cannot be used. */
 function parseTemplate(
   name: TemplateClass,
@@ -131,13 +142,13 @@ function parseTemplate(
     return undefined;
   };
   const headers: TemplateHeaders = { charset: "us-ascii", from: BUILT_IN_FROM, ...SUBJECTS[name] };
-  let at = 0;
+  let at = afterBlank(lines, 0);
   for (; at < lines.length; at++) {
     const line = lines[at] ?? "";
-    if (line === "") break;
-    const colon = line.indexOf(":");
-    const label = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? "" : trimSpace(line.slice(colon + 1));
+    const length = labelLength(line);
+    if (length === 0) break;
+    const label = line.slice(0, length);
+    const value = trimSpace(line.slice(line.indexOf(":") + 1));
     if (value === "") return ignore(`empty "${label}" header value in`);
     if (!isAscii(value)) return ignore(`non-ASCII "${label}" header value in`);
     switch (lowerAscii(label)) {
@@ -158,7 +169,7 @@ function parseTemplate(
         return ignore(`unknown "${label}" header label in`);
     }
   }
-  const body = lines.slice(at + 1);
+  const body = lines.slice(afterBlank(lines, at));
   if (body.length === 0) return ignore("missing message text in");
   const encoding = body.every(isAscii) ? "7bit" : "8bit";
   if (encoding === "8bit" && lowerAscii(headers.charset) === "us-ascii") {
@@ -173,17 +184,12 @@ function parseTemplate(
 /** The lines of a template's text with `$name` replaced. */
 export const expandTemplate = (template: Template): string[] =>
   template.body.map((line) => {
-    const missing: string[] = [];
     const expansion = expandMacros(line, {
       recursive: false,
-      lookup: (name) => {
-        const value = lookupMacro(template, name);
-        if (value === undefined) missing.push(name);
-        return value;
-      },
+      lookup: (name) => lookupMacro(template, name),
     });
     if (!expansion.ok) fatal(`${template.origin}: bad $name syntax in ${template.class} template: ${line}`);
-    if (missing.length > 0)
+    if (expansion.undefinedName)
       fatal(`${template.origin}: undefined $name in ${template.class} template: ${line}`);
     return expansion.value;
   });

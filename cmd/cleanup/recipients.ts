@@ -1,8 +1,5 @@
 /** Senders and recipients on their way into the queue file: cleaned, expanded, without duplicates, with their automatic copies. */
 import { type AddressTables, lookupAddress } from "../../lib/address/lookup.ts";
-import { addressNodes, parseAddresses } from "../../lib/address/parser.ts";
-import { externalToInternal } from "../../lib/address/quote.ts";
-import { addressExternal } from "../../lib/address/unparser.ts";
 import { NOTIFY, SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
 import { Rec } from "../../lib/queue/records.ts";
 import { equalFold, isAscii, isValidUtf8, lowerAscii } from "../../lib/sys/bytes.ts";
@@ -101,7 +98,7 @@ export class Recipients {
     if (result.kind === "error") {
       message.warn(`${title} ${PROBLEM}`);
       message.fail("WRITE");
-    } else if (result.kind === "found") await this.automatic(message, firstAddress(result.value));
+    } else if (result.kind === "found") await this.automatic(message, result.value);
   }
 
   /** Expands aliases and writes what was not written before. */
@@ -150,9 +147,3 @@ export class Recipients {
 }
 
 const isMailerDaemon = (address: string): boolean => lowerAscii(address.slice(0, 14)) === "mailer-daemon@";
-
-/** The first address of a table's result. */
-function firstAddress(value: string): string {
-  const [node] = addressNodes(parseAddresses(value));
-  return node === undefined ? value : externalToInternal(addressExternal(node));
-}

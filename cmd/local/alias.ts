@@ -6,7 +6,7 @@ import { DELIVERY_FLAG, NOTIFY } from "../../lib/ipc/protocols/delivery.ts";
 import { warning } from "../../lib/log/log.ts";
 import { equalFold } from "../../lib/sys/bytes.ts";
 import { lookupUserById, type User } from "../../lib/sys/identity.ts";
-import type { Table } from "../../lib/tables/table.ts";
+import { flagNames, type Table, TableFlag } from "../../lib/tables/table.ts";
 import { canonical, lookupAlias } from "./owner.ts";
 import { attemptOf, bounce, defer, nested, type State, sentTo, tooDeep, withoutSuccess } from "./state.ts";
 
@@ -35,6 +35,9 @@ type Rights =
   | { readonly ok: true; readonly user: User | undefined }
   | { readonly ok: false; readonly reason: string };
 
+/** Bits that say what a table turned out to be, not how it was asked for. */
+const DERIVED = TableFlag.fixed | TableFlag.pattern | TableFlag.utf8_active;
+
 /** Commands and files of an alias get the rights of whoever could have written the table. */
 async function rightsOf(table: Table): Promise<Rights> {
   const { owner } = table;
@@ -46,9 +49,9 @@ async function rightsOf(table: Table): Promise<Rights> {
       return { ok: false, reason: "mail system configuration error" };
     case "untrusted": {
       const user = lookupUserById(owner.uid);
-      return user === undefined
-        ? { ok: false, reason: "cannot find alias database owner" }
-        : { ok: true, user };
+      if (user !== undefined) return { ok: true, user };
+      warning(`cannot find alias database owner for ${table.name}(0,${flagNames(table.flags & ~DERIVED)})`);
+      return { ok: false, reason: "cannot find alias database owner" };
     }
   }
 }

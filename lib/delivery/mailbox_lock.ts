@@ -235,7 +235,8 @@ function wantsDotlock(path: string): boolean {
   try {
     return statSync(pathOf(path)).isFile();
   } catch (error) {
-    return errorCode(error) === "ENOENT";
+    if (errorCode(error) === undefined) throw error;
+    return true;
   }
 }
 

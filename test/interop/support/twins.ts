@@ -5,6 +5,7 @@
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -196,7 +197,7 @@ function normaliser(instance: Instance, log: string): (text: string) => string {
     for (const id of ids) out = out.replaceAll(id, "QID");
     return out
       .replace(/\b[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4} \([A-Z]+\)/g, "DATE")
-      .replace(/^(From \S+ {2}).{24}$/gm, "$1DATE")
+      .replace(/^(From .+ {2})[A-Z][a-z]{2} [A-Z][a-z]{2} .{16}$/gm, "$1DATE")
       .replace(/\d{14}\.QID@/g, "TIME.QID@")
       .replace(/QID\.\d{10}\//g, "QID.TIME/")
       .replace(/delay=[\d.]+, delays=[\d./]+/g, "delay=D, delays=A/B/C/D")
@@ -211,7 +212,7 @@ function mailboxes(instance: Instance, normal: (text: string) => string): string
       const key = name
         .replace(/\d{10}\.V[0-9a-f]+I[0-9a-f]+M\d+\.[^/]+$/, "FILE")
         .replace(/^probe\.\d+$/, "probe");
-      const messages = normal(content).split(/^(?=From \S+ {2}DATE$)/m);
+      const messages = normal(content).split(/^(?=From .+ {2}DATE$)/m);
       return messages.sort().flatMap((message) => message.split("\n").map((line) => `${key}: ${line}`));
     })
     .sort((a, b) => (a.join("\n") < b.join("\n") ? -1 : 1))
@@ -223,8 +224,9 @@ function collect(folder: string, prefix = ""): Array<readonly [string, string]> 
   const found: Array<readonly [string, string]> = [];
   for (const name of readdirSync(join(folder, prefix)).sort()) {
     const path = join(folder, prefix, name);
-    const stat = statSync(path);
-    if (stat.isDirectory()) found.push(...collect(folder, join(prefix, name)));
+    const stat = lstatSync(path);
+    if (stat.isSymbolicLink()) rmSync(path);
+    else if (stat.isDirectory()) found.push(...collect(folder, join(prefix, name)));
     else {
       const head = `mode ${(stat.mode & 0o7777).toString(8)} owner ${stat.uid}:${stat.gid}`;
       found.push([join(prefix, name), `${head}\n${readFileSync(path, "latin1")}`]);
