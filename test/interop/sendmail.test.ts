@@ -30,6 +30,8 @@ interface Case {
   readonly args: ReadonlyArray<string | Buffer>;
   readonly input?: string | Buffer;
   readonly program?: "sendmail" | "postdrop";
+  /** An ordinary user, who may write to maildrop here. */
+  readonly asNobody?: boolean;
 }
 interface Outcome {
   readonly status: number | null;
@@ -40,11 +42,15 @@ interface Outcome {
 }
 
 let count = 0;
-async function run(programs: string, { args, input = "", program = "sendmail" }: Case): Promise<Outcome> {
+async function run(
+  programs: string,
+  { args, input = "", program = "sendmail", asNobody = false }: Case,
+): Promise<Outcome> {
   const directory = join(scratch, String(count++));
   const queue = join(directory, "queue");
   for (const name of ["maildrop", "public", "pid"]) mkdirSync(join(queue, name), { recursive: true });
   chownSync(join(queue, "maildrop"), 1, 8);
+  if (asNobody) chmodSync(join(queue, "maildrop"), 0o1777);
   // nobody has to be told of new mail
   writeFileSync(join(queue, "public/pickup"), "");
   const file = join(directory, "main.cf");
@@ -59,10 +65,17 @@ async function run(programs: string, { args, input = "", program = "sendmail" }:
     (word) =>
       `$'${[...Buffer.from(word as string, "latin1")].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("")}'`,
   );
-  const child = spawn("bash", ["-c", `exec ${join(programs, "sbin", program)} ${quoted.join(" ")}`], {
-    env: { PATH: "/usr/bin:/bin", MAIL_CONFIG: directory, TZ: "UTC" },
-    cwd: directory,
-  });
+  const child = spawn(
+    "bash",
+    [
+      "-c",
+      `exec ${asNobody ? "setpriv --reuid=65534 --regid=65534 --clear-groups " : ""}${join(programs, "sbin", program)} ${quoted.join(" ")}`,
+    ],
+    {
+      env: { PATH: "/usr/bin:/bin", MAIL_CONFIG: directory, TZ: "UTC" },
+      cwd: directory,
+    },
+  );
   for (const name of ["stdout", "stderr"] as const)
     child[name].setEncoding("latin1").on("data", (text: string) => (heard[name] += text));
   child.stdin
@@ -82,7 +95,13 @@ async function run(programs: string, { args, input = "", program = "sendmail" }:
       .map((name) => join(queue, "maildrop", name))
       // the real postdrop leaves some that it refuses, not ready
       .filter((path) => (statSync(path).mode & 0o100) !== 0)
-      .map((path) => readFileSync(path, "latin1").replace(/^T.\d+ \d+/, "T")),
+      .map((path) => readFileSync(path, "latin1").replace(/^T.\d+ \d+/, "T"))
+      .map((text) =>
+        settled(text.replace(/ id [0-9A-F]{8,13}N/, " id QUEUEIDN")).replace(
+          /\w{3}, [ \d]?\d \w{3} \d{4} [\d:]{8} /,
+          "DATE ",
+        ),
+      ),
   };
 }
 
@@ -184,3 +203,22 @@ t.test("QUE-01 QUE-02 QUE-03 QUE-04 records that only the system may write, or n
     ].map((envelope): Case => ({ program: "postdrop", args: ["-r"], input: stream(envelope) })),
   ),
 );
+
+t.test("SMTPD-36 SMTP on standard input and output, by an ordinary user", { skip }, (t) => {
+  const transaction = "MAIL FROM:<a@b.example>\r\nRCPT TO:<nobody>\r\n";
+  return same(
+    t,
+    [
+      `EHLO x\r\n${transaction}DATA\r\nSubject: x\r\n\r\nbody\r\n..\r\n.\r\nQUIT\r\n`,
+      `HELO x\r\n${transaction}DATA\r\n.\r\n${transaction}RSET\r\nNOOP\r\nQUIT\r\n`,
+      "EHLO x\r\nSTARTTLS\r\nAUTH PLAIN AAAA\r\nXCLIENT NAME=x\r\nXFORWARD NAME=x\r\nVRFY nobody\r\nETRN example.com\r\nfoo\r\n\r\nHELP\r\nQUIT\r\n",
+      `EHLO x\r\n${transaction}BDAT 12\r\nSubject: x\r\nBDAT 8 LAST\r\n\r\nbody\r\nQUIT\r\n`,
+      "MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\nRCPT\r\nMAIL\r\nRSET x\r\nQUIT x\r\nQUIT\r\n",
+      `EHLO x\r\nMAIL FROM:<a@b> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<c@d> NOTIFY=NEVER ORCPT=rfc822;x\r\nRCPT TO:<e@f> FOO=bar\r\nDATA\r\nX: y\r\n\r\n\xff\r\n.\r\n`,
+      "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nbroken off",
+      "",
+      "EHLO\r\nHELO [x\r\nEHLO x y\r\nQUIT\r\n",
+      `${"EHLO x\r\nMAIL FROM:<a@b>\r\n"}${Array.from({ length: 30 }, (_, index) => `RCPT TO:<u${index}@x>\r\n`).join("")}RCPT TO:<@a:b@c>\r\nRCPT TO:<"a b"@c>\r\nRCPT TO:<>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n`,
+    ].map((input): Case => ({ args: ["-bs"], input, asNobody: true })),
+  );
+});
