@@ -346,9 +346,10 @@ async function playScenario(
     ...scenario,
     steps,
     log: log.map((text) => normal(Buffer.from(text, "latin1").toString("utf8"))),
-    asked: scenario.config.some((text) => text.includes("POLICYPORT"))
-      ? service.policy.asked.map(normal).filter((text) => text !== NEWER)
-      : [],
+    asked:
+      !scenario.unasked && scenario.config.some((text) => text.includes("POLICYPORT"))
+        ? service.policy.asked.map(normal).filter((text) => text !== NEWER)
+        : [],
     heard: scenario.filter === undefined ? [] : service.filter.heard.map(normal),
   };
 }

@@ -39,8 +39,9 @@ export interface Scenario {
   log: string[];
   /** What a filter before the queue heard. */
   heard: string[];
-  /** What a policy server was asked. */
+  /** What a policy server was asked; not looked at when it is `unasked`. */
   asked: string[];
+  readonly unasked: boolean;
 }
 
 const FOLDER = join(import.meta.dirname, "../../scripts/smtpd");
@@ -96,7 +97,7 @@ export function readScript(file: string): Scenario[] {
     };
     if (line.startsWith("=== ")) {
       const filter: string | undefined = undefined;
-      const empty = { comments: [], config: [], steps: [], log: [], heard: [], asked: [] };
+      const empty = { comments: [], config: [], steps: [], log: [], heard: [], asked: [], unasked: false };
       scenarios.push({ name: line.slice(4), filter, ...empty });
       continue;
     }
@@ -111,6 +112,7 @@ export function readScript(file: string): Scenario[] {
     const rest = blank < 0 ? "" : line.slice(blank + 1);
     if (line.startsWith("#")) scenario.comments.push(line);
     else if (word === "config") scenario.config.push(rest);
+    else if (word === "unasked") (scenario as { unasked: boolean }).unasked = true;
     else if (word === "filter") (scenario as { filter: string | undefined }).filter = rest;
     else if (word === "S:" || word === "closed")
       scenario.steps.at(-1)?.replies.push(word === "S:" ? rest : "closed");
@@ -131,6 +133,7 @@ export function writeScript(file: string, scenarios: readonly Scenario[]): void 
     ...scenario.comments,
     ...scenario.config.map((line) => `config ${line}`),
     ...(scenario.filter === undefined ? [] : [`filter ${scenario.filter}`.trimEnd()]),
+    ...(scenario.unasked ? ["unasked"] : []),
     ...scenario.steps.flatMap(({ line, replies }) => [
       line,
       ...replies.map((reply) => (reply === "closed" ? "closed" : `S: ${reply}`)),
