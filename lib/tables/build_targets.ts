@@ -24,7 +24,13 @@ import { lockFile, unlockFile } from "./locks.ts";
 import { buildPages, loadRecords, rewrite } from "./types/bdb_file.ts";
 import { closeIndexFile, type NulConvention, openIndexFile, WITH_NUL, WITHOUT_NUL } from "./types/indexed.ts";
 import { openLmdbFile } from "./types/lmdb.ts";
-import { closeSdbmFiles, loadSdbm, openSdbmFiles, writeSdbm } from "./types/sdbm.ts";
+import {
+  closeTwoFiles,
+  loadTwoFiles,
+  openTwoFiles,
+  type TwoFileKind,
+  writeTwoFiles,
+} from "./types/two_files.ts";
 
 /** `rebuild`: from nothing; `update`: adds to what is there. */
 export type BuildMode = "rebuild" | "update";
@@ -52,24 +58,25 @@ export async function openTarget(type: string, name: string, mode: BuildMode): P
       if (mode === "update") fatal("unsupported non-bulk change request");
       return await replacedCdb(name);
     case "sdbm":
-      return await sdbmTarget(name, mode);
+    case "dbm":
+      return await twoFileTarget(type, name, mode);
     default:
       return await lmdbTarget(name, mode);
   }
 }
 
-/** sdbm: in place, since two files cannot take the place of two others in one step; readers wait for the lock. */
-async function sdbmTarget(name: string, mode: BuildMode): Promise<IndexTarget> {
-  const files = openSdbmFiles(name, { access: "create", flags: 0, utf8: false });
+/** sdbm, dbm: in place, since two files cannot take the place of two others in one step; readers wait for the lock. */
+async function twoFileTarget(kind: TwoFileKind, name: string, mode: BuildMode): Promise<IndexTarget> {
+  const files = openTwoFiles(kind, name, { access: "create", flags: 0, utf8: false });
   await lockFile(files.directory.fd, "flock", "exclusive");
   return {
     label: files.directory.path,
     convention: WITH_NUL,
-    present: mode === "update" ? loadSdbm(files) : new Map(),
-    write: (records) => Promise.resolve(writeSdbm(files, records, true)),
+    present: mode === "update" ? loadTwoFiles(files) : new Map(),
+    write: (records) => Promise.resolve(writeTwoFiles(files, records, true)),
     close: () => {
       unlockFile(files.directory.fd, "flock");
-      closeSdbmFiles(files);
+      closeTwoFiles(files);
     },
   };
 }

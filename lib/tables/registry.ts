@@ -18,7 +18,7 @@ const TYPES: ReadonlyMap<string, TableType> = new Map<string, TableType>([
   ["btree", { load: async () => (await import("./types/btree.ts")).openBtree, indexSuffix: ".db" }],
   ["cdb", { load: async () => (await import("./types/cdb.ts")).openCdb, indexSuffix: ".cdb" }],
   ["cidr", { load: async () => (await import("./types/cidr.ts")).openCidr, readOnly: true }],
-  ["dbm", {}],
+  ["dbm", { load: async () => (await import("./types/two_files.ts")).openDbm, indexSuffix: ".dir" }],
   ["debug", { load: async () => (await import("./types/debug.ts")).openDebug }],
   ["environ", { load: async () => (await import("./types/environ.ts")).openEnviron }],
   ["fail", { load: async () => (await import("./types/static.ts")).openFail, readOnly: true }],
@@ -45,7 +45,7 @@ const TYPES: ReadonlyMap<string, TableType> = new Map<string, TableType>([
   ["proxy", { load: async () => (await import("./types/proxy.ts")).openProxy }],
   ["randmap", { load: async () => (await import("./types/randmap.ts")).openRandmap, readOnly: true }],
   ["regexp", { load: async () => (await import("./types/regexp.ts")).openRegexp, readOnly: true }],
-  ["sdbm", { load: async () => (await import("./types/sdbm.ts")).openSdbm, indexSuffix: ".dir" }],
+  ["sdbm", { load: async () => (await import("./types/two_files.ts")).openSdbm, indexSuffix: ".dir" }],
   [
     "socketmap",
     {

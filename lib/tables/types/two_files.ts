@@ -1,6 +1,7 @@
-/** `sdbm:name`: NAME.dir and NAME.pag. */
+/** `sdbm:name`, `dbm:name`: NAME.dir and NAME.pag. */
 import { fstatSync, fsyncSync, readSync } from "node:fs";
 import { errorText } from "../../sys/errno.ts";
+import { buildGdbm, gdbmGet, gdbmPairs } from "../formats/gdbm.ts";
 import { IndexError, type IndexRecord } from "../formats/index.ts";
 import { buildSdbm, type ReadPart, sdbmGet, sdbmPairs } from "../formats/sdbm.ts";
 import { lockFile, Sequencer, unlockFile } from "../locks.ts";
@@ -34,23 +35,37 @@ import {
 } from "./indexed.ts";
 import { foldFixedKey } from "./memory.ts";
 
+interface TwoFileFormat {
+  get(directory: Buffer, pages: ReadPart, key: Buffer): Buffer | undefined;
+  pairs(pages: ReadPart, size: number): Generator<IndexRecord>;
+  build(records: Iterable<IndexRecord>): { directory: Buffer; pages: Buffer };
+}
+
+const FORMATS = {
+  sdbm: { get: sdbmGet, pairs: sdbmPairs, build: buildSdbm },
+  dbm: { get: gdbmGet, pairs: gdbmPairs, build: buildGdbm },
+} as const satisfies Record<string, TwoFileFormat>;
+export type TwoFileKind = keyof typeof FORMATS;
+
 /** The two files; the lock is on the directory. */
-export interface SdbmFiles {
+export interface TwoFiles {
+  readonly format: TwoFileFormat;
   readonly directory: IndexFile;
   readonly pages: IndexFile;
 }
 
-export function openSdbmFiles(name: string, options: TypeOptions): SdbmFiles {
+export function openTwoFiles(kind: TwoFileKind, name: string, options: TypeOptions): TwoFiles {
+  const format = FORMATS[kind];
   const directory = openIndexFile(name, ".dir", options);
   try {
-    return { directory, pages: openIndexFile(name, ".pag", { ...options, flags: 0 }) };
+    return { format, directory, pages: openIndexFile(name, ".pag", { ...options, flags: 0 }) };
   } catch (failure) {
     closeIndexFile(directory);
     throw failure;
   }
 }
 
-export function closeSdbmFiles(files: SdbmFiles): void {
+export function closeTwoFiles(files: TwoFiles): void {
   closeIndexFile(files.directory);
   closeIndexFile(files.pages);
 }
@@ -63,17 +78,17 @@ const partOf =
   };
 
 /** All records, by key as a byte string. Throws IndexError. */
-export function loadSdbm(files: SdbmFiles): Map<string, Buffer> {
+export function loadTwoFiles(files: TwoFiles): Map<string, Buffer> {
   const records = new Map<string, Buffer>();
-  for (const { key, value } of sdbmPairs(partOf(files.pages), fstatSync(files.pages.fd).size))
+  for (const { key, value } of files.format.pairs(partOf(files.pages), fstatSync(files.pages.fd).size))
     records.set(key.toString("latin1"), value);
   return records;
 }
 
 /** Writes both files anew; the lock is the caller's. Throws IndexError when the records do not fit the format. */
-export function writeSdbm(files: SdbmFiles, records: ReadonlyMap<string, Buffer>, sync: boolean): void {
+export function writeTwoFiles(files: TwoFiles, records: ReadonlyMap<string, Buffer>, sync: boolean): void {
   const list = Array.from(records, ([key, value]) => ({ key: Buffer.from(key, "latin1"), value }));
-  const { directory, pages } = buildSdbm(list);
+  const { directory, pages } = files.format.build(list);
   rewrite(files.pages.fd, [pages]);
   rewrite(files.directory.fd, [directory]);
   if (!sync) return;
@@ -81,7 +96,7 @@ export function writeSdbm(files: SdbmFiles, records: ReadonlyMap<string, Buffer>
   fsyncSync(files.directory.fd);
 }
 
-class SdbmTable implements Table {
+class TwoFileTable implements Table {
   readonly fixed = true;
   readonly owner: TableOwner;
   private readonly work = new Sequencer();
@@ -89,7 +104,7 @@ class SdbmTable implements Table {
   constructor(
     readonly name: string,
     public flags: number,
-    private readonly files: SdbmFiles,
+    private readonly files: TwoFiles,
   ) {
     this.owner = files.pages.owner;
   }
@@ -99,7 +114,7 @@ class SdbmTable implements Table {
       const { directory, pages } = this.files;
       const bits = partOf(directory)(0, fstatSync(directory.fd).size);
       for (const form of keyForms(this.flags, key)) {
-        const value = sdbmGet(bits, partOf(pages), form.bytes);
+        const value = this.files.format.get(bits, partOf(pages), form.bytes);
         if (value === undefined) continue;
         this.flags = form.flags;
         return found(storedText(value));
@@ -111,7 +126,7 @@ class SdbmTable implements Table {
     return await this.locked("shared", "seeking", () => {
       const { pages } = this.files;
       if (position === "first" || this.cursor === undefined)
-        this.cursor = sdbmPairs(partOf(pages), fstatSync(pages.fd).size);
+        this.cursor = this.files.format.pairs(partOf(pages), fstatSync(pages.fd).size);
       const next = this.cursor.next();
       if (next.done === true) return ABSENT;
       return { kind: "found", key: storedText(next.value.key), value: storedText(next.value.value) };
@@ -142,9 +157,9 @@ class SdbmTable implements Table {
   private change(doing: string, apply: (records: Map<string, Buffer>) => boolean): Promise<StoreResult> {
     return this.work.run(() =>
       this.locked("exclusive", doing, () => {
-        const records = loadSdbm(this.files);
+        const records = loadTwoFiles(this.files);
         if (!apply(records)) return UNCHANGED;
-        writeSdbm(this.files, records, (this.flags & TableFlag.sync_update) !== 0);
+        writeTwoFiles(this.files, records, (this.flags & TableFlag.sync_update) !== 0);
         return DONE;
       }),
     );
@@ -173,15 +188,18 @@ class SdbmTable implements Table {
     return fileChanged(this.files.directory, false) || fileChanged(this.files.pages, false);
   }
   close(): void {
-    closeSdbmFiles(this.files);
+    closeTwoFiles(this.files);
   }
 }
 
-export const openSdbm: OpenType = (name, options) => {
+const open = (kind: TwoFileKind, name: string, options: TypeOptions): Promise<Table> => {
   if ((options.flags & TableFlag.open_lock) !== 0)
-    throw new TableOpenError(`sdbm:${name}: this type cannot be kept locked; use another one for a cache`);
-  const files = openSdbmFiles(name, options);
+    throw new TableOpenError(`${kind}:${name}: this type cannot be kept locked; use another one for a cache`);
+  const files = openTwoFiles(kind, name, options);
   return Promise.resolve(
-    new SdbmTable(`sdbm:${name}`, WITH_NUL.initial(options.flags | TableFlag.fixed), files),
+    new TwoFileTable(`${kind}:${name}`, WITH_NUL.initial(options.flags | TableFlag.fixed), files),
   );
 };
+
+export const openSdbm: OpenType = (name, options) => open("sdbm", name, options);
+export const openDbm: OpenType = (name, options) => open("dbm", name, options);
