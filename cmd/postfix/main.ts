@@ -58,8 +58,10 @@ function readOptions(
   invocation: Invocation,
   name: string,
 ): { directory: string | undefined; words: ReadonlyArray<string> } {
-  if (process.geteuid?.() !== process.getuid?.())
+  if (process.geteuid?.() !== process.getuid?.()) {
+    if (realUid() !== 0) refuseUser();
     fatal("the postfix command must not run as a set-uid process");
+  }
   const parsed = parseOptions(invocation.args, optionLetters(HELP));
   let verbose = 0;
   for (const { option, value } of parsed.options) {
@@ -82,9 +84,12 @@ function readOptions(
 
 /** Root, or the user whose own instance this is. */
 function requireOwner(directory: string | undefined): void {
-  if (realUid() === 0 || ownsInstance(directory)) return;
+  if (realUid() !== 0 && !ownsInstance(directory)) refuseUser();
+}
+
+function refuseUser(): never {
   error("to submit mail, use the Postfix sendmail command");
-  fatal("the postfix command is reserved for the superuser");
+  return fatal("the postfix command is reserved for the superuser");
 }
 
 function adviseLevel(): void {

@@ -27,9 +27,10 @@ async function run(invocation: Invocation): Promise<void> {
   const complain = (text: string): void => {
     writeSync(2, toBytes(`${name}: ${text}\n`));
   };
+  // first of all: a user's configuration is then read with the user's rights
+  dropSetUid();
   chooseConfiguration(invocation, complain);
   configureCommand(definition, invocation, "update");
-  dropSetUid();
   const directory = parameter("queue_directory");
   try {
     process.chdir(directory);

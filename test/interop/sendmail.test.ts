@@ -29,9 +29,11 @@ t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
 interface Case {
   readonly args: ReadonlyArray<string | Buffer>;
   readonly input?: string | Buffer;
-  readonly program?: "sendmail" | "postdrop";
+  readonly program?: "sendmail" | "postdrop" | "postfix";
   /** An ordinary user, who may write to maildrop here. */
   readonly asNobody?: boolean;
+  /** Effective root rights of another user, as a set-uid program has them. */
+  readonly setuid?: boolean;
 }
 interface Outcome {
   readonly status: number | null;
@@ -41,16 +43,18 @@ interface Outcome {
   readonly files: ReadonlyArray<string>;
 }
 
+const NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+const SETUID = "setpriv --ruid=65534 --euid=0 --rgid=65534 --egid=0 --clear-groups";
 let count = 0;
 async function run(
   programs: string,
-  { args, input = "", program = "sendmail", asNobody = false }: Case,
+  { args, input = "", program = "sendmail", asNobody = false, setuid = false }: Case,
 ): Promise<Outcome> {
   const directory = join(scratch, String(count++));
   const queue = join(directory, "queue");
   for (const name of ["maildrop", "public", "pid"]) mkdirSync(join(queue, name), { recursive: true });
   chownSync(join(queue, "maildrop"), 1, 8);
-  if (asNobody) chmodSync(join(queue, "maildrop"), 0o1777);
+  if (asNobody || setuid) chmodSync(join(queue, "maildrop"), 0o1777);
   // nobody has to be told of new mail
   writeFileSync(join(queue, "public/pickup"), "");
   const file = join(directory, "main.cf");
@@ -69,7 +73,7 @@ async function run(
     "bash",
     [
       "-c",
-      `exec ${asNobody ? "setpriv --reuid=65534 --regid=65534 --clear-groups " : ""}${join(programs, "sbin", program)} ${quoted.join(" ")}`,
+      `exec ${asNobody ? `${NOBODY} ` : setuid ? `${SETUID} ` : ""}${join(programs, "sbin", program)} ${quoted.join(" ")}`,
     ],
     {
       env: { PATH: "/usr/bin:/bin", MAIL_CONFIG: directory, TZ: "UTC" },
@@ -95,7 +99,8 @@ async function run(
       .map((name) => join(queue, "maildrop", name))
       // the real postdrop leaves some that it refuses, not ready
       .filter((path) => (statSync(path).mode & 0o100) !== 0)
-      .map((path) => readFileSync(path, "latin1").replace(/^T.\d+ \d+/, "T"))
+      .map((path) => `${statSync(path).uid} ${readFileSync(path, "latin1")}`)
+      .map((text) => text.replace(/^(\d+) T.\d+ \d+/, "$1 T"))
       .map((text) =>
         settled(text.replace(/ id [0-9A-F]{8,13}N/, " id QUEUEIDN")).replace(
           /\w{3}, [ \d]?\d \w{3} \d{4} [\d:]{8} /,
@@ -222,3 +227,11 @@ t.test("SMTPD-36 SMTP on standard input and output, by an ordinary user", { skip
     ].map((input): Case => ({ args: ["-bs"], input, asNobody: true })),
   );
 });
+
+t.test("CFG-06 programs with the rights of root that somebody else started", { skip }, (t) =>
+  same(t, [
+    { args: ["-f", "a@b", "x@y"], input: MESSAGE, setuid: true },
+    { args: ["status"], program: "postfix", setuid: true },
+    { args: ["start"], program: "postfix", setuid: true },
+  ]),
+);

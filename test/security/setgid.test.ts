@@ -92,7 +92,7 @@ t.test("what an ordinary user may do and may not do", NEEDS_ROOT, async (t) => {
     );
 });
 
-t.test("what else a user controls has no effect", NEEDS_ROOT, async (t) => {
+t.test("QUE-09 what else a user controls has no effect", NEEDS_ROOT, async (t) => {
   const { instance, user, sbin } = await stage(t);
   const to = `${instance.who.recipient}@localhost`;
   const evil = join(user.home, "evil");

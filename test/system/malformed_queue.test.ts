@@ -101,7 +101,7 @@ t.test("bounce logs that are damaged do not stop the notice", async (t) => {
   await stillWorks(t, instance);
 });
 
-t.test("what is no message in maildrop does no harm", NEEDS_ROOT, async (t) => {
+t.test("QUE-07 what is no message in maildrop does no harm", NEEDS_ROOT, async (t) => {
   const instance = await runningInstance(t);
   const maildrop = join(instance.queue, "maildrop");
   await until("maildrop", () => existsSync(maildrop));

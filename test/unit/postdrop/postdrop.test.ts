@@ -128,7 +128,7 @@ t.test("limits and permissions", async (t) => {
   clear();
 });
 
-t.test("a signal leaves no file; the parent's ignored signals stay ignored", async (t) => {
+t.test("QUE-08 a signal leaves no file; the parent's ignored signals stay ignored", async (t) => {
   for (const [signal, number] of [
     ["SIGTERM", 15],
     ["SIGINT", 2],

@@ -52,7 +52,7 @@ t.test("a stream that is cut off is malformed", async (t) => {
   setLogSinks(before);
 });
 
-t.test("whatever the queue holds, each line is JSON", async (t) => {
+t.test("QUE-11 whatever the queue holds, each line is JSON", async (t) => {
   const bytes = Buffer.from(Array.from({ length: 255 }, (_, index) => index + 1)).toString("latin1");
   const stream = `protocol\0mail_queue_list_protocol\0\0queue_name\0x\0queue_id\0A\0time\x0018446744073709551615\0size\x001\0forced_expire\x001\0sender\0${bytes}\0original_recipient\0\0recipient\0a\0log_class\0x\0reason\0\x1b[0m\xed\xa0\x80\0\0\0`;
   const { text } = await list(Buffer.from(stream, "latin1"), jsonFormat(true));

@@ -192,7 +192,7 @@ t.test("repair", async (t) => {
   t.notOk(existsSync(join(queue, "hold/nonsense")));
 });
 
-t.test("names that collide with wanted names lose nothing", async (t) => {
+t.test("QMG-08 names that collide with wanted names lose nothing", async (t) => {
   freshQueue();
   // each file has the name that the next one should have
   const inodes = Array.from({ length: 50 }, (_, n) => statSync(put(`hold/tmp${n}`)).ino);

@@ -95,7 +95,7 @@ t.test("as the reference", async (t) => {
   t.same(parse(text()), JSON.parse(readFileSync(join(vectors, "showq_reference.json"), "utf8")));
 });
 
-t.test("damaged files end their own entry and nothing else", async (t) => {
+t.test("QUE-06 damaged files end their own entry and nothing else", async (t) => {
   const { channel, text } = collector();
   const good = readFileSync(join(vectors, "files/maildrop_simple.qf"));
   const put = (name: string, bytes: Buffer, mode = 0o744): void => {
