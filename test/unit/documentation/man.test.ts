@@ -38,7 +38,7 @@ t.test("every program and each of its names has a page", async (t) => {
 
 t.test("every file and table format has a page", async (t) => {
   const formats =
-    "access aliases body_checks bounce canonical cidr_table generic header_checks lmdb_table master pcre_table postconf regexp_table relocated sqlite_table transport virtual";
+    "access aliases body_checks bounce canonical cidr_table generic header_checks ldap_table lmdb_table master memcache_table mongodb_table mysql_table pcre_table pgsql_table postconf postfix-wrapper regexp_table relocated socketmap_table sqlite_table tcp_table transport virtual";
   for (const name of formats.split(" ")) t.ok(existsSync(join(out, "man/man5", `${name}.5`)), name);
 });
 
