@@ -63,8 +63,26 @@ t.test("every row says whether it is the same, and names tests that exist", asyn
     }
 });
 
-t.test("every program has its section", async (t) => {
-  for (const { name } of PROGRAMS) t.ok(sections.has(name), name);
+/** Programs whose rows are still to be written. */
+const UNVERIFIED: ReadonlySet<string> = new Set([
+  "bounce",
+  "cleanup",
+  "discard",
+  "error",
+  "local",
+  "pickup",
+  "pipe",
+  "spawn",
+  "trivial-rewrite",
+  "virtual",
+]);
+
+t.test("every program has its section, and rows in it", async (t) => {
+  for (const { name } of PROGRAMS) {
+    const entries = sections.get(name);
+    t.ok(entries !== undefined, name);
+    if (!UNVERIFIED.has(name)) t.ok((entries ?? []).length > 0, `${name} has rows`);
+  }
 });
 
 /** Options that no backquoted word of a row's first cell begins with. */
