@@ -8,12 +8,14 @@ import { multiServer } from "../../lib/daemon/multi.ts";
 import type { Service } from "../../lib/daemon/service.ts";
 import { ProxymapGreeting } from "../../lib/ipc/protocols/proxymap.ts";
 import { fatal, panic } from "../../lib/log/log.ts";
-import { changedTable, refreshTables } from "../../lib/tables/open.ts";
+import { changedTable, isOnServer, refreshTables } from "../../lib/tables/open.ts";
 import { type ProxyService, tableNames } from "./approved.ts";
 import { Requests } from "./requests.ts";
 
 let service: ProxyService | undefined;
 let requests: Requests | undefined;
+/** Tables that clients may ask for, which are opened when they do. */
+let approved: ReadonlySet<string> = new Set();
 
 /** Tells what may be used, sorted, and ends: `proxymap -SVn export-proxy-proxymap`. */
 function exportNames(name: string): void {
@@ -29,11 +31,12 @@ function prepare({ name, standAlone }: Service): void {
   if (name !== "proxymap" && name !== "proxywrite")
     fatal(`invalid service name: "${name}" - service name must be "proxywrite" or "proxymap"`);
   service = name;
-  requests = new Requests(name, tableNames(name).approved);
+  approved = tableNames(name).approved;
+  requests = new Requests(name, approved);
 }
 
 export const main = multiServer({
-  profile: { files: "write" },
+  profile: () => ({ files: "write", internet: [...approved].some(isOnServer) }),
   greeting: ProxymapGreeting,
   parameters: ["proxy_read_maps", "proxy_write_maps", "smtpd_restriction_classes"],
   preJail: prepare,

@@ -54,7 +54,10 @@ export function openTable(spec: string, options: OpenOptions): Promise<Table> {
 const ON_SERVERS = /(?:^|[^a-z])(?:ldap|memcache|mongodb|mysql|nis|nisplus|pgsql|socketmap|tcp):/;
 
 /** Whether a table of this process is on a server. */
-export const usesNetwork = (): boolean => [...registered.keys()].some((name) => ON_SERVERS.test(name));
+export const usesNetwork = (): boolean => [...registered.keys()].some(isOnServer);
+
+/** A table, or a part of it, is on a server. */
+export const isOnServer = (name: string): boolean => ON_SERVERS.test(name);
 
 /** The registered name of a table whose file has changed since it was opened, for `table NAME has changed -- restarting`. */
 export function changedTable(): string | undefined {
