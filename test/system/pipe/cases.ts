@@ -227,7 +227,7 @@ export async function checkAll(t: Test, instance: Instance): Promise<void> {
     const [, ...rest] = (await told()).join("\n").split("\n\n");
     t.match(rest.join("\n\n"), /^From MAILER-DAEMON {2}[^\n]*\nReturn-Path: <>\n/);
   });
-  await t.test("an argument that expands to nothing stays", async (t) => {
+  await t.test("DLV-06 an argument that expands to nothing stays", async (t) => {
     await send("plain@pipeempty.test");
     t.same((await told()).slice(2, 10), [
       "n=7",
@@ -242,7 +242,7 @@ export async function checkAll(t: Test, instance: Instance): Promise<void> {
     await send('"+ext"@pipeempty.test');
     t.same((await told()).slice(2, 4), ["n=7", "[-u]"]);
   });
-  await t.test("hostile addresses reach the command as they are", async (t) => {
+  await t.test("DLV-07 hostile addresses reach the command as they are", async (t) => {
     await send('"$(id);`id`|x&\\\\ $user ${home} -- ../..%s"@pipeempty.test');
     t.equal((await told())[4], "[$(id);`id`|x&\\ $user ${home} -- ../..%s]");
   });
@@ -252,7 +252,7 @@ export async function checkAll(t: Test, instance: Instance): Promise<void> {
     t.ok(lines.includes("Return-Path: <sender@remote.example>\r"));
     t.ok(lines.includes(".dot\r"));
   });
-  await t.test("refusals", async () => {
+  await t.test("DLV-18 refusals", async () => {
     await send("a@pipebad.test");
     await status("a@pipebad.test", "dsn=4.3.5, status=deferred (mail system configuration error)");
     await logged(instance, /warning: file \S+\/master\.cf: service pipebad: unknown macro name: "foo"/);
@@ -304,7 +304,7 @@ export async function checkAll(t: Test, instance: Instance): Promise<void> {
       await send(`${user}@sh.test`);
       await status(`${user}@sh.test`, outcome);
     });
-  await t.test("descriptors, groups and limits of the command", async (t) => {
+  await t.test("DLV-05 DLV-09 descriptors, groups and limits of the command", async (t) => {
     await send("fds@sh.test");
     // "total 0", 0, 1, 2 and ls's own
     const [, shown = ""] = await logged(
@@ -313,14 +313,17 @@ export async function checkAll(t: Test, instance: Instance): Promise<void> {
     );
     t.match(shown, /^5 60 0 Uid: 5 5 5 5$/);
   });
-  await t.test("a command that cannot be ended otherwise is killed with all that it started", async () => {
-    await send("a@pipeslow.test");
-    await status(
-      "a@pipeslow.test",
-      `dsn=5.3.0, status=bounced (Command time limit exceeded: "${instance.directory}/pipe/stubborn")`,
-    );
-    await logged(instance, /warning: pipe_command_read: read time limit exceeded/);
-  });
+  await t.test(
+    "DLV-08 a command that cannot be ended otherwise is killed with all that it started",
+    async () => {
+      await send("a@pipeslow.test");
+      await status(
+        "a@pipeslow.test",
+        `dsn=5.3.0, status=bounced (Command time limit exceeded: "${instance.directory}/pipe/stubborn")`,
+      );
+      await logged(instance, /warning: pipe_command_read: read time limit exceeded/);
+    },
+  );
   for (const [service, problem] of [
     ["pipenouser", "missing user= command-line attribute"],
     ["pipenoargv", "missing argv= command-line attribute"],

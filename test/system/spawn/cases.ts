@@ -73,7 +73,7 @@ export async function checkAll(t: Test, instance: Instance, ports: SpawnPorts): 
       "one after another",
     );
   });
-  await t.test("ids, descriptors and environment of the command", async (t) => {
+  await t.test("DLV-05 DLV-09 ids, descriptors and environment of the command", async (t) => {
     const lines = (await talk({ port: ports.facts }, "")).split("\n");
     t.equal(lines[0], "uid=5(games) gid=60(games) groups=60(games)");
     t.equal(lines[1], "60");

@@ -172,7 +172,7 @@ t.test(
       }
     });
 
-    await t.test("empty and circular :include: files do not pass in silence", async (t) => {
+    await t.test("DLV-21 empty and circular :include: files do not pass in silence", async (t) => {
       const instance = await setUp(t);
       const alias = instance.path("alias");
       writeFileSync(
