@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, utimesSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import t from "tap";
-import { daemons, freePort, isRoot, runningInstance } from "../support/harness.ts";
+import { sendMail } from "../../../packaging/smtp_hello.ts";
+import { daemons, freePort, isRoot, logged, runningInstance, troubles } from "../support/harness.ts";
 import { listens, serverFolder, startServer } from "./servers/processes.ts";
 import { ScriptedServer } from "./servers/scripted.ts";
 import { slapd } from "./servers/slapd.ts";
@@ -164,6 +165,30 @@ proxy_write_maps = proxy:${tables.memcache}
   );
   t.same(await recipients(port), right, "in a jail, and through proxymap");
   t.equal(daemons(instance, "proxymap").length, 2, "one for reading, one for changes");
+
+  await t.test("in the daemons that route and deliver", async (t) => {
+    const other = await runningInstance(t, {
+      mainCf: (directory) => {
+        const table = (name: string, text: string): string => {
+          const path = join(directory, `${name}.cf`);
+          writeFileSync(path, text);
+          utimesSync(path, 1e9, 1e9);
+          return path;
+        };
+        const login = "user = mail\npassword = secret\ndbname = mail\n";
+        const alias = `server_host = ldap://127.0.0.1:${ldap.port}\nversion = 3\nsearch_base = dc=example,dc=com\nquery_filter = (mail=%s)\nresult_format = nobody@localhost\nresult_attribute = uid\n`;
+        return `
+virtual_alias_domains = example.com
+virtual_alias_maps = ldap:${table("alias", alias)}
+transport_maps = pgsql:${table("transport", `hosts = 127.0.0.1:${pg.port}\n${login}query = select 'local:' where '%s' = 'localhost'\n`)}
+alias_maps = mysql:${table("local", `hosts = 127.0.0.1:${maria.port}\n${login}query = select 'daemon' from m where k = 'plain' and '%s' = 'nobody'\n`)}
+`;
+      },
+    });
+    await sendMail(other.smtpPort, "a@example.org", "ann@example.com", "Subject: x\r\n\r\nx\r\n");
+    await logged(other, /to=<daemon@\S+>, orig_to=<ann@example\.com>, relay=local, .*status=sent/);
+    t.same(troubles(other), []);
+  });
 
   await Promise.all([maria.stop(), pg.stop(), ldap.stop(), memcached.stop()]);
   tcp.respond = () => "400 later\n";
