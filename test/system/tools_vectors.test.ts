@@ -129,6 +129,35 @@ t.test("postqueue", NEEDS_ROOT, async (t) => {
   await stage.replayAll(cases, [...cases.keys()]);
 });
 
+t.test("non-bdb: what it sets, and what it refuses", NEEDS_ROOT, async (t) => {
+  const stage = new Stage(t, "default_database_type = lmdb\ndefault_cache_db_type = lmdb\n");
+  const { machine } = stage;
+  const nonBdb = async (...words: string[]) => {
+    const { status, stdout, stderr } = await machine.run(["postfix", "non-bdb", ...words]);
+    return { status, stdout, stderr };
+  };
+  const done = { status: 0, stdout: "", stderr: "" };
+  t.same(await nonBdb("enable-redirect"), done);
+  t.same(await nonBdb("status"), { ...done, stdout: "enable-redirect\n" });
+  const before = machine.read("master.cf");
+  t.same(await nonBdb("enable-reindex"), {
+    status: 1,
+    stdout: "",
+    stderr: "postlog: fatal: this installation has no nbdb_reindexd program\n",
+  });
+  t.equal(machine.read("master.cf"), before);
+  t.same(await nonBdb("disable"), done);
+  t.same(await nonBdb("status"), { ...done, stdout: "disable\n" });
+  await stage.with("default_cache_db_type = btree\n", async () => {
+    const refused = await nonBdb("enable-redirect");
+    t.equal(refused.status, 1);
+    t.match(
+      refused.stderr,
+      "postlog: fatal: parameter default_cache_db_type specifies a Berkeley DB type: 'btree'\n",
+    );
+  });
+});
+
 t.test("quick-stop: the next start skips the checks", NEEDS_ROOT, async (t) => {
   const stage = new Stage(t);
   const spool = join(stage.machine.directory, "spool");
