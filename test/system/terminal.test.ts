@@ -1,4 +1,4 @@
-/** Long work tells a terminal how far it has come, and says nothing to a pipe. */
+/** What is different at a terminal: long work says how far it has come, and messages have the tag of the log. */
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -85,4 +85,18 @@ t.test("postmap of many lines", async (t) => {
   t.equal(status, 0);
   t.match(screen, /\r\x1b\[K\S+\/many: \d{1,3},\d{3} lines/);
   t.ok(screen.endsWith("\r\x1b[K"), "the line disappears");
+});
+
+t.test("on a terminal messages have the tag of the log, elsewhere the program's name", async (t) => {
+  const instance = await runningInstance(t, { stopped: true });
+  t.equal(instance.run("postlog", ["-t", "mytag", "hello"]).stderr.toString(), "postlog: hello\n");
+  t.equal(atTerminal(instance, "postlog", "-t", "mytag", "hello").screen, "mytag: hello\r\n");
+  t.equal(
+    atTerminal(instance, "postlog", "-p", "warn", "hello").screen,
+    "postfix/postlog: warning: hello\r\n",
+  );
+  t.same(atTerminal(instance, "postfix", "status"), {
+    status: 1,
+    screen: "postfix/postfix-script: the Postfix mail system is not running\r\n",
+  });
 });
