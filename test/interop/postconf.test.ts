@@ -13,6 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { PARAMETERS } from "../../lib/config/parameters.ts";
 import { REFERENCE } from "../../packaging/debian_packages.ts";
 import { PROGRAMS } from "../system/support/harness.ts";
 import { reference } from "./support/reference.ts";
@@ -252,4 +253,48 @@ virtual_maps = hash:/y
     t,
     shown.map((args) => ({ ...odd, args })),
   );
+});
+
+/** Values of this build, or of another release. */
+const OWN =
+  /^(service_name|mail_version|mail_release_date|milter_macro_v|(daemon|html|readme|config|meta|manpage|shlib)_directory|tls_(ffdhe_auto_groups|eecdh_auto_curves)|alias_maps|alias_database|local_recipient_maps|proxy_(read|write)_maps) =/;
+/** Which tables are there by default is the distributor's choice. */
+const TYPES = "default_database_type = lmdb\ndefault_cache_db_type = lmdb\n";
+t.test("CFG-09 every value at each compatibility level, and with each old name set", { skip }, async (t) => {
+  if ("missing" in real) return;
+  const old = Object.entries(PARAMETERS)
+    .filter(([, row]) => row[5] === "")
+    .map(([name]) => `${name} = some.value.test\n`);
+  const mains = ["0", "1", "2", "3.5", "3.6", "3.11"].map(
+    (level) => `${TYPES}compatibility_level = ${level}\n`,
+  );
+  const queue = [...mains, ...old.map((line) => `${TYPES}compatibility_level = 3.11\n${line}`)];
+  const values = (text: string): Map<string, string> =>
+    new Map(
+      text
+        .split("\n")
+        .filter((line) => !OWN.test(line))
+        .map((line) => [line.split(" =")[0] ?? "", line]),
+    );
+  const worker = async (): Promise<void> => {
+    for (let main = queue.shift(); main !== undefined; main = queue.shift()) {
+      const [theirs, ours] = await Promise.all(
+        [join(real.sbin, "postconf"), join(PROGRAMS.multicall, "sbin/postconf")].map((program) =>
+          run(program, { main: main ?? "", args: ["-x"] }),
+        ),
+      );
+      const own = values(ours?.stdout ?? "");
+      // what only one of the two releases has is no matter here
+      const different = [...values(theirs?.stdout ?? "")].filter(
+        ([name, line]) => own.has(name) && own.get(name) !== line,
+      );
+      t.same(
+        different.map(([name, line]) => [line, own.get(name)]),
+        [],
+        main,
+      );
+      t.equal(ours?.stderr, theirs?.stderr, main);
+    }
+  };
+  await Promise.all(Array.from({ length: 4 }, worker));
 });
