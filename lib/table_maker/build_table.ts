@@ -8,7 +8,7 @@ import { fatal, warning } from "../log/log.ts";
 import { fromBytes, isValidUtf8, pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { effectiveUid, setEffectiveGid, setEffectiveUid, setGroups } from "../sys/identity.ts";
-import { openBuilder } from "../tables/build.ts";
+import { type IndexBuilder, openBuilder } from "../tables/build.ts";
 import { encodeFiles } from "../tables/files.ts";
 import { TableFlag } from "../tables/table.ts";
 import type { MakerOptions } from "./options.ts";
@@ -38,37 +38,47 @@ export async function buildTable(
       : undefined;
 
   const builder = await openBuilder(type, name, incremental ? "update" : "rebuild", options.flags);
+  await addLines(program, builder, options, source.text, incremental ? "stdin" : name);
+  await program.complete(builder);
+  await builder.finish();
+  if (mask !== undefined) process.umask(mask);
+  release();
+}
+
+/** Adds what a source says. In a function of its own, so that a long source is forgotten before the index is written. */
+async function addLines(
+  program: MakerProgram,
+  builder: IndexBuilder,
+  options: MakerOptions,
+  text: string,
+  title: string,
+): Promise<void> {
   const utf8 = (options.flags & TableFlag.utf8_request) !== 0 && parameter("smtputf8_enable");
-  const title = incremental ? "stdin" : name;
-  const { lines, warnings } = logicalLines(source.text, title);
-  for (const text of warnings) warning(text);
+  const { lines, warnings } = logicalLines(text, title);
+  for (const problem of warnings) warning(problem);
   const progress = new Progress((count) => `${title}: ${count} lines`);
   for (const line of lines) {
     progress.step();
-    const where = `${title}, line ${line.line}: `;
+    const complain = (problem: string): void => warning(`${title}, line ${line.line}: ${problem}`);
     if (utf8 && !isValidUtf8(line.text)) {
-      warning(`${where}non-UTF-8 input "${line.text}" -- ignoring this line`);
+      complain(`non-UTF-8 input "${line.text}" -- ignoring this line`);
       continue;
     }
     const record = program.parse(line, utf8);
-    if (record.problem !== undefined) warning(where + record.problem);
+    if (record.problem !== undefined) complain(record.problem);
     if (record.kind === "skip") continue;
     let { value } = record;
     if ((options.flags & TableFlag.src_rhs_is_file) !== 0) {
       const encoded = encodeFiles(value);
       if (!encoded.ok) {
-        warning(`${where}${encoded.problem}: skipping this entry`);
+        complain(`${encoded.problem}: skipping this entry`);
         continue;
       }
       value = encoded.base64;
     }
     await builder.add(record.key, value);
   }
-  await program.complete(builder);
-  await builder.finish();
   progress.end();
-  if (mask !== undefined) process.umask(mask);
-  release();
 }
 
 function openSource(name: string): Source {
