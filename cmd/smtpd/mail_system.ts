@@ -1,5 +1,6 @@
 /** The services of a running mail system, as sessions use them. */
 import { constants, openSync, statfsSync, unlinkSync } from "node:fs";
+import { externalToInternal, internalToExternal } from "../../lib/address/quote.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { cleanEnvironment, currentEnvironment } from "../../lib/config/environment.ts";
 import { connectEndpoint } from "../../lib/dns/endpoint.ts";
@@ -32,7 +33,12 @@ export function mailSystem(submits: boolean): SessionServices {
   const timeLimit = parameter("ipc_timeout");
   let spools = 0;
   return {
-    resolve: (sender, address) => rewriteClient().resolve(sender, address),
+    // an incomplete address is completed first, as it will be in the queue
+    async resolve(sender, address) {
+      if (address === "") return rewriteClient().resolve(sender, address);
+      const complete = await rewriteClient().rewrite("local", internalToExternal(address));
+      return rewriteClient().resolve(sender, externalToInternal(complete));
+    },
     lookup: (name, type) => resolver().lookup(name, type),
     connect: connectEndpoint,
     async verify(address) {

@@ -60,14 +60,16 @@ const STOCK = `local unix - n n - 1 local
 virtual unix - n n - 1 virtual
 `;
 
-const mainCfOf = (
-  directory: string,
-  scene: Scene,
-): string => `bounce_template_file = ${directory}/config/bounce.cf
-smtp_log_tls_feature_status = no
-smtpd_reject_unlisted_recipient = no
-default_transport = discard:far away
-${scene.mainCf?.(directory) ?? ""}`;
+function mainCfOf(directory: string, scene: Scene): string {
+  const given = scene.mainCf?.(directory) ?? "";
+  const common = [
+    `bounce_template_file = ${directory}/config/bounce.cf`,
+    "smtp_log_tls_feature_status = no",
+    "smtpd_reject_unlisted_recipient = no",
+    "default_transport = discard:far away",
+  ];
+  return [...common.filter((line) => !given.includes(`${line.split(" =", 1)[0]} =`)), given].join("\n");
+}
 
 function prepare(directory: string, programs: Reference, scene: Scene): void {
   for (const name of ["mail", "config"]) mkdirSync(join(directory, name), { recursive: true });
