@@ -257,7 +257,7 @@ virtual_maps = hash:/y
 
 /** Values of this build, or of another release. */
 const OWN =
-  /^(service_name|mail_version|mail_release_date|milter_macro_v|(daemon|html|readme|config|meta|manpage|shlib)_directory|tls_(ffdhe_auto_groups|eecdh_auto_curves)|alias_maps|alias_database|local_recipient_maps|proxy_(read|write)_maps) =/;
+  /^(service_name|process_id|mail_version|mail_release_date|milter_macro_v|(daemon|html|readme|config|meta|manpage|shlib)_directory|tls_(ffdhe_auto_groups|eecdh_auto_curves)|alias_maps|alias_database|local_recipient_maps|proxy_(read|write)_maps) =/;
 /** Which tables are there by default is the distributor's choice. */
 const TYPES = "default_database_type = lmdb\ndefault_cache_db_type = lmdb\n";
 t.test("CFG-09 every value at each compatibility level, and with each old name set", { skip }, async (t) => {
