@@ -85,7 +85,7 @@ async function greet(session: Session): Promise<boolean> {
 async function limited(session: Session): Promise<boolean> {
   if (session.standAlone || session.mayXclient || !limitsConfigured(session)) return false;
   const { client, policy } = session;
-  if (await policy.eventExceptions.matchesOrFatal(client.name, client.address)) return false;
+  if (await policy.eventExceptions.matchesSurely(client.name, client.address)) return false;
   session.rates ??= new Rates(session.services.rates());
   return tooManyConnections(session);
 }
@@ -237,7 +237,7 @@ async function execute(session: Session, typed: string): Promise<boolean> {
   }
   const verb = VERBS.get(name);
   if (verb === undefined) {
-    if (isHeader(first.text) || (await policy.forbiddenCommands.matchesOrFatal(first.text))) {
+    if (isHeader(first.text) || (await policy.forbiddenCommands.matchesSurely(first.text))) {
       session.where = "UNKNOWN";
       count(session, "unknown", false);
       warning(`non-SMTP command from ${session.nameAddress}: ${escaped(line.slice(0, 100))}`);

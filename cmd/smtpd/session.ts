@@ -7,6 +7,7 @@ import { localTime } from "../../lib/message/date.ts";
 import { parsePath } from "../../lib/smtp/path.ts";
 import { isAscii, printable } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import type { MatchList } from "../../lib/tables/match.ts";
 import { AccessControl } from "./access/control.ts";
 import { Chat } from "./chat.ts";
 import type { ChunkTransfer } from "./chunks.ts";
@@ -14,7 +15,7 @@ import { type Client, nameAddress, rfcAddress, UNKNOWN } from "./client.ts";
 import type { Policy } from "./policy.ts";
 import type { Rates } from "./rates.ts";
 import type { Connection, SessionServices } from "./services.ts";
-import { ERROR_CLASS, type ErrorClass } from "./session_end.ts";
+import { ERROR_CLASS, type ErrorClass, SessionEnd } from "./session_end.ts";
 import { keywordSet } from "./settings.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -35,6 +36,8 @@ export interface CommandCount {
   total: number;
   success: number;
 }
+
+type UncertainFeature = "XVERP" | "XCLIENT" | "XFORWARD";
 
 export class Session {
   client: Client;
@@ -75,6 +78,7 @@ export class Session {
   sawBareLf = false;
   /** The client's line ends are watched (smtpd_forbid_bare_newline). */
   detectBareLf = false;
+  private readonly uncertain = new Set<UncertainFeature>();
   mayXclient = false;
   mayXforward = false;
   discarded: ReadonlySet<string> = new Set();
@@ -138,10 +142,29 @@ export class Session {
     const { policy } = this;
     const { name, address } = this.client;
     if (this.standAlone) return;
-    this.mayXclient = await policy.xclientHosts.matchesOrFatal(name, address);
-    if (first) this.mayXforward = await policy.xforwardHosts.matchesOrFatal(name, address);
+    this.mayXclient = await this.authorized("XCLIENT", policy.xclientHosts);
+    if (first) this.mayXforward = await this.authorized("XFORWARD", policy.xforwardHosts);
     this.detectBareLf =
-      policy.settings.bareLf !== "no" && !(await policy.bareLfExclusions.matchesOrFatal(name, address));
+      policy.settings.bareLf !== "no" && !(await policy.bareLfExclusions.matchesSurely(name, address));
+  }
+
+  /** Whether a list has the client; a list that cannot be read has nobody, and that is remembered. */
+  private async authorized(feature: UncertainFeature, list: MatchList): Promise<boolean> {
+    const match = await list.matches(this.client.name, this.client.address);
+    if (match.kind === "error") this.uncertain.add(feature);
+    else this.uncertain.delete(feature);
+    return match.kind === "match";
+  }
+
+  mayVerp(): Promise<boolean> {
+    return this.authorized("XVERP", this.policy.verpClients);
+  }
+
+  /** A client that is told of features must not be told wrong: the session ends when a list could not be read. */
+  requireCertain(feature: UncertainFeature): void {
+    if (!this.uncertain.has(feature)) return;
+    warning(`don't know if EHLO feature ${feature} should be announced to ${this.nameAddress}`);
+    throw new SessionEnd("data", `421 4.3.0 ${this.settings.myhostname} Server local data error`);
   }
 
   /** Finds the EHLO keywords that this client is not told. */

@@ -77,6 +77,11 @@ export class MatchList {
     return result.kind === "match";
   }
 
+  /** For lists of exceptions and permissions: trouble (logged) is no match. */
+  async matchesSurely(subject: string, address?: string): Promise<boolean> {
+    return (await this.matches(subject, address)).kind === "match";
+  }
+
   close(): void {
     for (const pattern of this.patterns) if (pattern.kind === "table") pattern.table.close();
   }

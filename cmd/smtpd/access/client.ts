@@ -12,11 +12,11 @@ export const permitInetInterfaces: Restriction = async (evaluation) =>
     ? evaluation.permit("permit_inet_interfaces", clientFrame(evaluation))
     : "dunno";
 
-export const permitMynetworks: Restriction = async (evaluation) => {
+export const permitMynetworks: Restriction = async (evaluation, frame) => {
   const { client } = evaluation.session;
   const match = await evaluation.policy.mynetworks.matches(client.name, client.address);
   if (match.kind === "error")
-    return evaluation.reject("data", 451, "4.3.0", `<${client.address}>: Temporary lookup failure`);
+    return evaluation.reject("data", 451, "4.3.0", `<${frame.name}>: Temporary lookup failure`);
   return match.kind === "match" ? evaluation.permit("permit_mynetworks", clientFrame(evaluation)) : "dunno";
 };
 
@@ -24,7 +24,7 @@ export const permitAuthenticated: Restriction = async (evaluation) => {
   const { login } = evaluation.session;
   return login === undefined
     ? "dunno"
-    : evaluation.permit("permit_sasl_authenticated", { name: login, class: "SASL login name" });
+    : evaluation.permit("permit_sasl_authenticated", clientFrame(evaluation));
 };
 
 function unknownName(evaluation: Evaluation, temporary: boolean, dsn: string, text: string): Verdict {

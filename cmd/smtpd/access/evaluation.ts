@@ -178,8 +178,8 @@ export class Evaluation {
     const list = this.policy.logPermitActions;
     if (
       !list.empty &&
-      ((await list.matchesOrFatal(action)) ||
-        (restriction !== action && (await list.matchesOrFatal(restriction))))
+      ((await list.matchesSurely(action)) ||
+        (restriction !== action && (await list.matchesSurely(restriction))))
     )
       this.session.logDecision(
         "permit",

@@ -2,6 +2,7 @@
 import { warning } from "../../../lib/log/log.ts";
 import { readDecimal } from "../../../lib/sys/numbers.ts";
 import { type Restriction, rejected } from "./evaluation.ts";
+import { tableOf } from "./tables.ts";
 
 export const permit: Restriction = (evaluation, frame) => evaluation.permit("permit", frame);
 
@@ -61,14 +62,20 @@ export const removed =
 /** Restrictions about certificates have nothing to look at without TLS. */
 export const withoutTls: Restriction = async () => "dunno";
 
-export const withoutTlsArgument: Restriction = async (_evaluation, _frame, argument) => {
-  argument();
+export const checkCertificate: Restriction = async (evaluation, _frame, argument, name) => {
+  tableOf(evaluation, name, argument());
+  warning(`${name} is requested, but "smtpd_tls_ask_ccert = no"`);
   return "dunno";
 };
 
 export const withoutSasl: Restriction = async (_evaluation, _frame, _argument, name) => {
   warning(`restriction \`${name}' ignored: no SASL support`);
   return "dunno";
+};
+
+export const withoutSaslTable: Restriction = async (evaluation, frame, argument, name) => {
+  tableOf(evaluation, name, argument());
+  return withoutSasl(evaluation, frame, argument, name);
 };
 
 /** reject_sender_login_mismatch stands for two others. */

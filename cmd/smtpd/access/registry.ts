@@ -22,7 +22,6 @@ const TABLE_CHECKS = [
   "check_sender_access",
   "check_recipient_access",
   "check_etrn_access",
-  "check_sasl_access",
 ];
 
 const SERVER_TARGETS: ReadonlyArray<readonly [string, servers.TargetOf]> = [
@@ -49,9 +48,10 @@ export const RESTRICTIONS: ReadonlyMap<string, Restriction> = new Map<string, Re
   ["permit_inet_interfaces", client.permitInetInterfaces],
   ["permit_mynetworks", client.permitMynetworks],
   ["permit_sasl_authenticated", client.permitAuthenticated],
+  ["check_sasl_access", generic.withoutSaslTable],
   ["permit_tls_clientcerts", generic.withoutTls],
   ["permit_tls_all_clientcerts", generic.withoutTls],
-  ["check_ccert_access", generic.withoutTlsArgument],
+  ["check_ccert_access", generic.checkCertificate],
   ["reject_unknown_client_hostname", client.rejectUnknownClient],
   ["reject_unknown_client", client.rejectUnknownClient],
   ["reject_unknown_reverse_client_hostname", client.rejectUnknownReverse],

@@ -124,16 +124,6 @@ export async function checkTable(
         ? "dunno"
         : use(await lookupName(evaluation, table, domain), domain, "Etrn command", domain);
     }
-    case "check_sasl_access": {
-      const { login } = session;
-      if (login === undefined) return "dunno";
-      return use(
-        await lookupKey(table, login, false),
-        login.replace(/[^!-~]/g, "_"),
-        "SASL login name",
-        login,
-      );
-    }
     case "check_sender_access": {
       const { sender } = subject;
       if (sender === undefined) return "dunno";

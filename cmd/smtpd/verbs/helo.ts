@@ -43,7 +43,7 @@ const XCLIENT_ATTRIBUTES = "NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADD
 const XFORWARD_ATTRIBUTES = "NAME ADDR PROTO HELO SOURCE PORT IDENT";
 
 async function keywords(session: Session): Promise<string[]> {
-  const { settings, policy, client, discarded } = session;
+  const { settings, discarded } = session;
   const lines: string[] = [];
   const announce = (word: string, line = word): void => {
     if (!discarded.has(word)) lines.push(line);
@@ -52,7 +52,9 @@ async function keywords(session: Session): Promise<string[]> {
   announce("SIZE", settings.messageSizeLimit > 0 ? `SIZE ${settings.messageSizeLimit}` : "SIZE");
   if (!settings.disableVrfy) announce("VRFY");
   announce("ETRN");
-  if (await policy.verpClients.matchesOrFatal(client.name, client.address)) announce("VERP", "XVERP");
+  const verp = await session.mayVerp();
+  for (const feature of ["XVERP", "XCLIENT", "XFORWARD"] as const) session.requireCertain(feature);
+  if (verp) announce("VERP", "XVERP");
   if (session.mayXclient) announce("XCLIENT", `XCLIENT ${XCLIENT_ATTRIBUTES}`);
   if (session.mayXforward) announce("XFORWARD", `XFORWARD ${XFORWARD_ATTRIBUTES}`);
   announce("ENHANCEDSTATUSCODES");

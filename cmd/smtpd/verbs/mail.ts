@@ -145,8 +145,10 @@ async function readParameters(
         hasAuth = value !== "<>";
         break;
       case "XVERP": {
-        const { client, policy, settings } = session;
-        if (!(await policy.verpClients.matchesOrFatal(client.name, client.address))) return unsupported;
+        const { settings } = session;
+        const allowed = await session.mayVerp();
+        session.requireCertain("XVERP");
+        if (!allowed) return unsupported;
         if (value === undefined) into.verp = settings.verpDelimiters;
         else if (value.length === 2 && [...value].every((char) => settings.verpFilter.includes(char)))
           into.verp = value;
