@@ -23,7 +23,16 @@ import { Rec, recordSize } from "../../lib/queue/records.ts";
 import { encodeSize } from "../../lib/queue/size_record.ts";
 import type { Instance } from "../../packaging/instance.ts";
 import { sendMail } from "../../packaging/smtp_hello.ts";
-import { daemons, isRoot, logged, queueFiles, runningInstance, troubles, until } from "./support/harness.ts";
+import {
+  daemons,
+  isRoot,
+  logged,
+  NEEDS_ROOT,
+  queueFiles,
+  runningInstance,
+  troubles,
+  until,
+} from "./support/harness.ts";
 
 const MESSAGES = 50_000;
 /** So many of them may be tried at once; the others in an hour or later. */
@@ -177,7 +186,7 @@ function list(instance: Instance, flag: "-p" | "-j"): Promise<Listing> {
   });
 }
 
-t.test("a deferred queue of 50,000 messages", async (t) => {
+t.test("a deferred queue of 50,000 messages", NEEDS_ROOT, async (t) => {
   const instance = await runningInstance(t, {
     stopped: true,
     mainCf:

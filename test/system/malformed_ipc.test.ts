@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { logged, queueFiles, runningInstance, until } from "./support/harness.ts";
+import { logged, NEEDS_ROOT, queueFiles, runningInstance, until } from "./support/harness.ts";
 import {
   bytes,
   crashes,
@@ -332,7 +332,7 @@ const GOOD = message(
   ["E", ""],
 );
 
-t.test("records that make no message", async (t) => {
+t.test("records that make no message", NEEDS_ROOT, async (t) => {
   const instance = await runningInstance(t, { mainCf: MAIN_CF });
   const cleanup = join(instance.queue, "public/cleanup");
   const statusOf = (reply: string): number => Number(/status\0(\d+)\0/.exec(reply)?.[1] ?? Number.NaN);

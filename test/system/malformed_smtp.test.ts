@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import type { Instance } from "../../packaging/instance.ts";
-import { queueFiles, runningInstance, until } from "./support/harness.ts";
+import { NEEDS_ROOT, queueFiles, runningInstance, until } from "./support/harness.ts";
 import { bytes, linesAfter, randomBytes, randomSource, stillWorks } from "./support/hostile.ts";
 
 /** Text is sent; a number waits for as many reply lines that are no continuation; END half-closes; RST resets. */
@@ -286,7 +286,7 @@ t.test("each misbehaviour gets Postfix's reply and log line", async (t) => {
   await stillWorks(t, instance);
 });
 
-t.test("no second message can be smuggled in", async (t) => {
+t.test("no second message can be smuggled in", NEEDS_ROOT, async (t) => {
   const instance = await runningInstance(t, { mainCf: MAIN_CF });
   const evil = "MAIL FROM:<evil@example.org>\r\nRCPT TO:<nobody@localhost>\r\nDATA\r\nevil\r\n";
   const ends = [
@@ -315,7 +315,7 @@ t.test("no second message can be smuggled in", async (t) => {
   await stillWorks(t, instance);
 });
 
-t.test("floods", async (t) => {
+t.test("floods", NEEDS_ROOT, async (t) => {
   const instance = await runningInstance(t, { mainCf: MAIN_CF });
   const random = randomSource(11);
   const flood = (input: Buffer): Promise<void> =>
