@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { Parser } from "tap-parser";
+import { reference } from "../test/interop/support/reference.ts";
 import { installDebianPackages } from "./debian_packages.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
@@ -126,13 +127,14 @@ async function main(): Promise<void> {
   for (const [name, ...options] of BUILDS)
     if (!(await step(name, process.execPath, ["run", join(ROOT, "packaging/build.ts"), ...options])))
       counts.failed++;
+  // its programs are prepared here, before several tests would do it at once
+  reference();
   for (const suite of SUITES) {
     const files = testFiles(join(ROOT, "test", suite)).filter(
       (file) => only.length === 0 || only.some((part) => file.includes(part)),
     );
-    const jobs = suite === "unit" ? JOBS : 1;
     await Promise.all(
-      Array.from({ length: jobs }, async () => {
+      Array.from({ length: JOBS }, async () => {
         for (let file = files.shift(); file !== undefined; file = files.shift()) await runFile(file, counts);
       }),
     );
