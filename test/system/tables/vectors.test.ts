@@ -4,13 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { PROGRAMS } from "../support/harness.ts";
+import { Postmap } from "./servers/postmap.ts";
 import { cases, runCase } from "./vectors.ts";
 
 const binaries = process.env.TABLE_PROGRAMS ?? join(PROGRAMS.multicall, "sbin");
 
 t.setTimeout(240_000);
 t.test("postmap and postalias do what the reference did", async (t) => {
-  for (const one of cases()) t.same(runCase(binaries, one), [], `${one.name}: ${one.argv.join(" ")}`);
+  await Postmap.all(cases(), async (one) => {
+    t.same(await runCase(binaries, one), [], `${one.name}: ${one.argv.join(" ")}`);
+  });
 });
 
 interface SqlCase {
