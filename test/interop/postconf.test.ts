@@ -92,7 +92,7 @@ async function same(t: Test, cases: ReadonlyArray<Case>): Promise<void> {
       t.same(ours, theirs, `${entry.args.join(" ")} with ${JSON.stringify(String(entry.main).slice(0, 60))}`);
     }
   };
-  await Promise.all(Array.from({ length: 6 }, worker));
+  await Promise.all(Array.from({ length: 14 }, worker));
 }
 
 const ENDS = [

@@ -316,9 +316,15 @@ t.test("submission: who may, what is too big, and SMTP by -bs", NEEDS_ROOT, asyn
     stage.replay(cases.get("no-setgid"), { stdin: "Subject: x\n\nhi\n" }),
     noPostdrop(t, cases.get("no-postdrop")),
   ]);
-  await until(
-    "delivery of what was accepted",
-    () => readdirSync(join(machine.directory, "spool/maildrop")).length === 0,
+  const maildrop = join(machine.directory, "spool/maildrop");
+  await until("delivery of what was accepted", () => readdirSync(maildrop).length === 0).catch(
+    (error: unknown) => {
+      const left = readdirSync(maildrop).map(
+        (name) => `${name} ${statSync(join(maildrop, name)).mode.toString(8)}`,
+      );
+      const log = readFileSync(join(machine.directory, "maillog"), "latin1").split("\n").slice(-30);
+      throw new Error(`${error instanceof Error ? error.message : error}\n${[...left, ...log].join("\n")}`);
+    },
   );
 });
 
