@@ -473,7 +473,7 @@ t.test("headers of remote mail", options, (t) =>
   scene(
     t,
     () =>
-      `${base}local_header_rewrite_clients = \nremote_header_rewrite_domain = domain.invalid\nalways_bcc = list@localhost\n`,
+      `${base}local_header_rewrite_clients = \nremote_header_rewrite_domain = domain.invalid\nalways_bcc = list@localhost\nnon_empty_end_of_header_action = add_header\n`,
     {
       "headers of remote mail": HEADERS.filter(({ sendmail }) => sendmail === undefined),
     },
