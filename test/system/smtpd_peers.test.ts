@@ -52,6 +52,7 @@ t.test("a policy server that spawn(8) starts is asked again and again", NEEDS_RO
 for (const option of ["", "speed_adjust"])
   t.test(
     `mail through a filter before the queue and back${option === "" ? "" : `, with ${option}`}`,
+    NEEDS_ROOT,
     async (t) => {
       const after = await freePort();
       const heard: Array<Record<string, unknown>> = [];

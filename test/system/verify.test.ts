@@ -2,7 +2,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { isRoot, logged, runningInstance, troubles } from "./support/harness.ts";
+import { isRoot, logged, NEEDS_ROOT, runningInstance, troubles } from "./support/harness.ts";
 import { checkVerification, dialogue, mainCf } from "./verify/cases.ts";
 
 const tables = "transport_maps = inline:{ { broken.test = error:5.2.1 broken by design } }\n";
@@ -13,7 +13,7 @@ for (const [kind, file] of [
   ["hash", "db"],
   ["memory", ""],
 ] as const)
-  t.test(`addresses are verified, results kept in ${kind}`, async (t) => {
+  t.test(`addresses are verified, results kept in ${kind}`, NEEDS_ROOT, async (t) => {
     const instance = await runningInstance(t, {
       mainCf: (directory) =>
         `${mainCf}${tables}non_bdb_migration_level = disable\naddress_verify_map = ${kind === "memory" ? "" : `${kind}:${directory}/data/verify_cache`}\n`,
@@ -68,27 +68,23 @@ t.test("cleaning the cache", async (t) => {
   t.equal(instance.must("postmap", ["-q", "new1@x", `lmdb:${source}`]).trim(), `0:0:${now}:fine`);
 });
 
-t.test(
-  "a cache in a foreign directory is moved to data_directory",
-  { skip: isRoot ? false : "needs root" },
-  async (t) => {
-    const instance = await runningInstance(t, {
-      mainCf: (directory) =>
-        `${mainCf}${tables}address_verify_map = btree:${directory}/config/verify_cache\nnon_bdb_migration_level = disable\n`,
-    });
-    const lines = await dialogue(instance.smtpPort, ["MAIL FROM:<>", "RCPT TO:<nobody@localhost>"]);
-    t.match(lines[1], /^250/);
-    await logged(
-      instance,
-      /verify\[\d+\]: warning: request to update table btree:\S+\/config\/verify_cache in non-daemon directory \S+\/config\n/,
-    );
-    await logged(
-      instance,
-      /verify\[\d+\]: warning: redirecting the request to daemon-owned data_directory \S+\/data\n/,
-    );
-    t.ok(existsSync(join(instance.directory, "data/verify_cache.db")));
-  },
-);
+t.test("a cache in a foreign directory is moved to data_directory", NEEDS_ROOT, async (t) => {
+  const instance = await runningInstance(t, {
+    mainCf: (directory) =>
+      `${mainCf}${tables}address_verify_map = btree:${directory}/config/verify_cache\nnon_bdb_migration_level = disable\n`,
+  });
+  const lines = await dialogue(instance.smtpPort, ["MAIL FROM:<>", "RCPT TO:<nobody@localhost>"]);
+  t.match(lines[1], /^250/);
+  await logged(
+    instance,
+    /verify\[\d+\]: warning: request to update table btree:\S+\/config\/verify_cache in non-daemon directory \S+\/config\n/,
+  );
+  await logged(
+    instance,
+    /verify\[\d+\]: warning: redirecting the request to daemon-owned data_directory \S+\/data\n/,
+  );
+  t.ok(existsSync(join(instance.directory, "data/verify_cache.db")));
+});
 
 t.test("QMG-12 a cache that cannot be read is no answer", async (t) => {
   const instance = await runningInstance(t, {
