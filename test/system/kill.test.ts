@@ -34,7 +34,7 @@ const owner =
     ? { uid: 65534, gid: 65534 }
     : { uid: process.getuid?.(), gid: process.getgid?.() };
 
-t.test("nothing acknowledged is lost when every daemon is killed twenty times", async (t) => {
+t.test("DUR-02 nothing acknowledged is lost when every daemon is killed twenty times", async (t) => {
   const sink = new CountingSink();
   const port = await sink.listen();
   t.teardown(() => sink.close());

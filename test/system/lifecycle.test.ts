@@ -321,7 +321,7 @@ t.test("a process limit holds clients back until one leaves", async (t) => {
   for (const client of [...clients, third]) client.socket.destroy();
 });
 
-t.test("a daemon that cannot start is throttled, the others go on", async (t) => {
+t.test("IPC-05 a daemon that cannot start is throttled, the others go on", async (t) => {
   const port = await freePort();
   const starts = { file: "" };
   const instance = await runningInstance(t, {

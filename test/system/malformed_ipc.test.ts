@@ -153,7 +153,7 @@ const CASES: ReadonlyArray<readonly [string, Buffer, string, ReadonlyArray<strin
   ],
 ];
 
-t.test("bad attributes get Postfix's replies and log lines", async (t) => {
+t.test("IPC-01 bad attributes get Postfix's replies and log lines", async (t) => {
   const instance = await runningInstance(t, { mainCf: MAIN_CF });
   for (const [socket, input, reply, lines] of CASES) {
     const position = instance.maillog().length;
@@ -265,7 +265,7 @@ const REQUESTS: ReadonlyArray<Buffer> = [
 ];
 const ROUNDS = 12;
 
-t.test("random bytes, damaged requests, floods and silence on every socket", async (t) => {
+t.test("IPC-01 random bytes, damaged requests, floods and silence on every socket", async (t) => {
   const instance = await runningInstance(t, { mainCf: MAIN_CF });
   const sockets = ["private", "public"].flatMap((folder) =>
     readdirSync(join(instance.queue, folder), { withFileTypes: true })

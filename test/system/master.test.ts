@@ -240,7 +240,7 @@ t.test("debugger_command runs first in a daemon with -D", async (t) => {
   t.match(readFileSync(join(instance.mail, "debugged"), "latin1"), /^showq \d+\n$/);
 });
 
-t.test("process 1 of a container reaps what others leave behind", { ...NEEDS_ROOT }, async (t) => {
+t.test("IPC-10 process 1 of a container reaps what others leave behind", { ...NEEDS_ROOT }, async (t) => {
   const instance = await runningInstance(t, { stopped: true });
   instance.must("postfix", ["check"]);
   const container = spawn("unshare", ["--pid", "--fork", "--mount-proc", join(LIBEXEC, "master"), "-i"], {

@@ -137,7 +137,7 @@ t.test("a message becomes a complete file before the client hears of it", async 
   clear();
 });
 
-t.test("every failing call: the client is not told of success, and nothing is left behind", async (t) => {
+t.test("DUR-01 every failing call: the client is not told of success, and nothing is left behind", async (t) => {
   const counted = failingAt(0);
   await session(counted.files, [stream(["Subject: x", "", "body"])]);
   clear();

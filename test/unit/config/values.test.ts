@@ -50,7 +50,7 @@ t.test("typed values", async (t) => {
   t.equal(configuration.serviceParameter("other", "_time_limit"), 1000);
 });
 
-t.test("environment lists", async (t) => {
+t.test("IPC-18 environment lists", async (t) => {
   const current = new Map([
     ["TZ", "UTC"],
     ["HOME", "/root"],

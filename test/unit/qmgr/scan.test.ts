@@ -132,7 +132,7 @@ t.test(
   },
 );
 
-t.test("time never runs backwards", async (t) => {
+t.test("DUR-05 time never runs backwards", async (t) => {
   const lines: string[] = [];
   const sinks = setLogSinks([(event) => lines.push(event.text)]);
   let system = 1_000_000_000;

@@ -79,7 +79,7 @@ t.test("a file is created, written, committed", async (t) => {
   t.notOk(queues.remove("deferred", file.id));
 });
 
-t.test("a failure of any call of the commit is reported, and the descriptor is closed", async (t) => {
+t.test("DUR-01 a failure of any call of the commit is reported, and the descriptor is closed", async (t) => {
   for (const [call, code, status] of [
     ["write", "ENOSPC", 2],
     ["write", "EFBIG", 4],
@@ -110,7 +110,7 @@ t.test("creation tries again", async (t) => {
   t.same(again, []);
 });
 
-t.test("rename believes the outcome", async (t) => {
+t.test("DUR-06 rename believes the outcome", async (t) => {
   writeFileSync("incoming/AAAAA1", "");
   const spurious: FileSystem = {
     ...base,

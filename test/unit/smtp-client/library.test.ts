@@ -99,7 +99,7 @@ t.test("features", (t) => {
   t.end();
 });
 
-t.test("parameters of commands", (t) => {
+t.test("CLI-05 parameters of commands", (t) => {
   t.equal(orcptParameter({ recorded: "rfc822;u+x@x", original: "" }), " ORCPT=rfc822;u+2Bx@x");
   t.equal(orcptParameter({ recorded: "", original: "a=b c@x" }), " ORCPT=rfc822;a+3Db+20c@x");
   t.equal(orcptParameter({ recorded: "", original: "j\xc3\xb6@x" }), " ORCPT=utf-8;j\\x{F6}@x");

@@ -43,7 +43,7 @@ const PORT = 2725;
 const file = resolve(import.meta.dirname, "../../vectors/delivery/smtp-routes.json");
 const { zone, servers, cases } = JSON.parse(readFileSync(join(file), "utf8")) as Vectors;
 
-t.test("routes", async (t) => {
+t.test("CLI-10 CLI-11 routes", async (t) => {
   const names = Object.keys(zone);
   const dns = await new FakeNameServer((query) => {
     const known = zone[`${query.name}|${query.type}`] ?? zone[query.name];

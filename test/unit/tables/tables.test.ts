@@ -26,7 +26,7 @@ const get = async (table: Table, key: string): Promise<string> => {
 };
 const old = (path: string): void => utimesSync(path, 1e9, 1e9);
 
-t.test("keys are folded by Unicode rules (JS-15)", async (t) => {
+t.test("TAB-12 JS-15 keys are folded by Unicode rules", async (t) => {
   const inline = await openTable(bytes("inline:{kelvin=1,é=2,{straße=3},ix=4,ı=5}"), { flags: FOLD });
   t.equal(await get(inline, bytes("\u212Aelvin")), "1");
   t.equal(await get(inline, bytes("É")), "2");
