@@ -261,17 +261,20 @@ export class RunningService {
 
   async #readStatus(channel: Channel): Promise<void> {
     try {
-      for (;;) {
-        const record = await channel.readExactly(STATUS_SIZE);
-        if (record === undefined) break;
-        this.#report(record);
-      }
-      if (channel.buffered > 0) {
-        const pid = channel.buffered >= 4 ? channel.peek().readInt32LE(0) : 0;
-        warning(
-          `service ${this.#label}: child (pid ${pid}) sent partial status update (${channel.buffered} bytes)`,
-        );
-      }
+      do {
+        while (channel.buffered >= STATUS_SIZE) {
+          this.#report(channel.peek().subarray(0, STATUS_SIZE));
+          channel.consume(STATUS_SIZE);
+        }
+        // all processes of a service share the channel, each record is one write: what is left must not shift the others' records
+        if (channel.buffered > 0) {
+          const pid = channel.buffered >= 4 ? channel.peek().readInt32LE(0) : 0;
+          warning(
+            `service ${this.#label}: child (pid ${pid}) sent partial status update (${channel.buffered} bytes)`,
+          );
+          channel.consume(channel.buffered);
+        }
+      } while (await channel.more());
     } catch (error) {
       if (error instanceof TypeError || error instanceof RangeError) throw error;
       warning(`master_status_event: read: ${errorText(error)}`);

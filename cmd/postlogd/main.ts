@@ -4,7 +4,7 @@ import { datagramServer } from "../../lib/daemon/datagram.ts";
 import { info, setLogSinks } from "../../lib/log/log.ts";
 import { LogFile } from "../../lib/log/log_file.ts";
 import { complainToSyslog, openLogFile, recordComposer, setupLogging } from "../../lib/log/setup.ts";
-import { fromBytes, toBytes } from "../../lib/sys/bytes.ts";
+import { fromBytes, printable, toBytes } from "../../lib/sys/bytes.ts";
 import { splitRecord } from "./forward.ts";
 
 /** Longest record that is taken from a datagram. */
@@ -39,7 +39,13 @@ export const main = datagramServer({
       complainToSyslog(tag, configuration(), text),
     );
   },
-  receive: (datagram) => (logFile === undefined ? forward(fromBytes(datagram)) : append(datagram)),
+  receive: (datagram) => {
+    const record = fromBytes(datagram);
+    // programs mask what they log, but not only they can come here: one datagram is one line, without controls
+    const line = printable(record, true);
+    if (logFile === undefined) forward(line);
+    else append(line === record ? datagram : toBytes(line));
+  },
   flush,
 });
 

@@ -77,25 +77,21 @@ export class Requests {
           const access = await this.find(value);
           if (access.kind === "refused")
             return send(channel, ProxymapLookupReply, { status: access.status, flags: 0, value: "" });
-          const { table } = access;
-          table.flags = value.flags;
-          const result = await table.lookup(value.key);
+          const [result, flags] = await withFlags(access.table, value.flags, (table) =>
+            table.lookup(value.key),
+          );
           const found = result.kind === "found" ? result.value : "";
-          send(channel, ProxymapLookupReply, { status: statusOf(result), flags: table.flags, value: found });
+          send(channel, ProxymapLookupReply, { status: statusOf(result), flags, value: found });
         });
       case "update":
         return await this.withRequest(channel, request, ProxymapUpdate, async (value) =>
-          this.change(channel, "update", value, async (table) => {
-            table.flags = value.flags | TableFlag.sync_update | TableFlag.dup_replace;
-            return await table.update?.(value.key, value.value);
-          }),
+          this.change(channel, "update", value, TableFlag.dup_replace, (table) =>
+            table.update?.(value.key, value.value),
+          ),
         );
       case "delete":
         return await this.withRequest(channel, request, ProxymapDelete, async (value) =>
-          this.change(channel, "delete", value, async (table) => {
-            table.flags = value.flags | TableFlag.sync_update;
-            return await table.remove?.(value.key);
-          }),
+          this.change(channel, "delete", value, 0, (table) => table.remove?.(value.key)),
         );
       case "sequence":
         return await this.withRequest(channel, request, ProxymapSequence, async (value) =>
@@ -134,8 +130,9 @@ export class Requests {
   private async change(
     channel: Channel,
     operation: "update" | "delete",
-    request: TableRequest,
-    act: (table: Table) => Promise<StoreResult | undefined>,
+    request: TableRequest & { readonly flags: number },
+    extraFlags: number,
+    act: (table: Table) => Promise<StoreResult> | undefined,
   ): Promise<void> {
     if (this.service !== "proxywrite") {
       warning(`refusing ${withoutProxy(request.table)} ${operation} request on non-proxywrite service`);
@@ -147,9 +144,10 @@ export class Requests {
       send(channel, ProxymapStatusReply, { status: access.status, flags: 0 });
       return;
     }
-    const result = await act(access.table);
+    const wanted = request.flags | TableFlag.sync_update | extraFlags;
+    const [result, flags] = await withFlags(access.table, wanted, act);
     const status = result === undefined ? STATUS.bad : statusOf(result);
-    send(channel, ProxymapStatusReply, { status, flags: access.table.flags });
+    send(channel, ProxymapStatusReply, { status, flags });
   }
 
   private async sequence(
@@ -163,11 +161,11 @@ export class Requests {
     const access = await this.find(request);
     if (access.kind === "refused") return reply(access.status, 0);
     if (request.function !== 0 && request.function !== 1) return reply(STATUS.bad, 0);
-    const { table } = access;
-    table.flags = request.flags;
-    const result = await table.sequence?.(request.function === 0 ? "first" : "next");
+    const [result, flags] = await withFlags(access.table, request.flags, (table) =>
+      table.sequence?.(request.function === 0 ? "first" : "next"),
+    );
     if (result === undefined) return reply(STATUS.bad, 0);
-    reply(statusOf(result), table.flags, result);
+    reply(statusOf(result), flags, result);
   }
 
   /** Finds or opens a table; each name with its flags is opened once. */
@@ -191,6 +189,21 @@ export class Requests {
     }
     return { kind: "table", table: await table };
   }
+}
+
+/**
+ * An operation under the flags of one request, and the flags it leaves. Several clients share a table: by the time that the outcome is there, the
+ * table may have another one's flags.
+ */
+async function withFlags<R>(
+  table: Table,
+  flags: number,
+  act: (table: Table) => R | Promise<R>,
+): Promise<readonly [R, number]> {
+  table.flags = flags;
+  const pending = act(table);
+  const left = table.flags;
+  return [await pending, left];
 }
 
 function statusOf(result: { readonly kind: string; readonly error?: "retry" | "config" }): number {

@@ -137,26 +137,29 @@ t.test("a message becomes a complete file before the client hears of it", async 
   clear();
 });
 
-t.test("DUR-01 every failing call: the client is not told of success, and nothing is left behind", async (t) => {
-  const counted = failingAt(0);
-  await session(counted.files, [stream(["Subject: x", "", "body"])]);
-  clear();
-  const total = counted.calls();
-  t.ok(total >= 6, `${total} calls`);
-  // the first call creates the file: that is repeated until it works, as Postfix does
-  for (let n = 2; n <= total; n++) {
-    const { files } = failingAt(n);
-    const result = await session(files, [stream(["Subject: x", "", "body"])]);
-    const accepted = /status\x000\0/.test(result.reply);
-    if (accepted) t.equal(stored().length, 1, `call ${n}: accepted and stored`);
-    else {
-      const ready = stored().filter((name) => (statSync(join("incoming", name)).mode & 0o100) !== 0);
-      t.same(ready, [], `call ${n}: refused, nothing for the queue manager`);
-      t.equal(result.triggers, 0);
-    }
+t.test(
+  "DUR-01 every failing call: the client is not told of success, and nothing is left behind",
+  async (t) => {
+    const counted = failingAt(0);
+    await session(counted.files, [stream(["Subject: x", "", "body"])]);
     clear();
-  }
-});
+    const total = counted.calls();
+    t.ok(total >= 6, `${total} calls`);
+    // the first call creates the file: that is repeated until it works, as Postfix does
+    for (let n = 2; n <= total; n++) {
+      const { files } = failingAt(n);
+      const result = await session(files, [stream(["Subject: x", "", "body"])]);
+      const accepted = /status\x000\0/.test(result.reply);
+      if (accepted) t.equal(stored().length, 1, `call ${n}: accepted and stored`);
+      else {
+        const ready = stored().filter((name) => (statSync(join("incoming", name)).mode & 0o100) !== 0);
+        t.same(ready, [], `call ${n}: refused, nothing for the queue manager`);
+        t.equal(result.triggers, 0);
+      }
+      clear();
+    }
+  },
+);
 
 t.test("a client that goes away leaves nothing", async (t) => {
   const whole = stream(["Subject: x", "", "body"]);

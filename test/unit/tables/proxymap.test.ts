@@ -126,3 +126,31 @@ t.test("proxywrite changes tables", async (t) => {
     ],
   );
 });
+
+t.test("IPC-15 unapproved tables are refused, and clients that share a table do not mix", async (t) => {
+  configure("");
+  const table = "inline:{{root=x}}";
+  const requests = new Requests("proxymap", new Set([table, "fail:a"]));
+  const lookup = (name: string, flags: number): string =>
+    `request|lookup|table|${name}|instance_flags|64|flags|${flags}|key|root||`;
+  for (const name of [
+    "hash:/etc/shadow-like",
+    "texthash:/etc/passwd",
+    `proxy:proxy:texthash:/etc/passwd`,
+    "inline:{root=x}",
+    "static:x",
+    `${table} `,
+  ])
+    t.same(await converse(requests, lookup(name, 64)), ["status|4|flags|0|value|||"], name);
+  const flags = [64, 4160, 80, 64];
+  const replies = await Promise.all(
+    flags.flatMap((one) => [
+      converse(requests, lookup(table, one)),
+      converse(requests, lookup("fail:a", one)),
+    ]),
+  );
+  t.same(
+    replies.flat(),
+    flags.flatMap((one) => [`status|0|flags|${one}|value|x||`, `status|2|flags|${one}|value|||`]),
+  );
+});
