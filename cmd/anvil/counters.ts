@@ -60,7 +60,9 @@ export class Counters {
   constructor(
     /** Milliseconds. */
     private readonly unit: number,
-    private readonly now: () => number = Date.now,
+    private readonly now: () => number = () => performance.now(),
+    /** Milliseconds since the epoch, for the time of a peak. */
+    private readonly wall: () => number = Date.now,
   ) {}
 
   find(ident: string): Client | undefined {
@@ -132,6 +134,6 @@ export class Counters {
     if (value <= peak.value) return;
     peak.value = value;
     peak.ident = ident;
-    peak.at = this.now();
+    peak.at = this.wall();
   }
 }

@@ -2,6 +2,7 @@
  * anvil(8): counts sessions and events per client for smtpd(8) and postscreen(8). One process knows all clients; each connection to it
  * stands for at most one client session, which ends with the connection.
  */
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { multiServer } from "../../lib/daemon/multi.ts";
 import type { Main } from "../../lib/daemon/program.ts";
@@ -18,6 +19,7 @@ import {
 import { info, warning } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import { every } from "../../lib/sys/timers.ts";
 import { type Client, Counters, type EventName } from "./counters.ts";
 import { statistics } from "./statistics.ts";
 
@@ -138,12 +140,12 @@ export const main: Main = (invocation) => {
       localZone();
     },
     postJail: () => {
-      const unit = parameter("anvil_rate_time_unit") * 1000;
-      const counting = new Counters(unit);
+      const unit = parameter("anvil_rate_time_unit");
+      const counting = new Counters(unit * 1000);
       counters = counting;
       anvil = new Anvil(counting);
-      setInterval(() => counting.sweep(), unit).unref();
-      setInterval(report, parameter("anvil_status_update_time") * 1000).unref();
+      every(unit, () => counting.sweep(), { background: true });
+      every(parameter("anvil_status_update_time"), report, { background: true });
     },
     serve: async (channel) => anvil !== undefined && (await anvil.serve(channel)),
     disconnected: (channel) => anvil?.detach(channel),

@@ -1,4 +1,5 @@
 /** One service of master.cf while the system runs: its endpoint, its processes, their status reports. */
+
 import { closeSync } from "node:fs";
 import { constants } from "node:os";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
@@ -10,6 +11,7 @@ import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 import { setCloseOnExec } from "../../lib/sys/files.ts";
 import { sendSignal } from "../../lib/sys/process.ts";
 import { adoptSocket, socketPair } from "../../lib/sys/sockets.ts";
+import { after, every, type Timer } from "../../lib/sys/timers.ts";
 import { closeEndpoint, openEndpoint, watchEndpoint } from "./endpoint.ts";
 import type { Supervisor } from "./supervisor.ts";
 import { sendWakeup } from "./wakeup.ts";
@@ -48,8 +50,8 @@ export class RunningService {
   #listeners: ReadonlyArray<number> = [];
   readonly #children = new Map<number, ChildProcess>();
   #idle = 0;
-  #throttled: ReturnType<typeof setTimeout> | undefined;
-  #wakeup: ReturnType<typeof setInterval> | undefined;
+  #throttled: Timer | undefined;
+  #wakeup: Timer | undefined;
   #stressUntil = 0;
   #limitWarnedUntil = 0;
   #watching = false;
@@ -102,8 +104,8 @@ export class RunningService {
   /** The entry is gone: its processes are ended, then the endpoint is closed; its path stays. */
   remove(): void {
     this.#removed = true;
-    clearInterval(this.#wakeup);
-    clearTimeout(this.#throttled);
+    this.#wakeup?.cancel();
+    this.#throttled?.cancel();
     this.#evaluate();
     this.#closeStatusChannel();
     // one that ended a moment ago is not there any more
@@ -227,11 +229,11 @@ export class RunningService {
 
   #throttle(): void {
     verbose(() => `throttling command ${this.#path}`);
-    this.#throttled = setTimeout(() => {
+    this.#throttled = after(parameter("service_throttle_time"), () => {
       this.#throttled = undefined;
       verbose(() => `throttle released for command ${this.#path}`);
       this.#evaluate();
-    }, parameter("service_throttle_time") * 1000);
+    });
     this.#evaluate();
   }
 
@@ -312,11 +314,11 @@ export class RunningService {
   #startWakeup(firstProcess: boolean): void {
     const { wakeup, wakeupAfterUse } = this.#service;
     if (firstProcess && (!wakeupAfterUse || this.#wakeup !== undefined)) return;
-    clearInterval(this.#wakeup);
+    this.#wakeup?.cancel();
     this.#wakeup = undefined;
     if (wakeup <= 0 || (wakeupAfterUse && !firstProcess)) return;
     this.#wake();
-    this.#wakeup = setInterval(() => this.#wake(), Math.min(wakeup * 1000, 2 ** 31 - 1));
+    this.#wakeup = every(wakeup, () => this.#wake());
   }
 
   #wake(): void {

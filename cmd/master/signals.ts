@@ -1,4 +1,5 @@
 /** Signals to master. */
+
 import { constants } from "node:os";
 import { info } from "../../lib/log/log.ts";
 import {
@@ -10,6 +11,7 @@ import {
   sendSignal,
   stoppedChild,
 } from "../../lib/sys/process.ts";
+import { after } from "../../lib/sys/timers.ts";
 import type { MasterOptions } from "./options.ts";
 import type { Supervisor } from "./supervisor.ts";
 
@@ -22,10 +24,10 @@ export function installSignals(supervisor: Supervisor, options: MasterOptions): 
   process.on("SIGCHLD", () => childrenChanged(supervisor, options));
   for (const signal of DEADLY) process.on(signal, () => terminate(constants.signals[signal], options));
   if (options.exitTime > 0)
-    setTimeout(() => {
+    after(options.exitTime, () => {
       info("master exit time has arrived");
       process.exit(0);
-    }, options.exitTime * 1000);
+    });
 }
 
 const ORPHAN_MILLISECONDS = 100;

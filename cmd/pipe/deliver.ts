@@ -1,4 +1,5 @@
 /** Delivery of one request to a command: one process for all of its recipients, who share its outcome (pipe(8)). */
+
 import { extensionRules } from "../../lib/address/split.ts";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { combine } from "../../lib/delivery/agent.ts";
@@ -16,6 +17,7 @@ import {
 import { type Dsn, dsn, isTraceOnly } from "../../lib/delivery/status.ts";
 import type { StatusFilter } from "../../lib/delivery/status_filter.ts";
 import { warning } from "../../lib/log/log.ts";
+import { trimEndSpace } from "../../lib/sys/bytes.ts";
 import { foldCase } from "../../lib/tables/casefold.ts";
 import type { PipeAttributes } from "./attributes.ts";
 import { expandArguments } from "./macros.ts";
@@ -53,7 +55,7 @@ export async function deliver(request: DeliveryRequest, service: PipeService): P
   const outcome = await run(expansion.argv, source, service);
   switch (outcome.kind) {
     case "ok": {
-      const output = outcome.output.trimEnd().slice(0, SHOWN_OUTPUT);
+      const output = trimEndSpace(outcome.output).slice(0, SHOWN_OUTPUT);
       const text = `delivered via ${service.name} service`;
       const action = attributes.flags.finalDelivery ? "delivered" : "relayed";
       const status = dsn("2.0.0", output === "" ? text : `${text} (${output})`, { action });

@@ -102,7 +102,7 @@ interface Part {
   readonly text: string;
 }
 
-const MACRO = /\$(?:\$|\{([^}]*)\}|\(([^)]*)\)|([A-Za-z0-9_]+))/g;
+const MACRO = /\$(?:\$|\{([^}]*)(?:\}|$)|\(([^)]*)(?:\)|$)|([A-Za-z0-9_]+))/g;
 
 function parse(word: string): Part[] {
   const parts: Part[] = [];
@@ -110,6 +110,11 @@ function parse(word: string): Part[] {
   for (const match of word.matchAll(MACRO)) {
     if (match.index > end) parts.push({ kind: "text", text: word.slice(end, match.index) });
     const name = match[1] ?? match[2] ?? match[3];
+    // a name that nothing ends
+    if (match[3] === undefined && name !== undefined && !/[)}]$/.test(match[0])) {
+      end = match.index;
+      break;
+    }
     parts.push(name === undefined ? { kind: "text", text: "$" } : { kind: "macro", text: name });
     end = match.index + match[0].length;
   }

@@ -248,6 +248,6 @@ function writeStandardOutput(bytes: Buffer): void {
 const dateOf = (text: string): string => ascTime(Math.max(-LAST_TIME, Math.min(secondsOf(text), LAST_TIME)));
 
 const secondsOf = (text: string): number => {
-  const digits = /^\s{0,100}(-?[0-9]{1,15})/.exec(text)?.[1];
+  const digits = /^[ \t\n\v\f\r]{0,100}(-?[0-9]{1,15})/.exec(text)?.[1];
   return digits === undefined ? leadingInteger(text) : Number(digits);
 };

@@ -65,7 +65,7 @@ function request(wanted: Map<string, string>, name: string, value: string): void
   wanted.set(name, value);
 }
 
-const NAME = /^[^\s=]*/;
+const NAME = /^[^ \t\n\v\f\r=]*/;
 
 function rewriteMain(
   path: string,

@@ -114,7 +114,8 @@ function expandQuietly(text: string, sources: Sources): string {
   return expansion.ok ? expansion.value : text;
 }
 
-const OLD_STYLE_TABLE = /(?:^|[\s,{:])(ldap|mysql|pgsql|sqlite|memcache|mongodb):([^\s,{}]+)/g;
+const OLD_STYLE_TABLE =
+  /(?:^|[ \t\n\v\f\r,{:])(ldap|mysql|pgsql|sqlite|memcache|mongodb):([^ \t\n\v\f\r,{}]+)/g;
 
 function findTables(value: string, tables: Map<string, Set<string>>): void {
   if (!value.includes(":")) return;

@@ -1,5 +1,7 @@
 /** What postconf looks at: main.cf, master.cf, the built-in parameters, and what a name means among them. */
+
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { DERIVED_PARAMETERS, type DerivedSuffix, TRANSPORT_PARAMETERS } from "../../lib/config/derived.ts";
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
 import { expandMacros } from "../../lib/config/expand.ts";
@@ -134,7 +136,7 @@ export class Sources {
     own: ReadonlyMap<string, string> | undefined,
   ): string | undefined {
     if (name === "service_name") return fieldOf(entry, "service");
-    if (name === "process_name") return fieldOf(entry, "command").replace(/.*\//, "");
+    if (name === "process_name") return basename(fieldOf(entry, "command"));
     return own?.get(name);
   }
 

@@ -1,4 +1,5 @@
 /** The commands of `postfix`, one function each. */
+
 import { accessSync, constants, existsSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { currentEnvironment } from "../../lib/config/environment.ts";
@@ -8,6 +9,7 @@ import { fatal, info, log, warning } from "../../lib/log/log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { replaceProcess } from "../../lib/sys/exec.ts";
+import { sleep } from "../../lib/sys/timers.ts";
 import { hasOtherInstances, isSecondary } from "./instance.ts";
 import { isRunning, masterPid, signalMaster } from "./master_process.ts";
 import { commandPath, daemonPath, runForeground, runProgram, startProgram } from "./programs.ts";
@@ -125,8 +127,6 @@ function requireRunning(): void {
 }
 
 const ATTEMPTS = 5;
-const pause = (seconds: number): Promise<void> =>
-  new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
 async function stop(): Promise<void> {
   requireRunning();
@@ -135,7 +135,7 @@ async function stop(): Promise<void> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (await hasStopped()) return;
     info("waiting for the Postfix mail system to terminate");
-    await pause(1);
+    await sleep(1);
   }
   warning("stopping the Postfix mail system with force");
   signalMaster("KILL", true);
@@ -145,7 +145,7 @@ async function stop(): Promise<void> {
 async function hasStopped(): Promise<boolean> {
   for (const delay of [0.005, 0.02, 0.05]) {
     if (!isRunning()) return true;
-    await pause(delay);
+    await sleep(delay);
   }
   return !isRunning();
 }

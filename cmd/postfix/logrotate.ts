@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { renameSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { fatal } from "../../lib/log/log.ts";
-import { decodeUtf8, pathOf } from "../../lib/sys/bytes.ts";
+import { decodeUtf8, pathOf, trimSpace } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { isRunning, signalMaster } from "./master_process.ts";
 
@@ -26,8 +26,8 @@ export async function rotateLog(args: ReadonlyArray<string>): Promise<void> {
     if (child.error !== undefined)
       return fatal(`logfile '${file}' rotation failed: ${program}: ${errorText(child.error)}`);
     if (child.status !== 0)
-      return fatal(`logfile '${file}' rotation failed: ${`${child.stdout}${child.stderr}`.trim()}`);
-    return child.stdout.trim();
+      return fatal(`logfile '${file}' rotation failed: ${trimSpace(`${child.stdout}${child.stderr}`)}`);
+    return trimSpace(child.stdout);
   };
   const rotated = `${file}.${run("date", [`+${suffix}`])}`;
   try {

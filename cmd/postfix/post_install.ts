@@ -43,7 +43,7 @@ export function runPostInstall(args: ReadonlyArray<string>): number {
   const settings = new Map<string, string>();
   const work: Work = { createMissing: false, scope: "none", upgrade: false };
   for (const argument of args) {
-    if (/\s/.test(argument)) return fail(`"${argument}" contains whitespace.`);
+    if (/[ \t\n\v\f\r]/.test(argument)) return fail(`"${argument}" contains whitespace.`);
     if (argument.includes("=")) {
       const pair = splitNameValue(argument);
       if (!pair.ok || !isParameterName(pair.name)) return fail(`bad setting: "${argument}".`);

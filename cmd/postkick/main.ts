@@ -1,4 +1,5 @@
 /** postkick(1): sends a trigger to a service. */
+
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import { optionLetters } from "../../lib/daemon/help.ts";
@@ -8,6 +9,7 @@ import type { ServiceClass } from "../../lib/ipc/client.ts";
 import { trigger } from "../../lib/ipc/trigger.ts";
 import { fatal, setVerbosity, verbosity, warning } from "../../lib/log/log.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { sleep } from "../../lib/sys/timers.ts";
 import { HELP } from "./help.ts";
 
 const USAGE = "usage: postkick [-c config_dir] [-v] class service request";
@@ -51,8 +53,5 @@ async function run(invocation: Invocation): Promise<void> {
     warning(`Cannot contact class ${serviceClass} service ${service} - perhaps the mail system is down`);
     process.exit(1);
   }
-  const limit = new Promise<void>((resolve) =>
-    setTimeout(resolve, parameter("application_event_drain_time") * 1000),
-  );
-  await Promise.race([done, limit]);
+  await Promise.race([done, sleep(parameter("application_event_drain_time"))]);
 }

@@ -5,7 +5,7 @@ import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
 import { readMainCf } from "../../lib/config/main_cf.ts";
 import type { ParameterName } from "../../lib/config/parameters.ts";
 import { fatal } from "../../lib/log/log.ts";
-import { pathOf } from "../../lib/sys/bytes.ts";
+import { pathOf, trimSpace } from "../../lib/sys/bytes.ts";
 import { type Instance, loadSecondary, requireDistinct, requireUnused, select } from "./instances.ts";
 import type { Assignment, EditAction, Selection } from "./options.ts";
 import { addInstance, setParameters } from "./primary.ts";
@@ -67,8 +67,8 @@ function readSettings({ settings, action }: NewInstance): Map<Directory, string>
   for (const setting of settings) {
     const at = setting.indexOf("=");
     if (at < 0) fatal(`Malformed parameter setting '${setting}'`);
-    const name = setting.slice(0, at).trim();
-    const value = setting.slice(at + 1).trim();
+    const name = trimSpace(setting.slice(0, at));
+    const value = trimSpace(setting.slice(at + 1));
     if (!isDirectory(name) || (action === "import" && name !== "config_directory"))
       return fatal(`Parameter '${name}' not valid with action ${action}`);
     if (!value.startsWith("/")) fatal(`Parameter setting '${name}' is not an absolute path`);

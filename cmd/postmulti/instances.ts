@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import type { ParameterName } from "../../lib/config/parameters.ts";
 import { fatal } from "../../lib/log/log.ts";
-import { pathOf, splitAny } from "../../lib/sys/bytes.ts";
+import { lowerAscii, pathOf, splitAny, trimSpace } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import type { Selection } from "./options.ts";
 import { commandPath, outputOf } from "./programs.ts";
@@ -80,12 +80,12 @@ export function loadSecondary(config: string): Instance {
   const values = new Map<string, string>();
   for (const line of output.split("\n")) {
     const [name = "", ...rest] = line.split("=");
-    if (rest.length > 0) values.set(name.trim(), rest.join("=").trim());
+    if (rest.length > 0) values.set(trimSpace(name), trimSpace(rest.join("=")));
   }
   const value = (name: ParameterName): string =>
     values.get(name) ?? fatal(`Failed to obtain all required ${config}/main.cf parameters`);
   if (status !== 0) fatal(`Failed to obtain all required ${config}/main.cf parameters`);
-  const enable = value("multi_instance_enable").toLowerCase();
+  const enable = lowerAscii(value("multi_instance_enable"));
   if (enable !== "yes" && enable !== "no")
     fatal(
       `Unexpected ${config}/main.cf entry: multi_instance_enable = ${values.get("multi_instance_enable")}`,

@@ -1,5 +1,7 @@
 /** Time as the queue manager sees it. Scheduling uses whole seconds of a clock that never runs backwards (queue.md 22). */
+
 import { info, warning } from "../../lib/log/log.ts";
+import { after, type Timer } from "../../lib/sys/timers.ts";
 
 export interface TimeStamp {
   readonly seconds: number;
@@ -11,10 +13,6 @@ export interface Clock {
   now(): number;
   /** The system's time of day. */
   timeOfDay(): TimeStamp;
-}
-
-export interface Timer {
-  cancel(): void;
 }
 
 export interface Timers {
@@ -61,19 +59,4 @@ export class SlewedClock implements Clock {
   }
 }
 
-/** setTimeout cannot wait longer than this many seconds at once. */
-const LONGEST = 2_000_000;
-
-export const systemTimers: Timers = {
-  after(seconds, action) {
-    let left = seconds;
-    const step = (): void => {
-      const now = Math.min(left, LONGEST);
-      left -= now;
-      handle = setTimeout(left > 0 ? step : action, now * 1000);
-    };
-    let handle: NodeJS.Timeout;
-    step();
-    return { cancel: () => clearTimeout(handle) };
-  },
-};
+export const systemTimers: Timers = { after: (seconds, action) => after(seconds, action) };

@@ -115,6 +115,5 @@ export function formatG(value: number): string {
   const exponent = Number(value.toExponential(5).split("e")[1]);
   if (exponent >= -4 && exponent < 6) return String(Number(value.toPrecision(6)));
   const [mantissa = "", power = "+0"] = value.toExponential(5).split("e");
-  const digits = mantissa.includes(".") ? mantissa.replace(/0+$/, "").replace(/\.$/, "") : mantissa;
-  return `${digits}e${power.charAt(0)}${power.slice(1).padStart(2, "0")}`;
+  return `${Number(mantissa)}e${power.charAt(0)}${power.slice(1).padStart(2, "0")}`;
 }

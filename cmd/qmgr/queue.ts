@@ -1,5 +1,5 @@
 /** A queue: the destination (nexthop) of a transport, with its concurrency window (queue.md 26). */
-import type { Timer } from "./clock.ts";
+import type { Timer } from "../../lib/sys/timers.ts";
 import type { Entry } from "./entry.ts";
 import { applyFailure, applySuccess, logFeedback } from "./feedback.ts";
 import { List } from "./list.ts";

@@ -1,5 +1,5 @@
 /** A transport: a way of delivery, with its destinations and its list of jobs (queue.md 22). */
-import type { Timer } from "./clock.ts";
+import type { Timer } from "../../lib/sys/timers.ts";
 import type { Job } from "./job.ts";
 import { type Link, List } from "./list.ts";
 import type { Manager } from "./manager.ts";

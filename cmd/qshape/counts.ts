@@ -28,7 +28,12 @@ export function bucketTitles({ count, first, linear }: Buckets): string[] {
 export function domainOf(address: string): string {
   if (address === "") return "MAILER-DAEMON";
   const domain = lowerAscii(address.slice(address.lastIndexOf("@") + 1));
-  return domain.replaceAll("..", ".").replace(/^\.+|\.+$/g, "");
+  const single = domain.replaceAll("..", ".");
+  let start = 0;
+  let end = single.length;
+  while (single.charAt(start) === ".") start++;
+  while (end > start && single.charAt(end - 1) === ".") end--;
+  return single.slice(start, end);
 }
 
 export interface Row {

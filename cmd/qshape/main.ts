@@ -75,7 +75,7 @@ function readSettings({ args, processName }: Invocation): Settings {
 /** Home, and everything below it erased. */
 const CLEAR = "\x1b[H\x1b[2J";
 /** Names that a queue file may have; a queue directory has others, too. */
-const QUEUE_FILE = /[A-Za-z0-9]{6,}$/;
+const QUEUE_FILE = /[A-Za-z0-9]{6}$/;
 
 class Shape {
   readonly #settings: Settings;

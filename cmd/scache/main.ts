@@ -21,6 +21,7 @@ import { info, panic, warning } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import { printable } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import { every } from "../../lib/sys/timers.ts";
 import { watchConnection } from "./idle_connection.ts";
 import { Statistics } from "./statistics.ts";
 import { ConnectionStore } from "./store.ts";
@@ -161,10 +162,7 @@ export const main = multiServer({
   postJail() {
     const started = new Scache(new ConnectionStore(parameter("connection_cache_ttl_limit")));
     scache = started;
-    setInterval(
-      () => started.report(),
-      Math.min(parameter("connection_cache_status_update_time") * 1000, 2 ** 31 - 1),
-    ).unref();
+    every(parameter("connection_cache_status_update_time"), () => started.report(), { background: true });
   },
   serve: (channel) => (scache ?? panic("scache: not initialized")).serve(channel),
   atExit() {

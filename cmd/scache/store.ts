@@ -1,4 +1,5 @@
 /** Connections that wait for their next user, by endpoint, and what leads from destinations to endpoints (delivery.md 12.3). */
+import { after, type Timer } from "../../lib/sys/timers.ts";
 
 /** An idle connection: who closes it, and who takes it. */
 export interface IdleConnection {
@@ -13,14 +14,14 @@ interface Endpoint {
   readonly label: string;
   readonly property: string;
   readonly connection: IdleConnection;
-  timer: ReturnType<typeof setTimeout> | undefined;
+  timer: Timer | undefined;
 }
 
 interface Destination {
   readonly label: string;
   readonly property: string;
   readonly endpoint: string;
-  timer: ReturnType<typeof setTimeout> | undefined;
+  timer: Timer | undefined;
 }
 
 export interface Sizes {
@@ -58,7 +59,7 @@ export class ConnectionStore {
   saveEndpoint(ttl: number, label: string, property: string, connection: IdleConnection): boolean {
     if (this.#connections >= CAPACITY) return false;
     const endpoint: Endpoint = { label, property, connection, timer: undefined };
-    endpoint.timer = setTimeout(() => this.#discard(endpoint), Math.min(ttl, this.ttlLimit) * 1000);
+    endpoint.timer = after(Math.min(ttl, this.ttlLimit), () => this.#discard(endpoint));
     append(this.#endpoints, label, endpoint);
     this.#connections++;
     connection.onceSpoilt(() => this.#discard(endpoint));
@@ -73,7 +74,7 @@ export class ConnectionStore {
     if (same !== undefined) this.#forget(same);
     if (this.#links >= CAPACITY) return false;
     const destination: Destination = { label, property, endpoint, timer: undefined };
-    destination.timer = setTimeout(() => this.#forget(destination), Math.min(ttl, this.ttlLimit) * 1000);
+    destination.timer = after(Math.min(ttl, this.ttlLimit), () => this.#forget(destination));
     append(this.#destinations, label, destination);
     this.#links++;
     return true;
@@ -105,13 +106,13 @@ export class ConnectionStore {
     if (this.#remove(endpoint)) endpoint.connection.close();
   }
   #remove(endpoint: Endpoint): boolean {
-    clearTimeout(endpoint.timer);
+    endpoint.timer?.cancel();
     if (!take(this.#endpoints, endpoint)) return false;
     this.#connections--;
     return true;
   }
   #forget(destination: Destination): void {
-    clearTimeout(destination.timer);
+    destination.timer?.cancel();
     if (take(this.#destinations, destination)) this.#links--;
   }
 

@@ -1,4 +1,5 @@
 /** Submits one message: envelope from the options, content from standard input (tools.md 2.6 to 2.9). */
+
 import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { cleanupStatusDetail } from "../../lib/ipc/protocols/cleanup.ts";
@@ -9,6 +10,7 @@ import { encodePreliminarySize } from "../../lib/queue/size_record.ts";
 import { readInput } from "../../lib/submission/input.ts";
 import { limitFileSize } from "../../lib/submission/size_limit.ts";
 import { deniedUser } from "../../lib/submission/user_access.ts";
+import { upperAscii } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { lookupUserById, realUid, type User } from "../../lib/sys/identity.ts";
 import { ContentCutter, type LineEndings } from "./content.ts";
@@ -119,7 +121,7 @@ export function gecosName(user: User | undefined): string | undefined {
   if (user === undefined) return undefined;
   const end = user.gecos.search(/[,;%]/);
   const name = end < 0 ? user.gecos : user.gecos.slice(0, end);
-  const login = user.name.charAt(0).replace(/[a-z]/, (letter) => letter.toUpperCase()) + user.name.slice(1);
+  const login = upperAscii(user.name.charAt(0)) + user.name.slice(1);
   return name.replaceAll("&", () => login);
 }
 

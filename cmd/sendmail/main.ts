@@ -120,13 +120,15 @@ async function act(settings: Settings, invocation: Invocation): Promise<void> {
 
 async function submit(settings: Settings, invocation: Invocation): Promise<void> {
   const { enqueue } = await import("./enqueue.ts");
-  const environment: Record<string, string> = {};
   const exported = cleanEnvironment(
     "export_environment",
     parameter("export_environment"),
     currentEnvironment(),
   );
-  for (const [name, value] of exported) environment[decodeUtf8(name) ?? name] = decodeUtf8(value) ?? value;
+  // entries, since a variable may be called __proto__
+  const environment = Object.fromEntries(
+    [...exported].map(([name, value]) => [decodeUtf8(name) ?? name, decodeUtf8(value) ?? value]),
+  );
   await enqueue(settings, { environment, nameVariable: invocation.environment.get("NAME") });
 }
 

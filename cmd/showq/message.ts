@@ -13,7 +13,7 @@ import { readLog } from "../../lib/queue/log_reader.ts";
 import type { QueueId } from "../../lib/queue/queue_id.ts";
 import { RecordReader } from "../../lib/queue/record_reader.ts";
 import { Rec } from "../../lib/queue/records.ts";
-import { printable } from "../../lib/sys/bytes.ts";
+import { printable, trimSpace } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 
@@ -153,7 +153,7 @@ function* messageLines(
 }
 
 function readSize(text: string, id: QueueId): number | undefined {
-  const size = SIZE_TEXT.test(text) ? Number(text.trim().split(/ +/, 1)[0]) : Number.NaN;
+  const size = SIZE_TEXT.test(text) ? Number(trimSpace(text).split(/ +/, 1)[0]) : Number.NaN;
   if (Number.isSafeInteger(size)) return size;
   warning(`${id}: malformed size record: ${text.slice(0, 100)} -- using file size instead`);
   return undefined;

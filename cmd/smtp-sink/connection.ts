@@ -1,8 +1,10 @@
 /** One session: smtp-server's parser and stream of content, with the replies that Postfix's smtp-sink gives (tools.md 13.2). */
+
 import type { Socket } from "node:net";
 import { SMTPConnection } from "smtp-server/lib/smtp-connection.js";
 import { verbose, warning } from "../../lib/log/log.ts";
-import { fromBytes, lowerAscii, toBytes, trimSpace } from "../../lib/sys/bytes.ts";
+import { fromBytes, lowerAscii, toBytes, trimSpace, upperAscii } from "../../lib/sys/bytes.ts";
+import { after } from "../../lib/sys/timers.ts";
 import { type CommandName, isCommand, waitFor } from "./commands.ts";
 import { Dump } from "./dump.ts";
 import type { Feature, Settings } from "./options.ts";
@@ -87,7 +89,7 @@ export class SinkConnection extends SMTPConnection {
   ): void {
     const behaviour = this.#settings.behaviours.of(name);
     if (behaviour.logged === true)
-      this.#sink.logCommand(`${name === "." ? name : name.toUpperCase()} ${argument}`);
+      this.#sink.logCommand(`${name === "." ? name : upperAscii(name)} ${argument}`);
     const wait = waitFor(behaviour);
     const act = (): void => {
       if (behaviour.disconnect !== undefined) {
@@ -99,7 +101,7 @@ export class SinkConnection extends SMTPConnection {
       } else perform();
     };
     if (wait === 0) act();
-    else setTimeout(() => this._closed || act(), wait * 1000);
+    else after(wait, () => this._closed || act());
   }
 
   #perform(name: CommandName, argument: string, next: () => void): void {
@@ -164,11 +166,11 @@ export class SinkConnection extends SMTPConnection {
     const { abortDelay, readDelay, dump } = this.#settings;
     this.#write("354 End data with <CR><LF>.<CR><LF>");
     if (abortDelay !== undefined) {
-      setTimeout(() => {
+      after(abortDelay, () => {
         if (this._closed) return;
         this.#write("550 This violates SMTP");
         this.close();
-      }, abortDelay * 1000);
+      });
       return;
     }
     if (this._parser === false) return;
@@ -186,7 +188,7 @@ export class SinkConnection extends SMTPConnection {
       this.#take(".", "", proceed, () => this.#accept(proceed));
     });
     if (readDelay === 0) next();
-    else setTimeout(next, readDelay * 1000);
+    else after(readDelay, next);
   }
 
   #newDump(settings: NonNullable<Settings["dump"]>): Dump {
@@ -250,7 +252,7 @@ export class SinkConnection extends SMTPConnection {
   }
 }
 
-const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
+const lowerFirst = (text: string): string => lowerAscii(text.charAt(0)) + text.slice(1);
 
 /** The argument of MAIL or RCPT: what follows `FROM:` or `TO:`. */
 function afterColon(argument: string): string {

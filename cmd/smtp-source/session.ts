@@ -1,7 +1,9 @@
 /** One session after another: connect, greet, send messages while there are any (tools.md 13.1). */
+
 import { fatal, verbose, warning } from "../../lib/log/log.ts";
 import { ConnectionLost, readReply, type ServerReply } from "../../lib/smtp/client_reply.ts";
 import { type Channel, ChannelTimeout } from "../../lib/sys/channel.ts";
+import { sleep } from "../../lib/sys/timers.ts";
 import { headerOf, numberedRecipient } from "./message.ts";
 import type { Settings } from "./options.ts";
 
@@ -63,7 +65,7 @@ class Session {
     const { kind, seconds } = this.#load.settings.delay;
     if (kind === "none") return;
     const wait = kind === "fixed" ? seconds : Math.random() * seconds;
-    await new Promise((resolve) => setTimeout(resolve, wait * 1000));
+    await sleep(wait);
   }
 
   async #transaction(message: number): Promise<Outcome> {

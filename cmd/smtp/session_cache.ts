@@ -1,5 +1,7 @@
 /** Connections kept open for the next delivery of this process to the same place (delivery.md 12). */
+
 import type { Peer, SmtpSession } from "../../lib/smtp/client_session.ts";
+import { after, type Timer } from "../../lib/sys/timers.ts";
 
 export interface SavedSession {
   readonly session: SmtpSession;
@@ -21,7 +23,7 @@ export interface SessionStore {
 }
 
 interface Entry extends SavedSession {
-  readonly timer: ReturnType<typeof setTimeout>;
+  readonly timer: Timer;
 }
 
 /** More idle connections than this are not kept. */
@@ -41,12 +43,15 @@ export class SessionCache implements SessionStore {
     }
     const entry: Entry = {
       ...saved,
-      timer: setTimeout(() => {
-        this.#remove(entry);
-        session.close();
-      }, seconds * 1000),
+      timer: after(
+        seconds,
+        () => {
+          this.#remove(entry);
+          session.close();
+        },
+        { background: true },
+      ),
     };
-    entry.timer.unref();
     this.#size++;
     add(this.#byEndpoint, saved.endpoint, entry);
     if (saved.destination !== undefined) add(this.#byDestination, saved.destination, entry);
@@ -80,7 +85,7 @@ export class SessionCache implements SessionStore {
   }
 
   #remove(entry: Entry): void {
-    clearTimeout(entry.timer);
+    entry.timer.cancel();
     if (!drop(this.#byEndpoint, entry.endpoint, entry)) return;
     this.#size--;
     if (entry.destination !== undefined) drop(this.#byDestination, entry.destination, entry);

@@ -1,9 +1,11 @@
 /** One mail transaction over a session that is ready for it: commands in groups, content, the end (delivery.md 9.2). */
+
 import { type Dsn, dsn } from "../../lib/delivery/status.ts";
 import { warning } from "../../lib/log/log.ts";
 import { UnsafeCommand } from "../../lib/smtp/client_command.ts";
 import { CommandPipeline } from "../../lib/smtp/client_pipeline.ts";
 import { breakdown, nameAddress, nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
+import { sleep } from "../../lib/sys/timers.ts";
 import { ChecksFailed } from "./checks.ts";
 import { ContentFailure, needsDowngrade, writeContent } from "./content.ts";
 import { type Delivery, refusal } from "./delivery.ts";
@@ -226,7 +228,7 @@ class Transaction {
       if (this.options.pix.delayDot) {
         await send(writer.take());
         const seconds = this.#settings.get("pix_workaround_delay_time");
-        await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+        await sleep(seconds);
       }
       writer.raw(ending);
       session.state = DOING.dot;

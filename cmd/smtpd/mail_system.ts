@@ -1,4 +1,5 @@
 /** The services of a running mail system, as sessions use them. */
+
 import { constants, openSync, statfsSync, unlinkSync } from "node:fs";
 import { externalToInternal, internalToExternal } from "../../lib/address/quote.ts";
 import { parameter } from "../../lib/config/configuration.ts";
@@ -14,6 +15,7 @@ import { warning } from "../../lib/log/log.ts";
 import { PostdropClient } from "../../lib/submission/postdrop_client.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { timeOfDay } from "../../lib/sys/process.ts";
+import { sleep } from "../../lib/sys/timers.ts";
 import { AnvilPool, AnvilSession } from "./anvil_client.ts";
 import { CleanupStream, PostdropStream } from "./message_stream.ts";
 import type { ProbeResult, SessionServices } from "./services.ts";
@@ -91,11 +93,7 @@ export function mailSystem(submits: boolean): SessionServices {
       return { blockSize: Number(bsize), blocks: Number(bavail) };
     },
     now: timeOfDay,
-    sleep: (seconds) =>
-      new Promise((resolve) => {
-        if (seconds <= 0) setImmediate(resolve);
-        else setTimeout(resolve, Math.min(seconds * 1000, 2 ** 31 - 1));
-      }),
+    sleep: (seconds) => (seconds <= 0 ? new Promise((resolve) => setImmediate(resolve)) : sleep(seconds)),
     rates: () => new AnvilSession(anvil),
   };
 }

@@ -1,4 +1,5 @@
 /** A policy server as a restriction list names it, and the connections kept to it (smtpd.md 21). */
+
 import { configuration } from "../../lib/config/configuration.ts";
 import { LIST_SEPARATORS, splitBraced, unwrapBraces } from "../../lib/config/lists.ts";
 import { type ParameterName, parameterRow } from "../../lib/config/parameters.ts";
@@ -10,6 +11,7 @@ import { fatal, warning } from "../../lib/log/log.ts";
 import { trimSpace } from "../../lib/sys/bytes.ts";
 import { type Channel, ChannelTimeout } from "../../lib/sys/channel.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { after, type Timer } from "../../lib/sys/timers.ts";
 import type { SessionServices } from "./services.ts";
 
 interface Rules {
@@ -103,7 +105,7 @@ const SILENT = new Set<string | undefined>(["EPIPE", "ENOENT", "ECONNRESET", "no
 
 export class PolicyService {
   private idle: Kept[] = [];
-  private sweeper: ReturnType<typeof setTimeout> | undefined;
+  private sweeper: Timer | undefined;
 
   constructor(
     /** The argument as it was written: how messages about its answers call it. */
@@ -201,12 +203,15 @@ export class PolicyService {
 
   private sweepLater(): void {
     if (this.sweeper !== undefined || this.idle.length === 0) return;
-    this.sweeper = setTimeout(() => {
-      this.sweeper = undefined;
-      this.dropIdle();
-      this.sweepLater();
-    }, this.rules.max_idle * 1000);
-    this.sweeper.unref();
+    this.sweeper = after(
+      this.rules.max_idle,
+      () => {
+        this.sweeper = undefined;
+        this.dropIdle();
+        this.sweepLater();
+      },
+      { background: true },
+    );
   }
 
   private dropIdle(): void {

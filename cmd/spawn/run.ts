@@ -4,6 +4,7 @@ import { findProgram, signalNumber } from "../../lib/delivery/command.ts";
 import { exportedEnvironment } from "../../lib/delivery/exported_environment.ts";
 import { ClientAbort, logClientAbort, warning } from "../../lib/log/log.ts";
 import { type CommandEnd, startCommand } from "../../lib/privsep/start_command.ts";
+import { after } from "../../lib/sys/timers.ts";
 import type { SpawnAttributes } from "./attributes.ts";
 
 /** Runs the command to its end, or until it has had `timeLimit` seconds. */
@@ -32,15 +33,12 @@ export async function runService(
     return;
   }
   const { command } = started;
-  const timer = setTimeout(
-    () => {
-      warning(`command ${name}: time limit exceeded`);
-      command.killGroup();
-    },
-    Math.min(timeLimit * 1000, 2 ** 31 - 1),
-  );
+  const timer = after(timeLimit, () => {
+    warning(`command ${name}: time limit exceeded`);
+    command.killGroup();
+  });
   const end = await command.ended;
-  clearTimeout(timer);
+  timer.cancel();
   report(name, end);
 }
 

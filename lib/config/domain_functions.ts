@@ -1,5 +1,5 @@
 /** `${domain_to_ascii{...}}` and `${domain_to_utf8{...}}` (RFC 5891). */
-import { decodeUtf8, encodeUtf8, isAscii } from "../sys/bytes.ts";
+import { decodeUtf8, encodeUtf8, isAscii, lowerAscii } from "../sys/bytes.ts";
 
 export type DomainConversion =
   | { readonly ok: true; readonly value: string }
@@ -58,7 +58,7 @@ function labelFaults(domain: string, converted: string): string[] {
   );
   say(
     "HYPHEN_3_4",
-    labels.some((label) => label.slice(2, 4) === "--" && !label.toLowerCase().startsWith("xn--")),
+    labels.some((label) => label.slice(2, 4) === "--" && !lowerAscii(label).startsWith("xn--")),
   );
   if (faults.length === 0 && converted === "") say("DISALLOWED", true);
   return faults;

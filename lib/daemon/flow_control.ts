@@ -1,16 +1,18 @@
 /** Tokens in the pipe 3/4 with which the queue manager slows cleanup down (ipc.md 1.12). */
+
 import { readSync, writeSync } from "node:fs";
 import { parameter } from "../config/configuration.ts";
 import { warning } from "../log/log.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { pendingBytes } from "../sys/files.ts";
+import { sleep } from "../sys/timers.ts";
 import { FLOW_READ, FLOW_WRITE } from "./status.ts";
 
 /** Takes a token; when there is none, waits in_flow_delay seconds and goes on. */
 export async function takeFlowToken(): Promise<void> {
   const seconds = parameter("in_flow_delay");
   if (seconds <= 0 || removeFlowTokens(1) > 0) return;
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  await sleep(seconds);
 }
 
 /** Tokens in the pipe. */

@@ -2,6 +2,7 @@
 
 import { parameter } from "../config/configuration.ts";
 import { info, verbose } from "../log/log.ts";
+import { after, type Timer } from "../sys/timers.ts";
 import type { Service, ServiceDefinition } from "./service.ts";
 import { AVAILABILITY } from "./status.ts";
 import { startWatchdog } from "./watchdog.ts";
@@ -40,7 +41,7 @@ export class Lifetime {
   #last = false;
   /** Tables are being opened again. */
   #refreshing: Promise<void> | undefined;
-  #idleTimer: ReturnType<typeof setTimeout> | undefined;
+  #idleTimer: Timer | undefined;
 
   constructor(service: Service, definition: ServiceDefinition) {
     this.#service = service;
@@ -156,13 +157,10 @@ export class Lifetime {
     const seconds = this.#service.maxIdle;
     if (seconds <= 0 || this.#ending) return;
     this.#stopIdleTimer();
-    this.#idleTimer = setTimeout(
-      () => this.#end("idle timeout -- exiting"),
-      Math.min(seconds * 1000, 2 ** 31 - 1),
-    );
+    this.#idleTimer = after(seconds, () => this.#end("idle timeout -- exiting"));
   }
   #stopIdleTimer(): void {
-    clearTimeout(this.#idleTimer);
+    this.#idleTimer?.cancel();
     this.#idleTimer = undefined;
   }
 

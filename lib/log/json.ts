@@ -62,7 +62,7 @@ export function jsonRenderer(configuration: Configuration, tag: string): (event:
       ...(limit < CUTS[0] && { truncated: true }),
     };
     logger[LEVELS[event.level]]({ event: event.event, ...marks, ...fields }, cutTo(event.text, limit));
-    return Buffer.from(line.trimEnd(), "utf8");
+    return Buffer.from(line.replace(/\n$/, ""), "utf8");
   };
   return (event) => {
     let record = render(event, CUTS[0]);

@@ -1,7 +1,9 @@
 /** Running a command to its end: input by a pipe, output by another, and a time limit for each step (delivery.md 3.4). */
+
 import { closeSync, readSync, writeSync } from "node:fs";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { makePipe, setNonBlocking } from "../sys/files.ts";
+import { sleep as sleepSeconds } from "../sys/timers.ts";
 import { asUser } from "./identity.ts";
 import {
   type CommandStart,
@@ -134,7 +136,7 @@ class Conversation {
     }
     this.#outputEnded = true;
     this.close(this.source);
-    if (!this.#ended) await Promise.race([this.#end, sleep(limit)]);
+    if (!this.#ended) await Promise.race([this.#end, sleepSeconds(this.request.timeLimit)]);
     return this.#ended ? undefined : "wait";
   }
 
@@ -192,4 +194,4 @@ class Conversation {
 }
 
 const sleep = (milliseconds: number): Promise<void> =>
-  new Promise((resolve) => setTimeout(resolve, Math.min(milliseconds, 2 ** 31 - 1)));
+  new Promise((resolve) => setTimeout(resolve, milliseconds));

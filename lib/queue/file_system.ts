@@ -1,7 +1,9 @@
 /** The file operations that durability depends on, behind an interface, so that a test can fail each single call. */
+
 import fs from "node:fs";
 import { pathOf } from "../sys/bytes.ts";
 import { type LockKind, tryLock } from "../sys/files.ts";
+import { sleep } from "../sys/timers.ts";
 
 export interface FileStatus {
   readonly inode: bigint;
@@ -85,7 +87,4 @@ export const fileSystem: FileSystem = {
 };
 
 /** Seconds to wait before an attempt that failed for want of resources is repeated; tests shorten it. */
-export const pause = (seconds: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimeout(resolve, seconds * 1000);
-  });
+export const pause = sleep;

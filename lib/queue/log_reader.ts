@@ -1,7 +1,7 @@
 /** Reads bounce, defer and trace logs entry by entry, new and old style. */
 import { closeSync, openSync, readSync } from "node:fs";
 import { warning } from "../log/log.ts";
-import { fromBytes, isAlnumCode, pathOf, printable } from "../sys/bytes.ts";
+import { fromBytes, isAlnumCode, pathOf, printable, trimStartSpace } from "../sys/bytes.ts";
 import { unless } from "../sys/errno.ts";
 import { readDecimal } from "../sys/numbers.ts";
 import { splitNameValue } from "./attributes.ts";
@@ -86,7 +86,7 @@ function readLine(entry: MutableEntry, line: string, path: string): void {
   const end = line.indexOf(">: ");
   if (line.startsWith("<") && end > 0) {
     entry.recipient = addressOrUnknown(line.slice(1, end));
-    entry.reason = line.slice(end + 3).trimStart();
+    entry.reason = trimStartSpace(line.slice(end + 3));
     return;
   }
   warning(`${path}: malformed record: ${line.slice(0, 100)}...`);

@@ -65,7 +65,7 @@ export const encodeSize = (fields: SizeFields): string =>
 export const encodePreliminarySize = (sendOptions: number): string =>
   [-1, -1, -1, -1, -1, sendOptions].map(padNumber).join(" ");
 
-const INTEGER = /[ \t\n\v\f\r]{0,200}([+-]?[0-9]{1,19})/y;
+const INTEGER = /[ \t\n\v\f\r]{0,40}([+-]?[0-9]{1,19})/y;
 
 /** Up to six decimal integers at the start of the text, as C scanf("%ld %ld ...") takes them. */
 export function scanSizeNumbers(text: string): number[] {

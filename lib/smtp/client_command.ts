@@ -1,5 +1,5 @@
 /** The one place where commands are put together: nothing that could end a line gets through (RFC 5321 4.1.1, RFC 3461, RFC 6533). */
-import { decodeUtf8, isAscii } from "../sys/bytes.ts";
+import { decodeUtf8, equalFold, isAscii } from "../sys/bytes.ts";
 import { formatNotify } from "./dsn.ts";
 import { encodeXtext } from "./xtext.ts";
 
@@ -53,7 +53,7 @@ export function orcptParameter(recipient: OriginalRecipient): string | undefined
   if (semicolon <= 0) return undefined;
   const type = value.slice(0, semicolon);
   const address = value.slice(semicolon + 1);
-  return ` ORCPT=${commandLine(type)};${type.toLowerCase() === "utf-8" ? utf8Xtext(address) : encodeXtext(address)}`;
+  return ` ORCPT=${commandLine(type)};${equalFold(type, "utf-8") ? utf8Xtext(address) : encodeXtext(address)}`;
 }
 
 /** utf-8-addr-xtext: what is not printable ASCII, and `\`, `+`, `=`, becomes `\x{HEX}`. */

@@ -17,7 +17,7 @@ export function cleanUpOnSignals(): void {
   }
 }
 
-const IGNORED = /^SigIgn:\s*([0-9a-f]{1,16})$/m;
+const IGNORED = /^SigIgn:\t([0-9a-f]{1,16})$/m;
 
 function ignoredSignals(): bigint {
   const mask = IGNORED.exec(readFileSync("/proc/self/status", "latin1"))?.[1];

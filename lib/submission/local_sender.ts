@@ -2,13 +2,12 @@
 import { internalToExternal } from "../address/quote.ts";
 import { extensionRules, stripExtension } from "../address/split.ts";
 import { parameter } from "../config/configuration.ts";
-import { equalFold } from "../sys/bytes.ts";
+import { equalFold, isSpaceCode } from "../sys/bytes.ts";
 import { lookupUserById } from "../sys/identity.ts";
 
 export type SenderVerdict = "allowed" | "denied" | "error";
 
 const EVERYBODY = "static:*";
-const PATTERN = /(?:"(?:[^"\\]|\\.)*"|[^",\s])+/g;
 
 export class LocalSenders {
   readonly #maps = parameter("local_login_sender_maps");
@@ -27,8 +26,7 @@ export class LocalSenders {
     const result = await tables.lookup(login);
     if (result.kind === "error") return "error";
     if (result.kind === "absent") return "denied";
-    const patterns = result.value.match(PATTERN) ?? [];
-    return patterns.some((pattern) => matches(pattern, sender)) ? "allowed" : "denied";
+    return patternsIn(result.value).some((pattern) => matches(pattern, sender)) ? "allowed" : "denied";
   }
 }
 
@@ -42,4 +40,24 @@ function matches(pattern: string, sender: string): boolean {
   }
   const rules = extensionRules();
   return equalFold(internalToExternal(stripExtension(sender, rules)?.address ?? sender), pattern);
+}
+
+/** Words between commas and blanks; those within double quotes, where a backslash protects a character, separate nothing. */
+export function patternsIn(text: string): string[] {
+  const patterns: string[] = [];
+  let start = -1;
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const char = text.charAt(i);
+    if (!quoted && (char === "," || isSpaceCode(text.charCodeAt(i)))) {
+      if (start >= 0) patterns.push(text.slice(start, i));
+      start = -1;
+      continue;
+    }
+    if (start < 0) start = i;
+    if (char === '"') quoted = !quoted;
+    else if (quoted && char === "\\") i++;
+  }
+  if (start >= 0) patterns.push(text.slice(start));
+  return patterns;
 }

@@ -58,14 +58,22 @@ export const isAlnumCode = (code: number): boolean => isDigitCode(code) || isAlp
 /** isprint() of the C locale: 0x20..0x7e. */
 export const isPrintCode = (code: number): boolean => code >= 0x20 && code <= 0x7e;
 
-/** The text without leading and trailing C-locale white space. */
-export function trimSpace(text: string): string {
+/** The text without leading C-locale white space. */
+export function trimStartSpace(text: string): string {
   let start = 0;
-  let end = text.length;
-  while (start < end && isSpaceCode(text.charCodeAt(start))) start++;
-  while (end > start && isSpaceCode(text.charCodeAt(end - 1))) end--;
-  return start === 0 && end === text.length ? text : text.slice(start, end);
+  while (start < text.length && isSpaceCode(text.charCodeAt(start))) start++;
+  return start === 0 ? text : text.slice(start);
 }
+
+/** The text without trailing C-locale white space. */
+export function trimEndSpace(text: string): string {
+  let end = text.length;
+  while (end > 0 && isSpaceCode(text.charCodeAt(end - 1))) end--;
+  return end === text.length ? text : text.slice(0, end);
+}
+
+/** The text without leading and trailing C-locale white space. */
+export const trimSpace = (text: string): string => trimStartSpace(trimEndSpace(text));
 
 /** Splits at runs of any of the separator characters; no empty elements (C strtok). */
 export function splitAny(text: string, separators: string): string[] {

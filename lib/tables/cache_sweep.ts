@@ -1,5 +1,7 @@
 /** The removal of expired entries from a cache, a few at a time between other requests (tables.md 18). */
+
 import { info, warning } from "../log/log.ts";
+import { after, type Timer } from "../sys/timers.ts";
 import type { CacheDatabase } from "./cache.ts";
 
 export interface SweepRules {
@@ -11,14 +13,13 @@ export interface SweepRules {
 
 /** Entries that are looked at before others have a turn. */
 const BATCH = 20;
-const TIMER_LIMIT = 2 ** 31 - 1;
 
 export class CacheSweep {
   #retained = 0;
   #dropped = 0;
   #running = false;
   #stopped = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: Timer | undefined;
 
   constructor(
     private readonly cache: CacheDatabase,
@@ -37,8 +38,7 @@ export class CacheSweep {
 
   #arm(seconds: number): void {
     if (this.#stopped) return;
-    this.#timer = setTimeout(() => void this.run(), Math.min(seconds * 1000, TIMER_LIMIT));
-    this.#timer.unref();
+    this.#timer = after(seconds, () => void this.run(), { background: true });
   }
 
   /** One sweep through everything. */
@@ -77,7 +77,7 @@ export class CacheSweep {
   /** At the end of the process. */
   stop(): void {
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#timer?.cancel();
     if (this.#running) this.#report("partial");
   }
 

@@ -1,7 +1,9 @@
 /** Settings of tables that have many: `type:/path/file.cf`, or old style `name_setting = value` in main.cf. */
+
 import { configuration } from "../config/configuration.ts";
 import { parseMainCf, readHotFile } from "../config/main_cf.ts";
 import { fatal, warning } from "../log/log.ts";
+import { equalFold } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { readDecimal } from "../sys/numbers.ts";
 import { ownerOf, TableOpenError, type TableOwner } from "./table.ts";
@@ -67,8 +69,8 @@ export class TableSettings {
   boolean(setting: string, fallback: boolean): boolean {
     const text = this.find(setting);
     if (text === undefined) return fallback;
-    if (text.toLowerCase() === "yes") return true;
-    if (text.toLowerCase() === "no") return false;
+    if (equalFold(text, "yes")) return true;
+    if (equalFold(text, "no")) return false;
     return fatal(`${this.where}bad boolean configuration: ${this.namePrefix}${setting} = ${text}`);
   }
 }

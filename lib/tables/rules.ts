@@ -3,7 +3,7 @@ import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { logicalLines } from "../config/lines.ts";
 import { splitBraced, unwrapBraces } from "../config/lists.ts";
 import { warning } from "../log/log.ts";
-import { fromBytes, isAlnumCode, pathOf } from "../sys/bytes.ts";
+import { equalFold, fromBytes, isAlnumCode, pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import {
   ABSENT,
@@ -125,7 +125,7 @@ export class RuleProgram<S> {
 
 /** The length of a word (`if`, `endif`) at the start of a line in any case, not followed by a letter or digit; 0 when it is not there. */
 export function keywordLength(text: string, word: string): number {
-  if (text.slice(0, word.length).toLowerCase() !== word) return 0;
+  if (!equalFold(text.slice(0, word.length), word)) return 0;
   return isAlnumCode(text.charCodeAt(word.length)) ? 0 : word.length;
 }
 

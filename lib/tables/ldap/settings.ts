@@ -1,7 +1,7 @@
 /** The settings of an LDAP table (ldap_table(5)). */
 import { splitList } from "../../config/lists.ts";
 import { fatal, warning } from "../../log/log.ts";
-import { lowerAscii } from "../../sys/bytes.ts";
+import { lowerAscii, upperAscii } from "../../sys/bytes.ts";
 import type { TableSettings } from "../cf.ts";
 import { authorityDirectory, pemFile } from "../servers/tls_files.ts";
 import { TableOpenError } from "../table.ts";
@@ -110,7 +110,7 @@ function bindSettings(settings: TableSettings): LdapBind {
 }
 
 function saslSettings(settings: TableSettings, user: string, password: string): LdapBind {
-  const mechanisms = splitList(settings.text("sasl_mechs", "")).map((name) => name.toUpperCase());
+  const mechanisms = splitList(settings.text("sasl_mechs", "")).map(upperAscii);
   settings.number("sasl_minssf", 0, 0, 4096);
   for (const mechanism of mechanisms) {
     if (mechanism === "EXTERNAL") return { kind: "sasl", mechanism };

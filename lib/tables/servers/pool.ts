@@ -1,4 +1,5 @@
 /** A few kept connections to one server, each used by one lookup at a time. */
+import { after, type Timer } from "../../sys/timers.ts";
 
 export interface PoolOptions<C> {
   open(): Promise<C>;
@@ -26,7 +27,7 @@ export class ConnectionPool<C> {
   private idle: Kept<C>[] = [];
   private open = 0;
   private readonly waiting: Array<() => void> = [];
-  private sweeper: ReturnType<typeof setTimeout> | undefined;
+  private sweeper: Timer | undefined;
 
   constructor(private readonly options: PoolOptions<C>) {}
 
@@ -100,15 +101,18 @@ export class ConnectionPool<C> {
   private sweepLater(): void {
     const { idleSeconds } = this.options;
     if (idleSeconds === 0 || this.sweeper !== undefined) return;
-    this.sweeper = setTimeout(() => {
-      this.sweeper = undefined;
-      const now = performance.now();
-      const old = this.idle.filter((kept) => this.expired(kept, now));
-      this.idle = this.idle.filter((kept) => !old.includes(kept));
-      for (const kept of old) this.drop(kept);
-      if (this.idle.length > 0) this.sweepLater();
-    }, idleSeconds * 1000);
-    this.sweeper.unref();
+    this.sweeper = after(
+      idleSeconds,
+      () => {
+        this.sweeper = undefined;
+        const now = performance.now();
+        const old = this.idle.filter((kept) => this.expired(kept, now));
+        this.idle = this.idle.filter((kept) => !old.includes(kept));
+        for (const kept of old) this.drop(kept);
+        if (this.idle.length > 0) this.sweepLater();
+      },
+      { background: true },
+    );
   }
 
   /** Closes the connections that nobody uses now. */
@@ -120,7 +124,7 @@ export class ConnectionPool<C> {
 
   /** Closes the pool once its connections are free. */
   close(): void {
-    clearTimeout(this.sweeper);
+    this.sweeper?.cancel();
     this.closeIdle();
   }
 }

@@ -1,9 +1,11 @@
 /** `memcache:/path/file.cf`: a cache shared through memcached, perhaps in front of another table (memcache_table(5)). */
+
 import { createHash, getHashes } from "node:crypto";
 import { verbose, warning } from "../../log/log.ts";
-import { isValidUtf8, toBytes } from "../../sys/bytes.ts";
+import { equalFold, isValidUtf8, toBytes } from "../../sys/bytes.ts";
 import { type Channel, ChannelTimeout } from "../../sys/channel.ts";
 import { errorText } from "../../sys/errno.ts";
+import { sleep } from "../../sys/timers.ts";
 import { TableSettings } from "../cf.ts";
 import { MatchList } from "../match.ts";
 import { openTable } from "../open.ts";
@@ -54,9 +56,6 @@ type Operation = "lookup" | "update" | "delete";
 
 /** No connection: there is no point in another try. */
 class NoConnection extends Error {}
-
-const pause = (seconds: number): Promise<void> =>
-  new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 class MemcacheTable implements Table {
   readonly fixed = true;
@@ -134,7 +133,7 @@ class MemcacheTable implements Table {
   ): Promise<Exclude<MemcacheReply, { kind: "bad" | "cut" }> | TableFailure> {
     const { pool, maxTry, pauseSeconds } = this.parts;
     for (let attempt = 1; attempt <= maxTry; attempt++) {
-      if (attempt > 1) await pause(pauseSeconds);
+      if (attempt > 1) await sleep(pauseSeconds);
       const telling = attempt > 1 || maxTry === 1;
       try {
         return await pool.run(async (channel) => {
@@ -255,5 +254,4 @@ export const openMemcache: OpenType = async (name, options) => {
 };
 
 /** OpenSSL knows a hash function of this name. */
-const isHash = (name: string): boolean =>
-  getHashes().some((known) => known.toLowerCase() === name.toLowerCase());
+const isHash = (name: string): boolean => getHashes().some((known) => equalFold(known, name));

@@ -2,7 +2,7 @@
 import { splitList } from "../../config/lists.ts";
 import { tcpPort } from "../../dns/services.ts";
 import { fatal } from "../../log/log.ts";
-import { decodeUtf8, isAscii } from "../../sys/bytes.ts";
+import { decodeUtf8, isAscii, lowerAscii } from "../../sys/bytes.ts";
 import { TableSettings } from "../cf.ts";
 import { addressesOf } from "../servers/endpoint.ts";
 import { POOL_LIMIT } from "../servers/pool.ts";
@@ -173,7 +173,7 @@ export const openMysql: OpenType = async (name, options) => {
     user: settings.text("user", "") || (defaults.user ?? ""),
     password: settings.text("password", "") || (defaults.password ?? ""),
     database,
-    characterSet: characterSet.toLowerCase(),
+    characterSet: lowerAscii(characterSet),
     requireResultSet: settings.boolean("require_result_set", true),
     socket: defaults.socket ?? DEFAULT_SOCKET,
     tls: tlsOptions(settings, defaults),

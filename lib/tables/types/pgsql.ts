@@ -2,7 +2,7 @@
 import { splitList } from "../../config/lists.ts";
 import { tcpPort } from "../../dns/services.ts";
 import { fatal } from "../../log/log.ts";
-import { decodeUtf8, isAscii } from "../../sys/bytes.ts";
+import { decodeUtf8, isAscii, upperAscii } from "../../sys/bytes.ts";
 import { readDecimal } from "../../sys/numbers.ts";
 import { TableSettings } from "../cf.ts";
 import { addressesOf } from "../servers/endpoint.ts";
@@ -51,7 +51,7 @@ class PgsqlDialect implements Dialect {
   ) {}
   /** PQescapeStringConn(). */
   quote(text: string): string | undefined {
-    if (UNSAFE_ENCODINGS.has(this.encoding.toUpperCase()) && !isAscii(text)) return undefined;
+    if (UNSAFE_ENCODINGS.has(upperAscii(this.encoding)) && !isAscii(text)) return undefined;
     const quoted = text.replaceAll("'", "''");
     return this.standardStrings ? quoted : quoted.replaceAll("\\", "\\\\");
   }

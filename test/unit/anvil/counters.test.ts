@@ -28,7 +28,11 @@ t.test("counts and windows", async (t) => {
 });
 
 t.test("statistics", async (t) => {
-  const counters = new Counters(60_000, () => 1_700_000_000_000);
+  const counters = new Counters(
+    60_000,
+    () => 5000,
+    () => 1_700_000_000_000,
+  );
   const client = counters.entry("smtp:10.0.0.1");
   counters.connect(client);
   counters.event(client, "connection");
@@ -42,3 +46,26 @@ t.test("statistics", async (t) => {
   ]);
   t.same(statistics(counters, 60), [], "peaks begin anew");
 });
+
+t.test(
+  "JS-35 windows are measured on a clock that nobody sets, peaks are told by the wall clock",
+  async (t) => {
+    let now = 5000;
+    let wall = Date.UTC(2026, 0, 2, 3, 4, 5);
+    const counters = new Counters(
+      60_000,
+      () => now,
+      () => wall,
+    );
+    const client = counters.entry("smtp:10.0.0.1");
+    t.equal(counters.event(client, "message"), 1);
+    wall -= 3_600_000;
+    now += 60_000;
+    t.equal(counters.event(client, "message"), 2);
+    wall += 7_200_000;
+    t.equal(counters.event(client, "message"), 3, "no window ends because the clock was set");
+    now += 1;
+    t.equal(counters.event(client, "message"), 1, "nor lasts longer");
+    t.equal(counters.takePeaks().rates.message.at, wall);
+  },
+);

@@ -1,6 +1,6 @@
 /** A queue manager in memory: a clock and timers that the test moves, no files, no agents. */
 import { assignRecipients } from "../../../cmd/qmgr/assign.ts";
-import type { Clock, Timer, Timers } from "../../../cmd/qmgr/clock.ts";
+import type { Clock, Timers } from "../../../cmd/qmgr/clock.ts";
 import { parseFeedback } from "../../../cmd/qmgr/feedback.ts";
 import { freeJob, moveSlotsOfMessage } from "../../../cmd/qmgr/job.ts";
 import { Manager, type Services } from "../../../cmd/qmgr/manager.ts";
@@ -9,6 +9,7 @@ import { Queue } from "../../../cmd/qmgr/queue.ts";
 import type { Recipient } from "../../../cmd/qmgr/recipient.ts";
 import type { Settings, TransportSettings } from "../../../cmd/qmgr/settings.ts";
 import type { QueueId } from "../../../lib/queue/queue_id.ts";
+import type { Timer } from "../../../lib/sys/timers.ts";
 
 export class FakeTime implements Clock, Timers {
   seconds = 1_000_000;
