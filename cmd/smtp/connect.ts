@@ -40,10 +40,14 @@ export async function sessionRules(
   };
 }
 
+const unreachable = (peer: Peer, error: SysError): Dsn =>
+  dsn("4.4.1", `connect to ${nameAddressPort(peer)}: ${errorText(error)}`);
+
+/** One server of several may be skipped, so each is logged. */
 const failure = (peer: Peer, error: SysError): Connection => {
-  const reason = `connect to ${nameAddressPort(peer)}: ${errorText(error)}`;
-  info(reason);
-  return { kind: "failure", status: dsn("4.4.1", reason) };
+  const status = unreachable(peer, error);
+  info(status.reason);
+  return { kind: "failure", status };
 };
 
 /** Connects to a server by TCP. */
@@ -93,6 +97,6 @@ export async function connectPath(agent: Agent, path: string): Promise<Connectio
     return { kind: "session", session: new SmtpSession(channel, peer, await sessionRules(agent, peer)) };
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
-    return failure(peer, error);
+    return { kind: "failure", status: unreachable(peer, error) };
   }
 }

@@ -5,6 +5,7 @@ import { info, warning } from "../../lib/log/log.ts";
 import { type Features, NO_FEATURES, parseFeatures, serverName } from "../../lib/smtp/client_features.ts";
 import type { ServerReply } from "../../lib/smtp/client_reply.ts";
 import { nameAddress, nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
+import { EHLO_KEYWORDS } from "../../lib/smtp/ehlo_keywords.ts";
 import { equalFold, splitAny, upperAscii } from "../../lib/sys/bytes.ts";
 import { type Delivery, flatReply, isProtocolError, replyStatus } from "./delivery.ts";
 import type { SessionNotes } from "./notice.ts";
@@ -45,7 +46,7 @@ function refused(context: HelloContext, reply: ServerReply, soften: boolean): He
     reply,
     `host ${nameAddress(session.peer)} refused to talk to me: ${flatReply(reply)}`,
   );
-  if (soften && status.status.startsWith("5"))
+  if (soften && reply.code >= 500 && status.status.startsWith("5"))
     return { kind: "failed", status: { ...status, status: `4${status.status.slice(1)}` } };
   return { kind: "failed", status: status.status.startsWith("2") ? { ...status, status: "5.5.0" } : status };
 }
@@ -61,16 +62,15 @@ async function pixWorkarounds(context: HelloContext, greeting: string): Promise<
   const found = await tables.pixWorkarounds.lookup(session.peer.address);
   const value = found.kind === "found" ? found.value : settings.get("pix_workarounds");
   const age = Date.now() / 1000 - delivery.request.stats.incomingArrival.seconds;
-  const words = splitAny(value, ", \t\r\n").filter((word) => {
-    if (!PIX_WORDS.includes(word)) warning(`unknown PIX workaround: ${word}`);
-    return (
-      PIX_WORDS.includes(word) &&
-      (word !== "delay_dotcrlf" || age > settings.get("pix_workaround_threshold_time"))
-    );
-  });
-  if (words.length === 0) return NO_WORKAROUNDS;
+  const configured = splitAny(value, ", \t\r\n");
+  if (configured.length === 0) return NO_WORKAROUNDS;
+  const words = PIX_WORDS.filter(
+    (word) =>
+      configured.includes(word) &&
+      (word !== "delay_dotcrlf" || age > settings.get("pix_workaround_threshold_time")),
+  );
   info(
-    `${delivery.queueId}: enabling PIX workarounds: ${words.join(" ")} for ${nameAddressPort(session.peer)}`,
+    `${delivery.queueId}: enabling PIX workarounds: ${words.join(", ")} for ${nameAddressPort(session.peer)}`,
   );
   return { disableEsmtp: words.includes("disable_esmtp"), delayDot: words.includes("delay_dotcrlf") };
 }
@@ -83,7 +83,7 @@ async function discardedKeywords(context: HelloContext): Promise<ReadonlySet<str
   if (value === "") return new Set();
   const words = splitAny(value, ", \t\r\n").map(upperAscii);
   const silent = words.includes("SILENT-DISCARD");
-  const keywords = words.filter((word) => word !== "SILENT-DISCARD");
+  const keywords = EHLO_KEYWORDS.filter((keyword) => words.includes(keyword));
   if (!silent && keywords.length > 0) info(`discarding EHLO keywords: ${keywords.join(", ")}`);
   return new Set(keywords);
 }

@@ -10,7 +10,7 @@ import { isIntermediate, isPositive, type Step } from "./steps.ts";
 
 const XFORWARD_COMMAND = {
   xforwardName: "XFORWARD name/address command",
-  xforwardProtocol: "XFORWARD protocol/helo_name command",
+  xforwardProtocol: "XFORWARD helo/protocol command",
 } as const;
 
 /** A kept connection turned out to be useless before anything was done with it. */

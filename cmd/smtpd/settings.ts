@@ -6,25 +6,6 @@ import { lowerAscii, splitAny, upperAscii } from "../../lib/sys/bytes.ts";
 
 const SEPARATORS = ", \t\r\n";
 
-/** Names of ESMTP keywords that smtpd_discard_ehlo_keywords may hide, in the order of the log line. */
-export const EHLO_KEYWORDS = [
-  "8BITMIME",
-  "AUTH",
-  "ETRN",
-  "PIPELINING",
-  "SIZE",
-  "VERP",
-  "VRFY",
-  "XCLIENT",
-  "XFORWARD",
-  "STARTTLS",
-  "ENHANCEDSTATUSCODES",
-  "DSN",
-  "SMTPUTF8",
-  "CHUNKING",
-  "REQUIRETLS",
-] as const;
-
 /** The words of a list parameter. */
 export const words = (value: string): string[] => splitAny(value, SEPARATORS);
 /** The words of a parameter that takes names from a fixed set, whatever their case; another word ends the program. */

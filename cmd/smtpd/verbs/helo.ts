@@ -1,8 +1,8 @@
 /** HELO and EHLO. RFC 5321 section 4.1.1.1. */
 import { info } from "../../../lib/log/log.ts";
+import { EHLO_KEYWORDS } from "../../../lib/smtp/ehlo_keywords.ts";
 import { neuter } from "../../../lib/smtp/helo.ts";
 import type { Session } from "../session.ts";
-import { EHLO_KEYWORDS } from "../settings.ts";
 import type { Command, VerbHandler } from "../verb.ts";
 
 /** Everything HELO and EHLO have in common; false when the command was refused. */

@@ -18,6 +18,7 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import type { Instance } from "../../../packaging/instance.ts";
 import { logged, queueFiles, until } from "../../system/support/harness.ts";
+import { type Script, ScriptedServer, type Transcript } from "../../unit/smtp-client/harness.ts";
 import { command, mixedInstance } from "./mixed.ts";
 import type { Reference } from "./reference.ts";
 
@@ -37,10 +38,18 @@ export interface Mail {
   readonly before?: (directory: string) => void;
 }
 
+/** The port, or the path, of a server of this system. */
+export type Place = (server: string) => number | string;
+
 export interface Scene {
-  readonly mainCf?: (directory: string) => string;
+  readonly mainCf?: (directory: string, place: Place) => string;
   /** Services besides the stock ones. */
-  readonly masterCf?: (directory: string) => string;
+  readonly masterCf?: (directory: string, place: Place) => string;
+  /** Scripted servers by name, two of each; those that `unix` names listen at sockets. What they hear is compared. */
+  readonly servers?: Readonly<Record<string, Script>>;
+  readonly unix?: ReadonlyArray<string>;
+  /** Log lines that differ by design. */
+  readonly ignore?: RegExp;
   /** Makes tables, home directories and scripts before the start. */
   readonly prepare?: (directory: string) => void;
 }
@@ -60,8 +69,8 @@ const STOCK = `local unix - n n - 1 local
 virtual unix - n n - 1 virtual
 `;
 
-function mainCfOf(directory: string, scene: Scene): string {
-  const given = scene.mainCf?.(directory) ?? "";
+function mainCfOf(directory: string, scene: Scene, place: Place): string {
+  const given = scene.mainCf?.(directory, place) ?? "";
   const common = [
     `bounce_template_file = ${directory}/config/bounce.cf`,
     "smtp_log_tls_feature_status = no",
@@ -83,26 +92,85 @@ function prepare(directory: string, programs: Reference, scene: Scene): void {
   scene.prepare?.(directory);
 }
 
+/** The scripted servers of one system. */
+class Servers {
+  readonly #servers = new Map<string, ScriptedServer>();
+
+  static async start(t: Test, scene: Scene): Promise<Servers> {
+    const servers = new Servers();
+    for (const [name, script] of Object.entries(scene.servers ?? {})) {
+      const server = new ScriptedServer(script);
+      servers.#servers.set(name, server);
+      if (scene.unix?.includes(name) !== true) await server.start();
+      t.teardown(() => server.stop());
+    }
+    return servers;
+  }
+
+  /** Opens the sockets, where all may connect. */
+  async listen(directory: string, unix: ReadonlyArray<string>): Promise<void> {
+    mkdirSync(join(directory, "servers"));
+    for (const name of unix) {
+      const path = join(directory, "servers", name);
+      await this.#servers.get(name)?.start(path);
+      chmodSync(path, 0o777);
+    }
+  }
+
+  place(directory: string): Place {
+    return (name) => {
+      const server = this.#servers.get(name);
+      if (server === undefined) throw new Error(`no server ${name}`);
+      return server.port === 0 ? join(directory, "servers", name) : server.port;
+    };
+  }
+
+  /** Ports by their names. */
+  named(text: string): string {
+    let out = text;
+    for (const [name, { port }] of this.#servers)
+      if (port !== 0) out = out.replaceAll(`:${port}`, `:<${name}>`);
+    return out;
+  }
+
+  /** What was said since the last time, the sessions of a server in any order. */
+  take(): string[] {
+    return [...this.#servers].flatMap(([name, server]) =>
+      server.transcripts
+        .splice(0)
+        .map((transcript: Transcript) => transcript.flat().map((line) => `${name} | ${line}`))
+        .sort((a, b) => (a.join("\n") < b.join("\n") ? -1 : 1))
+        .flat(),
+    );
+  }
+}
+
 export class Twins {
   private constructor(
     readonly ours: Instance,
     readonly real: Instance,
+    readonly servers: readonly [Servers, Servers],
+    readonly scene: Scene,
   ) {}
 
   static async start(t: Test, programs: Reference, scene: Scene): Promise<Twins> {
-    const make = (base: "ours" | "real"): Promise<Instance> =>
+    const make = (base: "ours" | "real", servers: Servers): Promise<Instance> =>
       mixedInstance(
         t,
         programs,
         { base, swapped: [] },
         (directory) => {
           prepare(directory, programs, scene);
-          return mainCfOf(directory, scene);
+          return mainCfOf(directory, scene, servers.place(directory));
         },
-        (directory) => STOCK + (scene.masterCf?.(directory) ?? ""),
+        (directory) => STOCK + (scene.masterCf?.(directory, servers.place(directory)) ?? ""),
       );
-    const twins = new Twins(await make("ours"), await make("real"));
-    for (const instance of twins.both) await logged(instance, /daemon started/);
+    const servers = [await Servers.start(t, scene), await Servers.start(t, scene)] as const;
+    const twins = new Twins(await make("ours", servers[0]), await make("real", servers[1]), servers, scene);
+    for (const [side, instance] of twins.both.entries()) {
+      await servers[side]?.listen(instance.directory, scene.unix ?? []);
+      await logged(instance, /daemon started/);
+    }
     return twins;
   }
 
@@ -126,7 +194,16 @@ export class Twins {
     const [ours = [], real = []] = await Promise.all(
       this.both.map(async (instance, side) => {
         await idle(instance);
-        return evidence(instance, instance.maillog().slice(starts[side]), replies[side] ?? []);
+        const servers = this.servers[side];
+        const ignore = this.scene.ignore ?? /$^/;
+        const lines = instance
+          .maillog()
+          .slice(starts[side])
+          .split("\n")
+          .filter((line) => !ignore.test(line));
+        const log = servers?.named(lines.join("\n")) ?? "";
+        const left = evidence(instance, log, replies[side] ?? []).map((line) => servers?.named(line) ?? "");
+        return [...left, ...said(servers?.take() ?? [], instance, log)];
       }),
     );
     // who comes first in a report is up to the scheduler
@@ -146,6 +223,12 @@ export class Twins {
     );
     t.same(difference(ours, real, true), [], name);
   }
+}
+
+/** What servers heard, with all that may differ made equal. */
+function said(lines: ReadonlyArray<string>, instance: Instance, log: string): string[] {
+  const normal = normaliser(instance, log);
+  return lines.map((line) => normal(line).slice(0, 1500));
 }
 
 /** Lines that only one side has; where both have the same lines in another order, all of them, unless any order will do. */
@@ -203,7 +286,8 @@ function normaliser(instance: Instance, log: string): (text: string) => string {
       .replace(/\d{14}\.QID@/g, "TIME.QID@")
       .replace(/QID\.\d{10}\//g, "QID.TIME/")
       .replace(/delay=[\d.]+, delays=[\d./]+/g, "delay=D, delays=A/B/C/D")
-      .replace(/\bpid \d+/g, "pid N");
+      .replace(/\bpid \d+/g, "pid N")
+      .replace(/( XFORWARD .*\bPORT=)\d+/, "$1N");
   };
 }
 

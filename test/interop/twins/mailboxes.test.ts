@@ -29,7 +29,7 @@ async function scene(t: Test, setting: Scene, mails: ReadonlyArray<Mail>): Promi
   if ("missing" in programs) return;
   const twins = await Twins.start(t, programs, {
     ...setting,
-    mainCf: (dir) => BASE + (setting.mainCf?.(dir) ?? ""),
+    mainCf: (dir, place) => BASE + (setting.mainCf?.(dir, place) ?? ""),
   });
   await twins.compare(t, t.name, mails);
 }
