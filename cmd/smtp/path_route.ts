@@ -37,9 +37,8 @@ export async function deliverToPath(delivery: Delivery, path: string): Promise<v
   };
   const peer = { host: settings.myhostname, address: path, port: undefined };
   const take = () => agent.sessions.takeByEndpoint(endpoint, peer);
-  if (delivery.loadSessions && (await useKept(delivery, take, use))) {
+  if (delivery.loadSessions && (await useKept(delivery, take, use, () => true)) !== undefined) {
     if (delivery.done) return;
-    delivery.finalServer = true;
     delivery.tls = "none?";
   }
   const connection = await connectPath(agent, path);

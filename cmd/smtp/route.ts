@@ -3,6 +3,7 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { dsn } from "../../lib/delivery/status.ts";
 import { SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
 import { info, warning } from "../../lib/log/log.ts";
+import type { Peer } from "../../lib/smtp/client_session.ts";
 import { equalFold } from "../../lib/sys/bytes.ts";
 import { type Connection, connectServer } from "./connect.ts";
 import type { Delivery } from "./delivery.ts";
@@ -22,6 +23,9 @@ import {
   useKept,
   useSession,
 } from "./session_use.ts";
+
+/** Which kept connection: any of the destination, or one of a server. */
+type Kept = "of the destination" | Server;
 
 /** The way through the destinations of a request and their servers. */
 export class Route {
@@ -69,11 +73,6 @@ export class Route {
     const { agent } = delivery;
     this.#sessions = 0;
     const label = destinationLabel(labelContext(delivery));
-    if (delivery.loadSessions) {
-      const take = () => agent.sessions.takeByDestination(label);
-      if (await useKept(delivery, take, this.#keptUse(destination, label, undefined))) this.#sessions++;
-      if (delivery.done) return;
-    }
     const context = { settings: agent.settings, tables: agent.tables, isOwnAddress: agent.isOwnAddress };
     const found = await findServers(destination, context);
     if (found.kind === "failure") {
@@ -99,19 +98,33 @@ export class Route {
     const { settings } = delivery.agent;
     const best = found[0]?.preference;
     let servers = found.slice(0, settings.addressLimit > 0 ? settings.addressLimit : found.length);
-    if (delivery.loadSessions)
-      for (const server of servers.filter(({ preference }) => preference === best)) {
-        if (!(await this.#tryKept(destination, server, label))) continue;
-        if (delivery.done || this.#sessionsUsedUp()) return;
-        servers = servers.filter((other) => other !== server);
-      }
+    /** A kept connection is the session of its server, which is not tried again. */
+    const useOne = async (kept: Kept): Promise<boolean> => {
+      const others = (peer: Peer): Server[] =>
+        servers.filter(({ address, port }) => address !== peer.address || port !== peer.port);
+      const isFinal = (peer: Peer): boolean =>
+        lastDestination && (others(peer).length === 0 || this.#isLastSession());
+      const used = await this.#tryKept(destination, label, kept, isFinal);
+      if (used !== undefined) servers = others(used);
+      return delivery.done || this.#sessionsUsedUp();
+    };
+    if (delivery.loadSessions) {
+      if (await useOne("of the destination")) return;
+      for (const server of servers.filter(({ preference }) => preference === best))
+        if (servers.includes(server) && (await useOne(server))) return;
+    }
     for (const [index, server] of servers.entries()) {
       if (delivery.done || this.#sessionsUsedUp()) return;
       delivery.finalServer = lastDestination && index === servers.length - 1;
       if (
         delivery.loadSessions &&
         server.preference !== best &&
-        (await this.#tryKept(destination, server, label))
+        (await this.#tryKept(
+          destination,
+          label,
+          server,
+          () => delivery.finalServer || (lastDestination && this.#isLastSession()),
+        )) !== undefined
       )
         continue;
       await this.#tryServer(destination, server, {
@@ -126,14 +139,29 @@ export class Route {
     const { sessionLimit } = this.delivery.agent.settings;
     return sessionLimit > 0 && this.#sessions >= sessionLimit;
   }
+  /** The session that begins is the last that the limit allows. */
+  #isLastSession(): boolean {
+    const { sessionLimit } = this.delivery.agent.settings;
+    return sessionLimit > 0 && this.#sessions + 1 >= sessionLimit;
+  }
 
-  async #tryKept(destination: Destination, server: Server, label: string): Promise<boolean> {
-    const { sessions } = this.delivery.agent;
-    const endpoint = endpointLabel(labelContext(this.delivery), server);
-    const take = () => sessions.takeByEndpoint(endpoint, server);
-    if (!(await useKept(this.delivery, take, this.#keptUse(destination, label, endpoint)))) return false;
-    this.#sessions++;
-    return true;
+  async #tryKept(
+    destination: Destination,
+    label: string,
+    kept: Kept,
+    isFinal: (peer: Peer) => boolean,
+  ): Promise<Peer | undefined> {
+    const { delivery } = this;
+    const { sessions } = delivery.agent;
+    const endpoint = kept === "of the destination" ? undefined : endpointLabel(labelContext(delivery), kept);
+    const take = () =>
+      endpoint === undefined || kept === "of the destination"
+        ? sessions.takeByDestination(label)
+        : sessions.takeByEndpoint(endpoint, kept);
+    delivery.tls = undefined;
+    const used = await useKept(delivery, take, this.#keptUse(destination, label, endpoint), isFinal);
+    if (used !== undefined) this.#sessions++;
+    return used;
   }
 
   #keptUse(destination: Destination, label: string, endpoint: string | undefined): SessionUse {

@@ -2,7 +2,7 @@
 import { moment } from "../../lib/delivery/stats.ts";
 import { dsn } from "../../lib/delivery/status.ts";
 import { DELIVERY_FLAG as RequestFlag } from "../../lib/ipc/protocols/delivery.ts";
-import { breakdown, type SmtpSession } from "../../lib/smtp/client_session.ts";
+import { breakdown, type Peer, type SmtpSession } from "../../lib/smtp/client_session.ts";
 import type { Delivery } from "./delivery.ts";
 import { NO_WORKAROUNDS, type PixWorkarounds, sayHello } from "./hello.ts";
 import { endpointLabel, type LabelContext } from "./labels.ts";
@@ -116,12 +116,14 @@ export async function cachePolicy(delivery: Delivery, host: string): Promise<voi
   delivery.storeSessions = demand && (flags & RequestFlag.connectionStore) !== 0;
 }
 
-/** Uses a kept connection, if there is one that still answers. True when there was. */
+/** Uses a kept connection, if there is one that still answers. Gives the server that it led to. */
 export async function useKept(
   delivery: Delivery,
   take: () => SmtpSession | undefined | Promise<SmtpSession | undefined>,
   use: SessionUse,
-): Promise<boolean> {
+  /** Whether no other server will be tried after this one. */
+  isFinal: (peer: Peer) => boolean,
+): Promise<Peer | undefined> {
   for (let session = await take(); session !== undefined; session = await take()) {
     session.quitting = false;
     session.transcript.length = 0;
@@ -133,15 +135,14 @@ export async function useKept(
     }
     session.reuseCount++;
     delivery.connected = moment();
-    delivery.finalServer = false;
-    delivery.tls = undefined;
+    delivery.finalServer = isFinal(session.peer);
     const notes = new SessionNotes();
     await useSession(delivery, session, notes, use, NO_WORKAROUNDS);
     if (session.unproven && !delivery.done) continue;
     await reportSession(delivery, session, notes);
-    return true;
+    return session.peer;
   }
-  return false;
+  return undefined;
 }
 
 async function answersReset(delivery: Delivery, session: SmtpSession): Promise<boolean> {
