@@ -18,6 +18,7 @@ export const PROGRAMS: ReadonlyArray<ProgramEntry> = [
   { name: "error", directory: "libexec" },
   { name: "flush", directory: "libexec" },
   { name: "local", directory: "libexec" },
+  { name: "nbdb_reindexd", directory: "libexec" },
   { name: "pickup", directory: "libexec" },
   { name: "pipe", directory: "libexec" },
   { name: "postlogd", directory: "libexec" },

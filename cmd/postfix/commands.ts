@@ -96,6 +96,12 @@ async function prepareStart(): Promise<void> {
   const { checkFatal } = await import("./check_fatal.ts");
   if (!(await checkFatal())) fatal("Postfix integrity check failed!");
   await checkWarn();
+  await checkAliasMaps();
+}
+
+async function checkAliasMaps(): Promise<void> {
+  const { migrateAliasMaps } = await import("./alias_maps_migration.ts");
+  migrateAliasMaps();
 }
 
 async function checkWarn(): Promise<void> {
@@ -180,6 +186,7 @@ function reload(): void {
 async function check(): Promise<void> {
   const { checkFatal } = await import("./check_fatal.ts");
   if (!(await checkFatal())) process.exit(1);
+  await checkAliasMaps();
   await checkWarn();
 }
 

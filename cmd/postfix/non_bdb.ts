@@ -1,14 +1,11 @@
 /** `postfix non-bdb`: leaving Berkeley DB tables behind. */
-import { existsSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { splitBraced } from "../../lib/config/lists.ts";
 import { logAs } from "../../lib/daemon/script_log.ts";
 import { fatal, info } from "../../lib/log/log.ts";
-import { pathOf } from "../../lib/sys/bytes.ts";
-import { commandPath, daemonPath, runProgram } from "./programs.ts";
+import { commandPath, runProgram } from "./programs.ts";
 
 const SERVICE = "nbdb_reindex/unix";
-const DAEMON = "nbdb_reindexd";
 
 export function nonBerkeley([command = ""]: ReadonlyArray<string>): void {
   logAs("postfix-non-bdb-script");
@@ -27,10 +24,8 @@ export function nonBerkeley([command = ""]: ReadonlyArray<string>): void {
       return;
     case "enable-reindex":
       requireOtherTypes();
-      // master would start in vain what is not there
-      if (!existsSync(pathOf(daemonPath(DAEMON)))) fatal(`this installation has no ${DAEMON} program`);
       reindexEarly();
-      postconf(["-Me", `${SERVICE}=nbdb_reindex unix y n n - 1 ${DAEMON}`]);
+      postconf(["-Me", `${SERVICE}=nbdb_reindex unix y n n - 1 nbdb_reindexd`]);
       postconf(["-e", "non_bdb_migration_level=enable-reindex"]);
       return;
     default:

@@ -1,18 +1,14 @@
 /** Asking nbdb_reindexd(8) to build the replacement of a Berkeley DB file. */
 import { existsSync } from "node:fs";
 import { parameter } from "../config/configuration.ts";
-import { int, message, receive, send, string } from "../ipc/attributes.ts";
-import { greeting } from "../ipc/protocols/greeting.ts";
+import { receive, send } from "../ipc/attributes.ts";
+import { ReindexGreeting, ReindexReply, ReindexRequest } from "../ipc/protocols/nbdb_reindex.ts";
 import { warning } from "../log/log.ts";
 import { pathOf } from "../sys/bytes.ts";
 import { errorText } from "../sys/errno.ts";
 import { connectUnix } from "../sys/sockets.ts";
 import { tableType } from "./registry.ts";
 import { TableOpenError } from "./table.ts";
-
-const ReindexGreeting = greeting("nbdb_reindex");
-const ReindexRequest = message("nbdb_reindex request", [string("nbdb_type"), string("nbdb_path")]);
-const ReindexReply = message("nbdb_reindex reply", [int("status"), string("reason")]);
 
 const TRIES = 2;
 const TIME_LIMIT = 30;

@@ -33,7 +33,7 @@ interface Row {
 /** The table of docs/security.md. */
 const ROWS: ReadonlyArray<Row> = [
   ...readFileSync(join(ROOT, "docs/security.md"), "utf8").matchAll(
-    /^\| ([a-z-]+) \| (root|mail_owner) \| (read|write) \| (yes|no) \| (yes|no) \| (yes|no) \|$/gm,
+    /^\| ([a-z_-]+) \| (root|mail_owner) \| (read|write) \| (yes|no) \| (yes|no) \| (yes|no) \|$/gm,
   ),
 ].map(([, daemon = "", user, files, internet, acts, executes]) => ({
   daemon,
@@ -78,7 +78,7 @@ virtual_minimum_uid = 1
 canonical_maps = proxy:texthash:${directory}/config/aliases
 `,
     masterCf: (directory) =>
-      `pipe unix - n n - - pipe user=nobody argv=/bin/true\nspawned unix - n n - - spawn user=nobody argv=/bin/cat\n${masterCf.replaceAll("DIRECTORY", directory)}`,
+      `pipe unix - n n - - pipe user=nobody argv=/bin/true\nspawned unix - n n - - spawn user=nobody argv=/bin/cat\nnbdb_reindex unix y n n - 1 nbdb_reindexd\n${masterCf.replaceAll("DIRECTORY", directory)}`,
     stopped: true,
   });
   writeFileSync(join(instance.config, "aliases"), "nothing: nothing\n");
@@ -88,8 +88,10 @@ canonical_maps = proxy:texthash:${directory}/config/aliases
   instance.must("sendmail", ["-f", "nobody@localhost", "a@broken.test", "a@pipe.test"], "Subject: x\n\nx\n");
   instance.must("mailq");
   instance.must("postqueue", ["-s", "elsewhere.test"]);
-  const socket = connect(join(instance.queue, "private/spawned"));
-  t.teardown(() => socket.destroy());
+  for (const service of ["spawned", "nbdb_reindex"]) {
+    const socket = connect(join(instance.queue, "private", service));
+    t.teardown(() => socket.destroy());
+  }
   for (const { daemon } of ROWS)
     await until(`${daemon} to run`, () => allDaemons(instance).some(({ command }) => command === daemon));
   return instance;
