@@ -21,6 +21,8 @@ export const main: Main = async (invocation) => {
 
   becomeDaemon(options);
   const environment = configure(options);
+  // what hinders the start is said where main.cf says, also when postlogd does not run
+  setupLogging({ program: "master", fallback: true }, configuration());
   checkIdentity();
   if (options.test) return testLock();
   holdLocks();

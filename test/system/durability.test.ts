@@ -29,6 +29,8 @@ const FILE_CALLS: ReadonlyArray<Victim> = [
   { program: "pickup", kinds: ["sendmail"], calls: ["unlink"] },
 ];
 const MESSAGES: ReadonlyArray<Victim> = FILE_CALLS.map((victim) => ({ ...victim, calls: ["sendto"] }));
+/** strace makes a call fail by asking the kernel for one that does not exist, for which the sandbox kills. */
+const SKIPPED_CALLS = "sandbox = off";
 /** n goes up until the work is done without the fault, at most to here. */
 const LIMIT = 8;
 /** A second copy: of mail whose delivery or removal was not marked yet. */
@@ -40,19 +42,19 @@ interface Sent {
   readonly victim: string;
 }
 
-/** True when it was acknowledged. */
+/** True when it was acknowledged. The sender is the recipient: what is returned arrives as well. */
 async function send(instance: Instance, kind: Kind, id: string): Promise<boolean> {
   const own = `${instance.who.recipient}@localhost`;
   const text = `Subject: x\nX-Load-Id: ${id}\n\nbody\n`;
   if (kind === "smtp")
-    return sendMail(instance.smtpPort, "a@x.test", own, text.replaceAll("\n", "\r\n")).then(
+    return sendMail(instance.smtpPort, own, own, text.replaceAll("\n", "\r\n")).then(
       () => true,
       () => false,
     );
-  const [sender, recipient] = kind === "bounce" ? [own, "nosuch@gone.test"] : ["a@x.test", own];
+  const recipient = kind === "bounce" ? "nosuch@gone.test" : own;
   return new Promise((resolve) => {
     const { environment: env } = instance;
-    const child = execFile(instance.program("sendmail"), ["-f", sender, recipient], { env }, (error) =>
+    const child = execFile(instance.program("sendmail"), ["-f", own, recipient], { env }, (error) =>
       resolve(error === null),
     );
     child.stdin?.end(text);
@@ -86,6 +88,7 @@ qmgr_clog_warn_time = 0
 mailbox_delivery_lock = fcntl
 transport_maps = inline:{ { gone.test = error:5.1.1 no such user } }
 notify_classes =
+${fault === "KILL" ? "" : SKIPPED_CALLS}
 `;
     },
   });
@@ -163,6 +166,8 @@ notify_classes =
   t.same(queueFiles(instance, "corrupt"), []);
   const refused = sent.filter(({ acknowledged }) => !acknowledged).length;
   t.ok(faults > 0);
+  if (fault !== "KILL")
+    t.same(instance.maillog().match(/warning: process .*killed by signal (?!15\b).*/g) ?? [], []);
   t.comment(`${faults} faults, ${sent.length} messages, ${refused} refused, ${doubled.length} doubled`);
 }
 
@@ -177,8 +182,6 @@ t.test("DUR-02 a kill at every call that matters", NEEDS_STRACE, async (t) => {
 });
 
 t.test("DUR-01 DUR-03 an error of every call that matters", NEEDS_STRACE, async (t) => {
-  const faults = ["EIO", "ENOSPC"].flatMap((fault) =>
-    halves(FILE_CALLS).map((victims) => [fault, victims] as const),
-  );
-  await Promise.all(faults.map(([fault, victims]) => everyCall(t, fault, victims)));
+  const [first = [], second = []] = halves(FILE_CALLS);
+  await Promise.all([everyCall(t, "EIO", first), everyCall(t, "EIO", second), everyCall(t, "ENOSPC", first)]);
 });
