@@ -401,6 +401,155 @@ const CASES: ReadonlyArray<Case> = [
     mail: { sendmail: ["-bv"] },
   },
   { name: "verbose-report", script: { ehlo }, mail: { sendmail: ["-v"] } },
+  {
+    name: "many",
+    script: { ehlo },
+    to: Array.from({ length: 60 }, (_, index) => `recipient-${"x".repeat(40)}-${index}`),
+  },
+  {
+    name: "many-limited",
+    script: {
+      ehlo,
+      replies: [
+        ["RCPT TO:<r-7", "450 4.5.3 too many"],
+        ["RCPT TO:<r-8", "450 4.5.3 too many"],
+      ],
+    },
+    to: Array.from({ length: 9 }, (_, index) => `r-${index}`),
+  },
+  {
+    name: "rset-refused",
+    script: {
+      replies: [
+        ["MAIL", "550 5.7.1 no"],
+        ["RSET", "500 what"],
+      ],
+    },
+  },
+  {
+    name: "rset-drop",
+    script: {
+      replies: [
+        ["RCPT", "550 5.7.1 no"],
+        ["RSET", "DROP"],
+      ],
+    },
+  },
+  {
+    name: "rset-hang",
+    script: {
+      replies: [
+        ["RCPT", "550 5.7.1 no"],
+        ["RSET", "HANG"],
+      ],
+    },
+    settings: ["smtp_rset_timeout=1s"],
+  },
+  {
+    name: "quit-hang",
+    script: { replies: [["QUIT", "HANG"]] },
+    settings: ["smtp_skip_quit_response=no", "smtp_quit_timeout=1s"],
+  },
+  { name: "data-421", script: { ehlo, replies: [["DATA", "421 4.3.2 closing"]] }, to: ["a", "b"] },
+  { name: "mail-421", script: { ehlo, replies: [["MAIL", "421 4.3.2 closing"]] } },
+  { name: "dot-421", script: { dot: "421 4.3.2 closing" } },
+  { name: "dot-552", script: { dot: "552-5.2.2 over\r\n552 5.2.2 quota" } },
+  { name: "dot-garbage", script: { ehlo, dot: "hello\r\n250 2.0.0 fine" } },
+  {
+    name: "starttls",
+    script: { ehlo: [...ehlo, "STARTTLS"] },
+    settings: ["smtp_tls_note_starttls_offer=yes"],
+  },
+  { name: "auth-offered", script: { ehlo: [...ehlo, "AUTH PLAIN LOGIN", "AUTH=PLAIN"] } },
+  {
+    name: "odd-keywords",
+    script: { ehlo: ["fake.example", "size=100000", "8bitmime", "pipelining extra", "", "dsn"] },
+  },
+  { name: "ehlo-two-names", script: { ehlo: ["fake.example at your service"] } },
+  {
+    name: "deadline",
+    script: { replies: [["MAIL", "HANG"]] },
+    settings: ["smtp_per_request_deadline=yes", "smtp_mail_timeout=1s"],
+  },
+  {
+    name: "probe-reject-mail",
+    script: {
+      ehlo,
+      replies: [
+        ["MAIL", "450 4.7.1 no"],
+        ["RCPT", "503 no"],
+      ],
+    },
+    mail: { sendmail: ["-bv"] },
+  },
+  {
+    name: "notify-data",
+    script: { greet: "220 fake.example", replies: [["DATA", "DROP"]] },
+    settings: ["notify_classes=data,protocol"],
+  },
+  {
+    name: "notify-garbage",
+    script: { ehlo, replies: [["RCPT", "hello\r\n555 5.5.4 unsupported"]] },
+    settings: ["notify_classes=data,protocol"],
+  },
+  {
+    name: "utf8-orcpt",
+    script: { ehlo: full },
+    to: ["\xc3\xb6 NOTIFY=SUCCESS ORCPT=utf-8;\\x{F6}@y.test"],
+    mail: { parameters: "SMTPUTF8" },
+  },
+  {
+    name: "utf8-domain",
+    script: { ehlo: full, replies: [["RCPT", "550 5.1.1 \xc3\xb6 unknown"]] },
+    to: ["\xc3\xb6"],
+    mail: { text: TEXT8, parameters: "BODY=8BITMIME SMTPUTF8" },
+  },
+  { name: "quoted-sender", script: { ehlo: full }, mail: { from: '"a b"@localhost' } },
+  {
+    name: "generic-utf8",
+    script: { ehlo: full },
+    settings: ["smtp_generic_maps=inline:{{nobody@localhost=j\xc3\xb6e@public.example}}"],
+    mail: { text: HEADERS },
+  },
+  {
+    name: "generic-recipient",
+    script: { ehlo },
+    settings: ["smtp_generic_maps=inline:{{@generic-recipient.test=@public.example}}"],
+    to: ["a", "b+ext"],
+  },
+  { name: "empty-body", script: { ehlo }, mail: { text: "Subject: NAME\n\n" } },
+  {
+    name: "header-only-long",
+    script: { ehlo },
+    mail: { text: `Subject: NAME\nX-Folded: ${"word ".repeat(500)}\n\t${"more ".repeat(300)}\n\nx\n` },
+  },
+  {
+    name: "session-limit",
+    nexthop: "[127.0.0.1]:<mail-451-piped>, [127.0.0.1]:<plain>",
+    settings: ["smtp_mx_session_limit=1"],
+  },
+  {
+    name: "lmtp-421",
+    protocol: "unix",
+    script: { ehlo, dot: ["250 a", "421 4.3.2 closing", "250 c"] },
+    to: ["a", "b", "c"],
+  },
+  { name: "lmtp-unpiped", protocol: "unix", script: { dot: ["250 a", "550 5.2.2 full"] }, to: ["a", "b"] },
+  { name: "lmtp-greeting", protocol: "unix", script: { greet: "554 5.7.1 go away" } },
+  {
+    name: "lmtp-hang",
+    protocol: "unix",
+    script: { dot: ["250 a", "HANG"] },
+    to: ["a", "b"],
+    settings: ["lmtp_data_done_timeout=1s"],
+  },
+  {
+    name: "lmtp-dot-hang-first",
+    protocol: "unix",
+    script: { dot: ["HANG"] },
+    settings: ["lmtp_data_done_timeout=1s"],
+  },
+  { name: "lmtp-soft", protocol: "unix", script: { dot: ["550 5.1.1 a"] }, settings: ["soft_bounce=yes"] },
   // the way to a server
   { name: "refused", nexthop: "[127.0.0.1]:1" },
   { name: "list", nexthop: "[127.0.0.1]:1, [127.0.0.1]:<plain>" },
