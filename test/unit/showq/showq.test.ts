@@ -87,7 +87,7 @@ function parse(stream: string): Record<string, Array<[string, string]>> {
   return messages;
 }
 
-t.test("as the reference", async (t) => {
+t.test("QUE-12 as the reference", async (t) => {
   makeQueue();
   const { channel, text } = collector();
   for (const queue of QUEUES) await listQueue(channel, queue, true);

@@ -222,3 +222,39 @@ t.test("sweeping the cache", async (t) => {
   t.equal(await cache.removeDoomed("doomed"), false);
   t.equal(table.entries.get("doomed"), "new");
 });
+
+t.test("IPC-17 sweeping while entries come and go visits all that stay, and ends", async (t) => {
+  for (const size of [0, 1, 2, 3000]) {
+    const { table, cache } = fixture();
+    for (let index = 0; index < size; index++)
+      table.entries.set(`k${index}`, index % 3 === 0 ? "old" : "new");
+    const visited = new Set<string>();
+    let added = 0;
+    const sweep = new CacheSweep(cache, {
+      interval: 0,
+      keep: (key, value) => {
+        const index = Number(key.slice(1));
+        visited.add(key);
+        // the present, the next and the last entry go, others come
+        if (index % 7 === 0) table.entries.delete(key);
+        if (index % 11 === 0) table.entries.delete(`k${index + 1}`);
+        if (index === 5) table.entries.delete(`k${size - 1}`);
+        if (added < 50) table.entries.set(`n${added++}`, "new");
+        return value === "new";
+      },
+    });
+    await sweep.run();
+    sweep.stop();
+    const left = [...table.entries.keys()].filter((key) => key.startsWith("k"));
+    t.same(
+      left.filter((key) => !visited.has(key)),
+      [],
+      `${size}: each one that stays was seen`,
+    );
+    t.same(
+      left.filter((key) => table.entries.get(key) === "old"),
+      [],
+      `${size}: what is old is gone`,
+    );
+  }
+});
