@@ -5,6 +5,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import t from "tap";
+import { isValidUtf8 } from "../../lib/sys/bytes.ts";
+import { jsonString } from "../../lib/sys/json_string.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 
@@ -175,4 +177,18 @@ t.test("JS-16 blanks are those of the C locale: 0xA0 is half of a letter", async
 
 t.test("JS-30 numbers are sorted as numbers, and nothing is shuffled by sorting", async (t) => {
   t.same(found(/.*\.(?:sort|toSorted)\([^)]*Math\.random.*/g), []);
+});
+
+t.test("JS-09 JS-32 half a character is no text, and JSON stays JSON", async (t) => {
+  const lone = ["\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x9f\x98", "\xc0\x8a", "\xf4\x90\x80\x80"];
+  for (const text of lone) {
+    t.equal(isValidUtf8(text), false);
+    const shown = JSON.parse(jsonString(text)) as string;
+    t.match(shown, /^\?+$/);
+    t.ok(shown.isWellFormed());
+  }
+  for (const text of ['"', "\\", "\n\r\t\0\x7f", "__proto__", "</script>"])
+    t.equal(JSON.parse(jsonString(text)), text);
+  const separator = Buffer.from("\u2028\u2029", "utf8").toString("latin1");
+  t.equal(JSON.parse(Buffer.from(jsonString(separator), "latin1").toString("utf8")), "\u2028\u2029");
 });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import t from "tap";
 import { NEEDS_ROOT, ROOT } from "../support/harness.ts";
 
-t.test("tables that were opened before the jail work in it", NEEDS_ROOT, async (t) => {
+t.test("JS-28 tables that were opened before the jail work in it", NEEDS_ROOT, async (t) => {
   const directory = mkdtempSync(join(tmpdir(), "table-jail-"));
   t.teardown(() => rmSync(directory, { recursive: true }));
   const bun = join(ROOT, "node_modules/bun/bin/bun.exe");

@@ -72,7 +72,7 @@ t.test("labels keep their bytes", (t) => {
   t.end();
 });
 
-t.test("order of servers", (t) => {
+t.test("JS-30 order of servers", (t) => {
   const record = (priority: number, weight: number, port: number) =>
     ({ type: "SRV", name: "x", ttl: 1, host: "h", priority, weight, port }) as const;
   const first = new Map<number, number>();

@@ -18,7 +18,7 @@ t.test("header lines", (t) => {
   t.end();
 });
 
-t.test("dates", (t) => {
+t.test("JS-27 dates", (t) => {
   const utc = loadZone("");
   t.equal(mailDate(1700000000, utc), "Tue, 14 Nov 2023 22:13:20 +0000 (UTC)");
   t.equal(compactUtc(1700000000), "20231114221320");

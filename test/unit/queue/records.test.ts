@@ -128,7 +128,7 @@ t.test("encoding is the inverse of decoding", async (t) => {
   }
 });
 
-t.test("record lengths", async (t) => {
+t.test("JS-11 record lengths", async (t) => {
   for (const { length, hex } of JSON.parse(readFileSync(join(vectors, "record_length.json"), "utf8"))) {
     const header = Buffer.alloc(8);
     const end = putRecordHeader(header, 0, 0x4e, length);
