@@ -33,7 +33,7 @@ export function guessFormat(path: string): Format {
 }
 
 /** `name: value`, where the name may be quoted. */
-const ALIAS = /^(?:"(?:[^"\\]|\\.)*"|(?:[^\s":\\]|\\.)+)\s*:\s*\S/;
+const ALIAS = /^(?:"(?:[^"\\]|\\.)*"|(?:[^ \t\n\v\f\r":\\]|\\.)+)[ \t\n\v\f\r]*:[ \t\n\v\f\r]*[^ \t\n\v\f\r]/;
 
 /** postalias when more lines are `name: value` than `key value`. */
 export function formatOf(text: string): "postmap" | "postalias" {

@@ -5,7 +5,7 @@ import { exportedEnvironment } from "../../lib/delivery/exported_environment.ts"
 import { info } from "../../lib/log/log.ts";
 import { asUser, type Identity } from "../../lib/privsep/identity.ts";
 import { type CommandResult, runCommand } from "../../lib/privsep/run_command.ts";
-import { pathOf } from "../../lib/sys/bytes.ts";
+import { pathOf, splitAny, trimSpace } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 import { effectiveUid } from "../../lib/sys/identity.ts";
 import { isLegacyType, mapLegacyType } from "../../lib/tables/migration.ts";
@@ -105,7 +105,10 @@ function remove(target: string): void {
 
 /** All that the command said, on one line and cut; or how it ended. */
 function complaint(program: string, result: CommandResult): string {
-  const said = result.output.trim().replace(/\s*\n\s*/g, "; ");
+  const said = splitAny(result.output, "\n")
+    .map(trimSpace)
+    .filter((line) => line !== "")
+    .join("; ");
   if (said.length > REASON_LIMIT) return `${said.slice(0, REASON_LIMIT)}...`;
   return said === "" ? `(${program} failure reason unavailable: ${howItEnded(result)})` : said;
 }

@@ -21,7 +21,10 @@ function sources(folder: string): string[] {
 /** File and text without comment lines. */
 const files = [...sources("lib"), ...sources("cmd")].map((file) => ({
   file,
-  text: readFileSync(join(ROOT, file), "utf8").replace(/^[ \t]*(?:\/\/|\*|\/\*).*$/gm, ""),
+  text: readFileSync(join(ROOT, file), "utf8")
+    .replace(/^[ \t]*(?:\/\/|\*|\/\*).*$/gm, "")
+    // a slash before a quoted text is no pattern
+    .replaceAll("}/`", "}`"),
 }));
 
 /** `file: line` of each match; one group in the pattern is shown in place of the line. */
