@@ -8,7 +8,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { Instance } from "../../packaging/instance.ts";
 import { sendMail } from "../../packaging/smtp_hello.ts";
-import { daemons, isAlive, queueFiles, runningInstance, until } from "./support/harness.ts";
+import { daemons, isAlive, queueFiles, runningInstance, terminate, until } from "./support/harness.ts";
 import { NEEDS_STRACE, TracedPrograms } from "./support/traced_programs.ts";
 
 t.setTimeout(240_000);
@@ -100,7 +100,7 @@ ${fault === "KILL" ? "" : SKIPPED_CALLS}
   const attempt = async ({ program, kinds }: Victim, call: string, n: number): Promise<boolean> => {
     for (let round = 0; ; round++) {
       programs.arm(program, { call, n, fault });
-      for (const pid of daemons(instance, program)) process.kill(pid, "SIGTERM");
+      for (const pid of daemons(instance, program)) terminate(pid);
       const now = await Promise.all(
         kinds.map(async (kind): Promise<Sent> => {
           const id = `${program}-${call}-${n}-${kind}-${round}`;
@@ -122,7 +122,7 @@ ${fault === "KILL" ? "" : SKIPPED_CALLS}
   const release = async ({ program }: Victim): Promise<void> => {
     programs.disarm(program);
     const old = daemons(instance, program);
-    for (const pid of old) process.kill(pid, "SIGTERM");
+    for (const pid of old) terminate(pid);
     await until(`the end of ${program}`, () => !old.some(isAlive));
   };
   for (const victim of victims) {

@@ -93,6 +93,15 @@ export function isAlive(pid: number): boolean {
   }
 }
 
+/** Sends SIGTERM; a process that ended in this very moment needs none. */
+export function terminate(pid: number): void {
+  try {
+    process.kill(pid, "SIGTERM");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+}
+
 /** Process ids of a process group. */
 export function processesOfGroup(group: number): number[] {
   return allProcesses()
