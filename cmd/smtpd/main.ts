@@ -101,20 +101,23 @@ async function identify(
   const address = proxied?.clientAddress ?? attributes?.get("client_address") ?? peer?.remoteAddress;
   const protocols = configuration().protocols();
   if (address === undefined) return localClient(!protocols.ipv4);
+  // it hung up before we could ask; what it sent can still be read
+  if (address === "") return unknownClient;
   const normal = normalAddress(address) ?? address;
   const plain = protocols.ipv4 ? plainAddress(normal) : normal;
+  const server = proxied?.serverAddress ?? attributes?.get("server_address") ?? peer?.localAddress ?? UNKNOWN;
   const where = {
     address: plain,
     port: proxied?.clientPort ?? attributes?.get("client_port") ?? String(peer?.remotePort ?? 0),
     family: plain.includes(":") ? AF_INET6 : AF_INET,
-    serverAddress: plainAddress(
-      proxied?.serverAddress ?? attributes?.get("server_address") ?? peer?.localAddress ?? UNKNOWN,
-    ),
+    serverAddress: plainAddress(normalAddress(server) ?? server),
     serverPort: proxied?.serverPort ?? attributes?.get("server_port") ?? String(peer?.localPort ?? 0),
   };
-  // A client of a family that is switched off must not be taken for one of ours by its name.
-  const enabled = plain.includes(":") ? protocols.ipv6 : protocols.ipv4;
-  if (!policy.settings.peernameLookup || !enabled)
+  if (where.family === AF_INET6 ? !protocols.ipv6 : !protocols.ipv4)
+    throw new ClientAbort(
+      `cannot handle socket type AF_INET${where.family === AF_INET6 ? "6" : ""} with "inet_protocols = ${parameter("inet_protocols")}"`,
+    );
+  if (!policy.settings.peernameLookup)
     return {
       ...where,
       name: UNKNOWN,

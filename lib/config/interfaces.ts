@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { lowerAscii, splitAny } from "../sys/bytes.ts";
+import { errorText } from "../sys/errno.ts";
 import {
   compareInet,
   formatInet,
@@ -43,16 +44,36 @@ export function parseProtocols(value: string, warn: (text: string) => void): Pro
   return { ipv4: all || parsed.names.has("ipv4"), ipv6: ipv6 && hasIpv6 };
 }
 
+/** The part of the system's list of interfaces that we use. */
+export type Interfaces = Readonly<
+  Record<string, ReadonlyArray<{ readonly address: string; readonly netmask: string }> | undefined>
+>;
+
+/** Throws InterfaceProblem when there is no list: a machine that seems to have no address must not go on. */
+function listInterfaces(list: () => Interfaces): Interfaces {
+  try {
+    return list();
+  } catch (error) {
+    throw new InterfaceProblem(`cannot list network interfaces: ${errorText(error)}`);
+  }
+}
+
 /** Addresses of the interfaces that are up, IPv4 first. */
-export function machineAddresses(protocols: Protocols): OwnAddress[] {
+export function machineAddresses(
+  protocols: Protocols,
+  list: () => Interfaces = networkInterfaces,
+): OwnAddress[] {
   const v4: OwnAddress[] = [];
   const v6: OwnAddress[] = [];
-  for (const addresses of Object.values(networkInterfaces())) {
+  for (const addresses of Object.values(listInterfaces(list))) {
     for (const entry of addresses ?? []) {
       const bytes = parseInet(entry.address.replace(/%.*/, ""));
+      if (bytes === undefined || isUnspecified(bytes)) continue;
       const mask = parseInet(entry.netmask);
-      if (bytes === undefined || mask === undefined || isUnspecified(bytes)) continue;
-      (bytes.length === 4 ? v4 : v6).push({ address: formatInet(bytes), bytes, prefix: maskLength(mask) });
+      // without a mask it is a network of its own; a mask of nothing would make everybody a neighbour
+      const known = mask?.length === bytes.length ? maskLength(mask) : 0;
+      const prefix = known === 0 ? 8 * bytes.length : known;
+      (bytes.length === 4 ? v4 : v6).push({ address: formatInet(bytes), bytes, prefix });
     }
   }
   return [...(protocols.ipv4 ? v4 : []), ...(protocols.ipv6 ? v6 : [])];

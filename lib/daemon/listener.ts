@@ -3,19 +3,11 @@ import { error as logError } from "../log/log.ts";
 import { Channel } from "../sys/channel.ts";
 import { errorText } from "../sys/errno.ts";
 import { duplicate } from "../sys/files.ts";
-import { bindChannel, channelHandlers, endsOf, keepAlive } from "../sys/sockets.ts";
+import { bindChannel, channelHandlers, endsOf, keepAlive, type PeerAddress } from "../sys/sockets.ts";
 import type { Intake } from "./lifetime.ts";
 import { FIRST_LISTENER } from "./status.ts";
 
 type BunSocket = import("bun").Socket<Channel>;
-
-/** Where a client of an inet service comes from. */
-export interface PeerAddress {
-  readonly remoteAddress: string;
-  readonly remotePort: number;
-  readonly localAddress: string;
-  readonly localPort: number;
-}
 
 /**
  * Listens on descriptors 6, 7, ... `accept` is called for each client; stop() takes effect at once, also within `accept`
@@ -59,7 +51,7 @@ export class Listener implements Intake {
           const channel = new Channel(name, timeLimit);
           bindChannel(channel, socket);
           try {
-            accept(channel, inet ? peerOf(socket) : undefined);
+            accept(channel, inet ? endsOf((socket as unknown as { readonly fd: number }).fd) : undefined);
           } catch (failure) {
             logError(`accept connection: ${errorText(failure)}`);
             channel.destroy();
@@ -72,15 +64,3 @@ export class Listener implements Intake {
     >[0]) as unknown as import("bun").TCPSocketListener<Channel>;
   }
 }
-
-const peerOf = (socket: BunSocket): PeerAddress => {
-  const ends = socket as unknown as PeerAddress & { readonly fd: number };
-  const known = endsOf(ends.fd);
-  if (known !== undefined) return known;
-  return {
-    remoteAddress: ends.remoteAddress,
-    remotePort: ends.remotePort,
-    localAddress: ends.localAddress,
-    localPort: ends.localPort,
-  };
-};

@@ -3,9 +3,10 @@ import { parameter } from "../config/configuration.ts";
 import { ClientAbort, logClientAbort, verbose } from "../log/log.ts";
 import { type Channel, ChannelTimeout } from "../sys/channel.ts";
 import { errorText, SysError } from "../sys/errno.ts";
+import { endsOf, type PeerAddress } from "../sys/sockets.ts";
 import { takeFlowToken } from "./flow_control.ts";
 import { Lifetime } from "./lifetime.ts";
-import { Listener, type PeerAddress } from "./listener.ts";
+import { Listener } from "./listener.ts";
 import { acceptPassed } from "./pass.ts";
 import type { Main } from "./program.ts";
 import { type Service, type ServiceDefinition, startService } from "./service.ts";
@@ -34,7 +35,10 @@ export const singleServer =
   async (invocation) => {
     const service = await startService(invocation, definition, ["inet", "unix", "pass"]);
     if (service.standAlone) {
-      await serveClient(definition, { channel: standardChannel() }, service);
+      // inetd gives a client's socket
+      const peer = endsOf(0);
+      const channel = standardChannel();
+      await serveClient(definition, peer === undefined ? { channel } : { channel, peer }, service);
       await definition.atExit?.();
       process.exit(0);
     }

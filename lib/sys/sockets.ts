@@ -443,22 +443,45 @@ export class DatagramReader {
   }
 }
 
-/** Address and port of an end of a connected IPv4 socket; undefined for any other family. */
+const ENOTSOCK = 88;
+/** An end of a connection that is not there any more. */
+const GONE = { address: "", port: 0 };
+
+/**
+ * Address (IPv6 in its long form) and port of an end of an internet connection: the empty address when the connection is gone, undefined for
+ * any other descriptor.
+ */
 function endOf(
   call: "getpeername" | "getsockname",
   fd: number,
-): { address: string; port: number } | undefined {
+): { readonly address: string; readonly port: number } | undefined {
   const name = socketName;
   socketNameSize[0] = name.length;
-  if (libc()[call](fd, ffi().ptr(name), ffi().ptr(socketNameSize)) !== 0 || name.readUInt16LE(0) !== AF_INET)
-    return undefined;
-  return { address: `${name[4]}.${name[5]}.${name[6]}.${name[7]}`, port: name.readUInt16BE(2) };
+  if (libc()[call](fd, ffi().ptr(name), ffi().ptr(socketNameSize)) !== 0)
+    return errno() === ENOTSOCK ? undefined : GONE;
+  const family = name.readUInt16LE(0);
+  const port = name.readUInt16BE(2);
+  if (family === AF_INET) return { address: `${name[4]}.${name[5]}.${name[6]}.${name[7]}`, port };
+  if (family !== AF_INET6) return undefined;
+  const groups = Array.from({ length: 8 }, (_, index) => name.readUInt16BE(8 + 2 * index).toString(16));
+  return { address: groups.join(":"), port };
 }
 const socketName = Buffer.alloc(128);
 const socketNameSize = new Uint32Array(1);
 
-/** Both ends of a connected IPv4 socket with two system calls (Bun's properties take one for each address and each port). */
-export function endsOf(fd: number) {
+/** Where a client of an inet service comes from; `remoteAddress` is empty when it is gone already. */
+export interface PeerAddress {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+}
+
+/**
+ * Both ends of an internet connection with two system calls (Bun's properties take one for each address and each port); undefined for any other
+ * descriptor.
+ */
+export function endsOf(fd: number): PeerAddress | undefined {
   const remote = endOf("getpeername", fd);
   const local = remote === undefined ? undefined : endOf("getsockname", fd);
   if (remote === undefined || local === undefined) return undefined;

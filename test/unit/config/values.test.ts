@@ -2,7 +2,12 @@ import t from "tap";
 import { configurationFromText } from "../../../lib/config/configuration.ts";
 import { cleanEnvironment, updateEnvironment } from "../../../lib/config/environment.ts";
 import { formatInet, parseInet } from "../../../lib/config/inet.ts";
-import { defaultNetworks, type OwnAddress } from "../../../lib/config/interfaces.ts";
+import {
+  defaultNetworks,
+  type Interfaces,
+  machineAddresses,
+  type OwnAddress,
+} from "../../../lib/config/interfaces.ts";
 import { warning } from "../../../lib/log/log.ts";
 import { checked, configurationOf, logged, readVectors } from "./support.ts";
 
@@ -173,6 +178,33 @@ t.test("mynetworks by style", async (t) => {
   );
   t.equal(defaultNetworks("class", addresses), "127.0.0.0/8 192.0.2.0/24 10.0.0.0/8 [::1]/128 [fd00::]/64 ");
   t.equal(defaultNetworks("host", addresses.slice(1, 2)), "192.0.2.77/32 ");
+});
+
+t.test("SMTPD-30 an interface that says little makes nobody a neighbour", async (t) => {
+  const both = { ipv4: true, ipv6: true };
+  const networks = (list: Interfaces): string =>
+    defaultNetworks(
+      "subnet",
+      machineAddresses(both, () => list),
+    );
+  t.equal(networks({}), "");
+  for (const netmask of ["0.0.0.0", "", "nonsense", "::", "ffff::"])
+    t.equal(networks({ ppp0: [{ address: "192.0.2.1", netmask }] }), "192.0.2.1/32 ", netmask);
+  for (const netmask of ["::", "", "255.255.255.0"])
+    t.equal(networks({ tun0: [{ address: "2001:db8::1", netmask }] }), "[2001:db8::1]/128 ", netmask);
+  t.equal(
+    networks({
+      any: [
+        { address: "0.0.0.0", netmask: "0.0.0.0" },
+        { address: "x", netmask: "y" },
+      ],
+    }),
+    "",
+  );
+  const failing = (): never => {
+    throw new Error("EMFILE: too many open files");
+  };
+  t.throws(() => machineAddresses(both, failing), { message: /^cannot list network interfaces: EMFILE/ });
 });
 
 t.test("addresses as text", async (t) => {
