@@ -17,6 +17,8 @@ const PACKAGES: ReadonlyArray<readonly [path: string, name: string]> = [
   ["/usr/lib/postgresql", "postgresql"],
   ["/usr/sbin/slapd", "slapd"],
   ["/usr/bin/memcached", "memcached"],
+  ["/usr/sbin/nsd", "nsd"],
+  ["/usr/sbin/ip", "iproute2"],
   ["/usr/sbin/rpcbind", "rpcbind"],
   ["/usr/sbin/ypserv", "ypserv"],
   ["/usr/sbin/ypbind", "ypbind-mt"],

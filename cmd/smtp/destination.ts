@@ -1,7 +1,8 @@
 /** Next-hop destinations: `host`, `host:service`, `[host]`, `[host]:service`, `[ipv6:address]:service` (transport(5), relayhost). */
 import { isAddress, isValidUtf8Hostname } from "../../lib/address/hostname.ts";
+import { domainToAscii } from "../../lib/config/domain_functions.ts";
 import { tcpPort } from "../../lib/dns/services.ts";
-import { ClientAbort } from "../../lib/log/log.ts";
+import { ClientAbort, warning } from "../../lib/log/log.ts";
 import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
 
 export interface Destination {
@@ -44,8 +45,11 @@ export function splitHostPort(text: string, defaultService: string): HostPort {
   if (host === "") return bad("missing host name");
   const service = rest === "" ? defaultService : rest.slice(1);
   if (service === "") return bad("missing service name");
-  if (!isAddress(host) && !isValidUtf8Hostname(host))
+  if (!isAddress(host) && !isValidUtf8Hostname(host)) {
+    const ascii = domainToAscii(host);
+    if (!ascii.ok) warning(ascii.problem);
     return bad("valid hostname or network address required");
+  }
   return { kind: "ok", host, service, literal };
 }
 

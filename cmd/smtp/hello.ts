@@ -143,7 +143,7 @@ function learn(context: HelloContext, offered: Features, pix: PixWorkarounds): H
       `host ${nameAddressPort(session.peer)} replied to HELO/EHLO with my own hostname ${settings.myhostname}`,
     );
     const code = context.bestServer ? "5.4.6" : "4.4.6";
-    return { kind: "failed", status: dsn(code, `mail for ${context.nexthop} loops back to myself`) };
+    return { kind: "failed", status: dsn(code, `mail for ${delivery.request.nexthop} loops back to myself`) };
   }
   if (features.keywords.has("SMTPUTF8") && !features.keywords.has("8BITMIME")) {
     info(`host ${peer} offers SMTPUTF8 support, but not 8BITMIME`);

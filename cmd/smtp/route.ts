@@ -4,7 +4,6 @@ import { dsn } from "../../lib/delivery/status.ts";
 import { SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
 import { info, warning } from "../../lib/log/log.ts";
 import type { Peer } from "../../lib/smtp/client_session.ts";
-import { equalFold } from "../../lib/sys/bytes.ts";
 import { type Connection, connectServer } from "./connect.ts";
 import type { Delivery } from "./delivery.ts";
 import { type Destination, destinationList, parseDestination } from "./destination.ts";
@@ -232,7 +231,7 @@ export class Route {
     if (destination?.fallback === true) {
       warning(`${delivery.agent.settings.name("fallback_relay")} configuration problem`);
       await delivery.finishSite({ ...status, status: "4.3.5" });
-    } else if (destination !== undefined && equalFold(destination.text, parameter("relayhost"))) {
+    } else if (destination !== undefined && destination.text === parameter("relayhost")) {
       warning("relayhost configuration problem");
       await delivery.finishSite({ ...status, status: "4.3.5" });
     } else if (this.#loop && delivery.agent.settings.mode === "smtp" && parameter("best_mx_transport") !== "")

@@ -10,7 +10,7 @@ import {
   lookupAddresses,
   lookupNative,
 } from "../../lib/dns/host_lookup.ts";
-import { resolver } from "../../lib/dns/resolver.ts";
+import { type LookupOptions, RECORD_LIMIT, resolver, tooManyRecords } from "../../lib/dns/resolver.ts";
 import { orderServices, shuffle } from "../../lib/dns/servers.ts";
 import { type DnsFailure, failureText, isNegative } from "../../lib/dns/types.ts";
 import { info, warning } from "../../lib/log/log.ts";
@@ -76,13 +76,18 @@ function lookupStatus(result: DnsFailure, softBefore: boolean): string {
   }
 }
 
+const lookupOptions = ({ settings, tables }: LookupContext): LookupOptions => ({
+  dnssec: settings.dnsSupport === "dnssec",
+  replyFilter: tables.dnsFilter,
+});
+
 type Addresses =
   | { readonly kind: "found"; readonly addresses: ReadonlyArray<HostAddress>; readonly canonicalName: string }
   | { readonly kind: "failure"; readonly status: Dsn };
 
 /** A host's addresses by the methods of smtp_host_lookup. */
 async function hostAddresses(host: string, context: LookupContext, softBefore: boolean): Promise<Addresses> {
-  const { settings, tables } = context;
+  const { settings } = context;
   const numeric = familyOf(host);
   if (numeric !== undefined) {
     if (!settings.families.includes(numeric))
@@ -91,11 +96,7 @@ async function hostAddresses(host: string, context: LookupContext, softBefore: b
   }
   let failed: Dsn | undefined;
   if (settings.lookupDns) {
-    const options = {
-      ...settings.resolver,
-      dnssec: settings.dnsSupport === "dnssec",
-      replyFilter: tables.dnsFilter,
-    };
+    const options = { ...settings.resolver, ...lookupOptions(context) };
     const result: HostAddresses | DnsFailure = await lookupAddresses(host, settings.families, options);
     if (result.status === "found")
       return { kind: "found", addresses: result.addresses, canonicalName: result.canonicalName };
@@ -109,12 +110,12 @@ async function hostAddresses(host: string, context: LookupContext, softBefore: b
     const reason = `unable to look up host ${host}: ${result.text}`;
     switch (result.error) {
       case "EAI_NONAME":
-      case "EAI_NODATA":
         failed = dsn(softBefore ? "4.4.4" : "5.4.4", reason);
         break;
       case "EAI_AGAIN":
         failed = dsn("4.4.4", reason);
         break;
+      case "EAI_NODATA":
       case "EAI_FAIL":
         failed = dsn(softBefore ? "4.3.0" : "5.3.0", reason);
     }
@@ -204,13 +205,8 @@ async function mxServers(
   context: LookupContext,
   detectLoops: boolean,
 ): Promise<ServerList> {
-  const { settings, tables } = context;
-  const options = {
-    ...settings.resolver,
-    dnssec: settings.dnsSupport === "dnssec",
-    replyFilter: tables.dnsFilter,
-  };
-  const result = await resolver().lookup(host, "MX", options);
+  const { settings } = context;
+  const result = await resolver().lookup(host, "MX", lookupOptions(context));
   if (result.status !== "found") {
     const ignorable = result.status === "retry" || result.status === "fail" || result.status === "malformed";
     if (isNegative(result.status) || (ignorable && parameter("ignore_mx_lookup_error")))
@@ -223,12 +219,14 @@ async function mxServers(
   let soft = false;
   let last: Dsn | undefined;
   for (const exchanger of exchangers) {
-    if (servers.length >= ADDRESS_TOTAL) break;
     const found = await hostAddresses(exchanger.host, context, soft);
     if (found.kind === "failure") {
       last = found.status;
       if (last.status.startsWith("4")) soft = true;
-    } else servers.push(...toServers(found, exchanger.host, destination.port, exchanger.preference, context));
+    } else if (
+      !add(servers, toServers(found, exchanger.host, destination.port, exchanger.preference, context))
+    )
+      break;
   }
   if (servers.length === 0) {
     warning(`no MX host for ${destination.host} has a valid address record`);
@@ -255,8 +253,15 @@ async function mxServers(
   return { kind: "servers", servers: orderServers(servers, settings), foundSelf: false };
 }
 
-/** Addresses of one destination that are kept; far more than will be tried. */
-const ADDRESS_TOTAL = 100;
+/** Adds as many as there is room for; false when some had to be left out. */
+function add(servers: Server[], more: ReadonlyArray<Server>): boolean {
+  const room = RECORD_LIMIT - servers.length;
+  servers.push(...more.slice(0, room));
+  if (more.length <= room) return true;
+  const last = servers.at(-1);
+  if (last !== undefined) tooManyRecords(last.host, last.family === "ipv4" ? "A" : "AAAA");
+  return false;
+}
 
 /** Servers by SRV records; undefined when the lookup is to go on by other means. */
 async function serviceServers(
@@ -264,32 +269,32 @@ async function serviceServers(
   host: string,
   context: LookupContext,
 ): Promise<ServerList | undefined> {
-  const { settings, tables } = context;
+  const { settings } = context;
   const query = `_${destination.service}._tcp.${host}`;
-  const result = await resolver().lookup(query, "SRV", {
-    dnssec: settings.dnsSupport === "dnssec",
-    replyFilter: tables.dnsFilter,
-  });
+  const fallback = parameter("allow_srv_lookup_fallback");
+  const goOn = (reason: string): undefined => {
+    info(`skipping SRV lookup for ${query}: ${reason}`);
+  };
+  const result = await resolver().lookup(query, "SRV", lookupOptions(context));
   if (result.status !== "found") {
-    const fallback = parameter("allow_srv_lookup_fallback");
     const soft = result.status === "retry" || result.status === "fail" || result.status === "malformed";
-    if ((fallback && (isNegative(result.status) || soft)) || (soft && parameter("ignore_srv_lookup_error"))) {
-      info(`skipping SRV lookup for ${query}: ${result.reason}`);
-      return undefined;
-    }
+    if (fallback || (soft && parameter("ignore_srv_lookup_error"))) return goOn(result.reason);
     return failure(lookupStatus(result, false), result.reason);
   }
   const records = orderServices(result.records.flatMap((record) => (record.type === "SRV" ? [record] : [])));
   const servers: Server[] = [];
-  let last: Dsn | undefined;
+  let soft = false;
+  let last: Dsn = dsn("5.4.4", `${query}: host not found`);
   for (const [index, record] of records.entries()) {
-    const found = await hostAddresses(record.host, context, false);
-    if (found.kind === "failure") last = found.status;
-    else servers.push(...toServers(found, record.host, record.port, index, context));
-    if (servers.length >= ADDRESS_TOTAL) break;
+    const found = await hostAddresses(record.host, context, soft);
+    if (found.kind === "failure") {
+      last = found.status;
+      if (last.status.startsWith("4")) soft = true;
+    } else if (!add(servers, toServers(found, record.host, record.port, index, context))) break;
   }
   if (servers.length > 0) return { kind: "servers", servers: balance(servers, settings), foundSelf: false };
-  return { kind: "failure", status: last ?? dsn("5.4.4", `${query}: host not found`), loop: false };
+  warning(`no SRV host for ${query} has a valid address record`);
+  return fallback ? goOn(last.reason) : { kind: "failure", status: last, loop: false };
 }
 
 /** A test for addresses of this system and of proxies in front of it. */

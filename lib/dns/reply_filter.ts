@@ -1,6 +1,6 @@
 /** `smtp_dns_reply_filter`: a table that sees each record as text and may have it ignored. */
-import { warning } from "../log/log.ts";
-import { upperAscii } from "../sys/bytes.ts";
+import { info, warning } from "../log/log.ts";
+import { splitAny, upperAscii } from "../sys/bytes.ts";
 import type { ReplyFilter } from "./resolver.ts";
 import type { DnsRecord } from "./types.ts";
 
@@ -39,10 +39,15 @@ interface FilterTables {
 /** A reply filter over the tables of a parameter. */
 export function replyFilter(title: string, tables: FilterTables): ReplyFilter {
   return async (record) => {
-    const result = await tables.lookup(recordText(record));
+    const text = recordText(record);
+    const result = await tables.lookup(text);
     if (result.kind === "absent") return "keep";
     if (result.kind === "error") return "error";
-    if (upperAscii(result.value) === "IGNORE") return "drop";
+    const [action = ""] = splitAny(result.value, " \t\r\n");
+    if (upperAscii(action) === "IGNORE") {
+      info(`ignoring DNS RR: ${text}`);
+      return "drop";
+    }
     warning(`${title}: unknown DNS filter action: "${result.value}"`);
     return "error";
   };

@@ -2,6 +2,7 @@
 import { isAddress, isValidHostname } from "../address/hostname.ts";
 import { warning } from "../log/log.ts";
 import { printable } from "../sys/bytes.ts";
+import { noteValidation } from "./dnssec_probe.ts";
 import { type Exchange, exchange, isNameError } from "./exchange.ts";
 import { type DnsMessage, sameName, stripDot } from "./message.ts";
 import { parseResolvConf, type ResolverConfiguration, WatchedFile } from "./resolv_conf.ts";
@@ -15,9 +16,9 @@ const CNAME_LIMIT = 10;
 export type ReplyFilter = (record: DnsRecord) => Promise<"keep" | "drop" | "error">;
 
 export interface LookupOptions {
-  /** Append the local domain to a name without dots (res_defnames). */
+  /** Append the local domain to a name without dots (res_defnames), with searchList any of the list. */
   readonly defaultNames?: boolean;
-  /** Try the search list (res_dnsrch). */
+  /** Append the domains of the search list to names with dots too (res_dnsrch). */
   readonly searchList?: boolean;
   readonly dnssec?: boolean;
   readonly replyFilter?: ReplyFilter | undefined;
@@ -32,19 +33,24 @@ export interface ResolverSettings {
 interface Chain {
   readonly records: ReadonlyArray<DnsRecord>;
   readonly final: string;
+  /** The aliases on the way. */
+  readonly aliases: ReadonlyArray<DnsRecord>;
   readonly loop: boolean;
 }
 
 /** Follows the CNAMEs of one answer; records of other names are not used (RFC 2181 5.4.1). */
 function followChain(message: DnsMessage, name: string, type: QueryType): Chain {
   let final = name;
+  const aliases: DnsRecord[] = [];
   for (let step = 0; ; step++) {
     const records = message.answers.filter((record) => record.type === type && sameName(record.name, final));
-    if (records.length > 0) return { records, final, loop: false };
-    const alias = message.answers.find((record) => record.type === "CNAME" && sameName(record.name, final));
-    if (alias?.type !== "CNAME" || type === "CNAME") return { records: [], final, loop: false };
-    if (step >= CNAME_LIMIT) return { records: [], final, loop: true };
-    final = alias.host;
+    if (records.length > 0) return { records, final, aliases, loop: false };
+    const next = message.answers.find((record) => record.type === "CNAME" && sameName(record.name, final));
+    if (next?.type !== "CNAME" || type === "CNAME") return { records: [], final, aliases, loop: false };
+    // a chain longer than the answer has come back to one of its names
+    if (step > message.answers.length) return { records: [], final, aliases, loop: true };
+    aliases.push(next);
+    final = next.host;
   }
 }
 
@@ -55,6 +61,7 @@ function hostOfRecord(record: DnsRecord): string | undefined {
     case "SRV":
       return record.host === "" ? undefined : record.host;
     case "NS":
+    case "CNAME":
       return record.host;
     default:
       return undefined;
@@ -90,16 +97,30 @@ export class Resolver {
     const bare = stripDot(name);
     if (!isQueryName(bare, type)) return dnsFailure("invalid-name", name, type);
     const configuration = this.configuration();
-    let failure: DnsFailure | undefined;
-    for (const candidate of candidates(bare, name.endsWith("."), configuration, options)) {
-      const result = await this.lookupExact(candidate, name, type, options, configuration);
+    const ask = (candidate: string): Promise<DnsResult> =>
+      this.lookupExact(candidate, name, type, options, configuration);
+    const dots = bare.split(".").length - 1;
+    const domains = name.endsWith(".") ? [] : searchDomains(dots, configuration, options);
+    if (domains.length === 0) return ask(bare);
+    const first = dots >= configuration.ndots ? await ask(bare) : undefined;
+    if (first?.status === "found") return first;
+    const failures: DnsFailure[] = [];
+    for (const candidate of domains.map((domain) => `${bare}.${domain}`)) {
+      if (!isQueryName(candidate, type)) continue;
+      const result = await ask(candidate);
       if (result.status === "found") return result;
-      // "No data" for one candidate says more than "no such name" for the last one.
-      if (failure === undefined || failure.status === "not-found" || result.status === "retry")
-        failure = result;
+      failures.push(result);
       if (result.status !== "not-found" && result.status !== "no-data") break;
     }
-    return failure ?? dnsFailure("not-found", name, type);
+    if (first !== undefined) return first;
+    const last = await ask(bare);
+    if (last.status === "found") return last;
+    // a name that exists says more than one that does not
+    for (const status of ["no-data", "retry"] as const) {
+      const failure = failures.find((each) => each.status === status);
+      if (failure !== undefined) return failure;
+    }
+    return last;
   }
 
   private async lookupExact(
@@ -113,17 +134,20 @@ export class Resolver {
     let secure = options.dnssec === true;
     for (let hop = 0; hop <= CNAME_LIMIT; hop++) {
       const reply: Exchange = await exchange(current, type, options.dnssec === true, configuration);
-      if (reply.kind !== "answer") return dnsFailure(reply.kind, asked, type);
+      // a question of its own about the target of an alias fails in the target's name
+      const name = hop === 0 ? asked : current;
+      if (reply.kind !== "answer") return dnsFailure(reply.kind, name, type);
       const { message } = reply;
+      if (options.dnssec === true) await noteValidation(message.authentic, configuration);
       secure &&= message.authentic;
       const chain = followChain(message, current, type);
       if (chain.loop) return nameLoop(asked, type);
+      if (!chain.aliases.every((alias) => isUsable(alias, name))) return dnsFailure("malformed", name, type);
       if (chain.records.length > 0)
-        return this.select(chain.records, chain.final, asked, type, secure, options);
-      if (!message.wellFormed) return dnsFailure("malformed", asked, type);
-      if (isNameError(message)) return dnsFailure("not-found", asked, type, message.negativeTtl);
-      if (sameName(chain.final, current)) return dnsFailure("no-data", asked, type, message.negativeTtl);
-      if (!isQueryName(chain.final, type)) return dnsFailure("malformed", asked, type);
+        return this.select(chain.records, chain.final, name, type, secure, options);
+      if (!message.wellFormed) return dnsFailure("malformed", name, type);
+      if (isNameError(message)) return dnsFailure("not-found", name, type, message.negativeTtl);
+      if (chain.aliases.length === 0) return dnsFailure("no-data", name, type, message.negativeTtl);
       current = chain.final;
     }
     return nameLoop(asked, type);
@@ -138,26 +162,18 @@ export class Resolver {
     secure: boolean,
     options: LookupOptions,
   ): Promise<DnsResult> {
-    if (all.length > RECORD_LIMIT)
-      warning(
-        `too many records in reply for name=${asked} type=${type}; using the first ${RECORD_LIMIT} of ${all.length}`,
-      );
+    if (all.length > RECORD_LIMIT) tooManyRecords(asked, type);
     const records: DnsRecord[] = [];
     for (const record of all.slice(0, RECORD_LIMIT)) if (isUsable(record, asked)) records.push(record);
-    const [only] = records;
-    if (only === undefined) return dnsFailure("malformed", asked, type);
-    // RFC 7505 3: a null MX stands alone and has preference 0.
-    if (only.type === "MX" && only.host === "" && only.preference === 0 && records.length === 1)
-      return dnsFailure("null-mx", asked, type);
-    if (only.type === "SRV" && only.host === "" && records.length === 1)
-      return dnsFailure("null-srv", asked, type);
-    const named = records.filter(
-      (record) => !((record.type === "MX" || record.type === "SRV") && record.host === ""),
-    );
-    if (named.length === 0) return dnsFailure("malformed", asked, type);
-    if (options.replyFilter === undefined) return { status: "found", records: named, canonicalName, secure };
+    if (records.length === 0) return dnsFailure("malformed", asked, type);
+    // RFC 7505 3 wants a null MX to stand alone with preference 0: one that does not counts as well.
+    for (const record of records) {
+      if (record.type === "MX" && record.host === "") return dnsFailure("null-mx", asked, type);
+      if (record.type === "SRV" && record.host === "") return dnsFailure("null-srv", asked, type);
+    }
+    if (options.replyFilter === undefined) return { status: "found", records, canonicalName, secure };
     const kept: DnsRecord[] = [];
-    for (const record of named) {
+    for (const record of records) {
       const decision = await options.replyFilter(record);
       if (decision === "error") return dnsFailure("filter-error", asked, type);
       if (decision === "keep") kept.push(record);
@@ -165,6 +181,13 @@ export class Resolver {
     if (kept.length === 0) return dnsFailure("filtered", asked, type);
     return { status: "found", records: kept, canonicalName, secure };
   }
+}
+
+/** Records of an answer, or addresses of a destination, are left out. */
+export function tooManyRecords(name: string, type: QueryType): void {
+  warning(
+    `DNS record count limit (${RECORD_LIMIT}) exceeded -- dropping excess record(s) after qname=${name} qtype=${type}`,
+  );
 }
 
 function nameLoop(name: string, type: QueryType): DnsFailure {
@@ -195,22 +218,15 @@ export function hostProblem(host: string): string {
   return "misplaced hyphen";
 }
 
-/** The names to try, in order. */
-function candidates(
-  name: string,
-  absolute: boolean,
-  configuration: ResolverConfiguration,
-  options: LookupOptions,
-): string[] {
-  const dots = name.split(".").length - 1;
-  if (absolute) return [name];
-  if (options.searchList === true && configuration.search.length > 0) {
-    const searched = configuration.search.map((domain) => `${name}.${domain}`);
-    return dots >= configuration.ndots ? [name, ...searched] : [...searched, name];
-  }
-  const [domain] = configuration.search;
-  if (options.defaultNames === true && dots === 0 && domain !== undefined) return [`${name}.${domain}`];
-  return [name];
+/** The domains that are tried behind a name, in order (resolver(3): RES_DEFNAMES, RES_DNSRCH). */
+function searchDomains(
+  dots: number,
+  { search }: ResolverConfiguration,
+  { defaultNames, searchList }: LookupOptions,
+): ReadonlyArray<string> {
+  if (dots > 0) return searchList === true ? search : [];
+  if (defaultNames !== true) return [];
+  return searchList === true ? search : search.slice(0, 1);
 }
 
 let shared: Resolver | undefined;

@@ -96,9 +96,9 @@ export interface DnsSuccess {
 
 export type DnsResult = DnsSuccess | DnsFailure;
 
-/** Name servers' "no" as opposed to "do not know". */
+/** "No" as opposed to "do not know"; a ring of aliases leads nowhere. */
 export const isNegative = (status: DnsResult["status"]): boolean =>
-  status === "not-found" || status === "no-data";
+  status === "not-found" || status === "no-data" || status === "cname-loop";
 
 const HOST_TEXT = {
   "not-found": "Host not found",

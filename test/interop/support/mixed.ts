@@ -1,7 +1,16 @@
 /** An instance whose daemons are partly ours and partly the real Postfix's, and the mail that shows that all of them work together. */
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import type { Test } from "tap";
 import type { Instance } from "../../../packaging/instance.ts";
@@ -152,10 +161,18 @@ export async function end(instance: Instance): Promise<void> {
   await until("the end of the mail system", () => processesOfGroup(master).length === 0);
 }
 
+/** Files in the instance's folder `etc` take the place of the machine's. */
 function startMaster(instance: Instance): void {
-  const master = spawnSync(join(instance.directory, "programs/libexec/master"), ["-w"], {
-    env: instance.environment,
-  });
+  const etc = join(instance.directory, "etc");
+  const own = existsSync(etc) ? readdirSync(etc) : [];
+  const script = 'cd "$0" && for file in *; do mount --bind "$file" "/etc/$file" || exit; done && exec "$@"';
+  const namespace = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, etc];
+  const [program = "", ...args] = [
+    ...(own.length === 0 ? [] : namespace),
+    join(instance.directory, "programs/libexec/master"),
+    "-w",
+  ];
+  const master = spawnSync(program, args, { env: instance.environment });
   if (master.status !== 0)
     throw new Error(`master: status ${master.status}\n${master.stderr}\n${instance.maillog()}`);
 }

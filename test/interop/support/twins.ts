@@ -7,6 +7,7 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -14,12 +15,14 @@ import {
   writeFileSync,
 } from "node:fs";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Test } from "tap";
 import type { Instance } from "../../../packaging/instance.ts";
 import { logged, queueFiles, until } from "../../system/support/harness.ts";
 import { type Script, ScriptedServer, type Transcript } from "../../unit/smtp-client/harness.ts";
 import { command, mixedInstance } from "./mixed.ts";
+import { inNetwork, nameServer, withoutNetwork, type Zones } from "./network.ts";
 import type { Reference } from "./reference.ts";
 
 /** A message on its way in. */
@@ -48,6 +51,12 @@ export interface Scene {
   /** Scripted servers by name, two of each; those that `unix` names listen at sockets. What they hear is compared. */
   readonly servers?: Readonly<Record<string, Script>>;
   readonly unix?: ReadonlyArray<string>;
+  /** Servers at addresses of a network of their own, `NET.0.10` or `NET6:10`, with a port where it is not 25. */
+  readonly addresses?: Readonly<Record<string, string>>;
+  /** What the name server of such a network knows, with `NET.` and `NET6:` too. */
+  readonly zones?: Zones;
+  /** Files of /etc that only the two systems see. */
+  readonly etc?: Readonly<Record<string, string>>;
   /** Log lines that differ by design. */
   readonly ignore?: RegExp;
   /** Makes tables, home directories and scripts before the start. */
@@ -80,7 +89,14 @@ function mainCfOf(directory: string, scene: Scene, place: Place): string {
   return [...common.filter((line) => !given.includes(`${line.split(" =", 1)[0]} =`)), given].join("\n");
 }
 
-function prepare(directory: string, programs: Reference, scene: Scene): void {
+async function startNameServer(t: Test, zones: Zones, side: number): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "posthaste-nsd-"));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const records = inNetwork(zones.records, side);
+  await nameServer(t, folder, inNetwork("NET.0.53", side), { ...zones, records });
+}
+
+function prepare(directory: string, programs: Reference, scene: Scene, side: number): void {
   for (const name of ["mail", "config"]) mkdirSync(join(directory, name), { recursive: true });
   chmodSync(join(directory, "mail"), 0o1777);
   writeFileSync(join(directory, "config/bounce.cf"), TEMPLATES);
@@ -89,21 +105,32 @@ function prepare(directory: string, programs: Reference, scene: Scene): void {
     join(directory, "config/dynamicmaps.cf"),
     `cdb ${library("cdb")} dict_cdb_open mkmap_cdb_open\npcre ${library("pcre")} dict_pcre_open\n`,
   );
+  const etc = Object.entries({
+    ...(scene.zones === undefined ? {} : { "resolv.conf": "nameserver NET.0.53\n" }),
+    ...scene.etc,
+  });
+  if (etc.length > 0) mkdirSync(join(directory, "etc"));
+  for (const [name, text] of etc) writeFileSync(join(directory, "etc", name), inNetwork(text, side));
   scene.prepare?.(directory);
 }
 
 /** The scripted servers of one system. */
 class Servers {
   readonly #servers = new Map<string, ScriptedServer>();
+  /** Names of those whose ports are the same in both systems. */
+  #fixed: ReadonlySet<string> = new Set();
 
-  static async start(t: Test, scene: Scene): Promise<Servers> {
+  static async start(t: Test, scene: Scene, side: number): Promise<Servers> {
     const servers = new Servers();
     for (const [name, script] of Object.entries(scene.servers ?? {})) {
       const server = new ScriptedServer(script);
       servers.#servers.set(name, server);
-      if (scene.unix?.includes(name) !== true) await server.start();
+      const [address, port = "25"] = scene.addresses?.[name]?.split(" ") ?? [];
+      if (address !== undefined) await server.startAt(inNetwork(address, side), Number(port));
+      else if (scene.unix?.includes(name) !== true) await server.start();
       t.teardown(() => server.stop());
     }
+    servers.#fixed = new Set(Object.keys(scene.addresses ?? {}));
     return servers;
   }
 
@@ -129,7 +156,7 @@ class Servers {
   named(text: string): string {
     let out = text;
     for (const [name, { port }] of this.#servers)
-      if (port !== 0) out = out.replaceAll(`:${port}`, `:<${name}>`);
+      if (port !== 0 && !this.#fixed.has(name)) out = out.replaceAll(`:${port}`, `:<${name}>`);
     return out;
   }
 
@@ -156,19 +183,22 @@ export class Twins {
   ) {}
 
   static async start(t: Test, programs: Reference, scene: Scene): Promise<Twins> {
-    const make = (base: "ours" | "real", servers: Servers): Promise<Instance> =>
-      mixedInstance(
+    const servers = [await Servers.start(t, scene, 0), await Servers.start(t, scene, 1)] as const;
+    const make = (side: 0 | 1): Promise<Instance> => {
+      return mixedInstance(
         t,
         programs,
-        { base, swapped: [] },
+        { base: side === 0 ? "ours" : "real", swapped: [] },
         (directory) => {
-          prepare(directory, programs, scene);
-          return mainCfOf(directory, scene, servers.place(directory));
+          prepare(directory, programs, scene, side);
+          return inNetwork(mainCfOf(directory, scene, servers[side].place(directory)), side);
         },
-        (directory) => STOCK + (scene.masterCf?.(directory, servers.place(directory)) ?? ""),
+        (directory) =>
+          inNetwork(STOCK + (scene.masterCf?.(directory, servers[side].place(directory)) ?? ""), side),
       );
-    const servers = [await Servers.start(t, scene), await Servers.start(t, scene)] as const;
-    const twins = new Twins(await make("ours", servers[0]), await make("real", servers[1]), servers, scene);
+    };
+    if (scene.zones !== undefined) for (const side of [0, 1]) await startNameServer(t, scene.zones, side);
+    const twins = new Twins(await make(0), await make(1), servers, scene);
     for (const [side, instance] of twins.both.entries()) {
       await servers[side]?.listen(instance.directory, scene.unix ?? []);
       await logged(instance, /daemon started/);
@@ -293,7 +323,7 @@ function normaliser(instance: Instance, log: string): (text: string) => string {
     ),
   );
   return (text) => {
-    let out = text
+    let out = withoutNetwork(text)
       .replaceAll(instance.directory, "$DIR")
       .replaceAll(String(instance.smtpPort), "PORT")
       .replace(/\d{10}\.P\d+\.\w+/g, "TMPFILE");

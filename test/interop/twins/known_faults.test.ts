@@ -87,9 +87,9 @@ t.test("CLN-09 answers of tables that make no sense", limit, (t) =>
           file(
             dir,
             table,
-            Object.entries(RESULTS)
+            `${Object.entries(RESULTS)
               .map(([name, result]) => `${name}@${table}.test ${result}\n`)
-              .join("") + `ok@${table}.test games@localhost\n`,
+              .join("")}ok@${table}.test games@localhost\n`,
           );
         file(dir, "regexp", "/^(.*)@regexp.test$/ $1\n/^(empty)?.*@blank.test$/ $1\n");
       },
