@@ -116,6 +116,9 @@ export async function cachePolicy(delivery: Delivery, host: string): Promise<voi
   delivery.storeSessions = demand && (flags & RequestFlag.connectionStore) !== 0;
 }
 
+/** A cache could hand out useless connections for ever; a new one is soon made. */
+const KEPT_TRIES = 3;
+
 /** Uses a kept connection, if there is one that still answers. Gives the server that it led to. */
 export async function useKept(
   delivery: Delivery,
@@ -124,7 +127,9 @@ export async function useKept(
   /** Whether no other server will be tried after this one. */
   isFinal: (peer: Peer) => boolean,
 ): Promise<Peer | undefined> {
-  for (let session = await take(); session !== undefined; session = await take()) {
+  for (let tries = 0; tries < KEPT_TRIES; tries++) {
+    const session = await take();
+    if (session === undefined) return undefined;
     session.quitting = false;
     session.transcript.length = 0;
     // With PIPELINING the RSET travels in front of the transaction's own commands.

@@ -1,7 +1,8 @@
 /** Connections kept by scache(8), for processes that serve one delivery at a time and so have nothing to share with themselves (delivery.md 12). */
-import { closeSync } from "node:fs";
+import { closeSync, fstatSync } from "node:fs";
 import { scacheClient } from "../../lib/ipc/clients/scache.ts";
 import { nameAddressPort, type Peer, type SessionRules, SmtpSession } from "../../lib/smtp/client_session.ts";
+import { pendingBytes } from "../../lib/sys/files.ts";
 import { adoptSocket, releaseSocket } from "../../lib/sys/sockets.ts";
 import type { SavedSession, SessionStore } from "./session_cache.ts";
 import {
@@ -61,7 +62,9 @@ export class SharedSessions implements SessionStore {
 
   async #resume(fd: number, peer: Peer, property: string): Promise<SmtpSession | undefined> {
     const known = parseEndpoint(property);
-    if (known === undefined) {
+    // what its server said unasked, a farewell, would be taken for the answer to our first command
+    const usable = fstatSync(fd).isSocket() && pendingBytes(fd) === 0;
+    if (known === undefined || !usable) {
       closeSync(fd);
       return undefined;
     }

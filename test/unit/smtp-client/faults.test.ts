@@ -1,5 +1,7 @@
 /** Servers that misbehave (known-faults CLI-*), and connections that are used again. */
+import { spawn } from "node:child_process";
 import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
 import t from "tap";
 import { freePort } from "../../system/support/harness.ts";
 import { type Agent, type Job, Queue, ScriptedServer } from "./harness.ts";
@@ -391,4 +393,68 @@ t.test("faults", async (t) => {
     await noted.deliver(job(server.port, rcpt("a"), { request: { sender: "" } }));
     t.equal(queue.posted.length, 1, "not about bounces");
   });
+});
+
+/** What a server behind a cached connection has said or done meanwhile. */
+const LEFT: Readonly<Record<string, (socket: Socket) => void>> = {
+  closed: (socket) => socket.end(),
+  reset: (socket) => setTimeout(() => socket.resetAndDestroy(), 20),
+  "unread farewell": (socket) => socket.write("421 4.4.2 fake.example Error: timeout exceeded\r\n"),
+  "unread nonsense": (socket) => socket.write("250 2.0.0 Ok\r\n250 2.0.0 Ok: queued as NOTHING\r\n"),
+  silence: () => undefined,
+};
+
+t.test("CLI-12 a connection cache that fails costs a connection, not the mail", async (t) => {
+  const queue = await new Queue().start();
+  t.teardown(() => queue.stop());
+  const faults: ReadonlyArray<readonly [mode: string, left?: string]> = [
+    ["silent"],
+    ["closes"],
+    ["deaf"],
+    ["halfway"],
+    ["no descriptor"],
+    ["file"],
+    ...Object.keys(LEFT).map((left) => ["passes", left] as const),
+  ];
+  const bun = join(import.meta.dirname, "../../../node_modules/bun/bin/bun.exe");
+  const attempt = async ([mode, left]: (typeof faults)[number]): Promise<void> => {
+    const name = left ?? mode;
+    const server = await new ScriptedServer({ ehlo: ["fake.example"] }).start();
+    t.teardown(() => server.stop());
+    let passed = 0;
+    const cached = await rawServer(t, (socket) => {
+      passed++;
+      LEFT[left ?? "closed"]?.(socket);
+    });
+    const service = `scache${name.replace(" ", "")}`;
+    const script = join(import.meta.dirname, "fake_scache.ts");
+    const socket = join(queue.directory, "private", service);
+    const cache = spawn(bun, ["run", script, mode, socket, String(cached)], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    t.teardown(() => cache.kill());
+    await new Promise((ready) => cache.stdout.once("data", ready));
+    const agent = await queue.agent("smtp", [
+      "alone=yes",
+      "smtp_connection_cache_destinations=127.0.0.1",
+      `connection_cache_service_name=${service}`,
+      "connection_cache_protocol_timeout=1",
+      "smtp_rset_timeout=1",
+      "smtp_mail_timeout=2",
+    ]);
+    const deliver = (to: string): ReturnType<Agent["deliver"]> =>
+      agent.deliver({ nexthop: `[127.0.0.1]:${server.port}`, recipients: rcpt(to), content: CONTENT });
+    const { done, log, reply } = await deliver("a");
+    t.same(done, [true], `${name}: ${log.join("\n")}`);
+    t.equal(reply?.status, 0, name);
+    t.same(statuses(log), ["a 2.0.0 sent"], name);
+    t.equal(server.transcripts.length, 1, `${name}: over a connection of its own`);
+    t.equal(passed > 0, mode === "passes", `${name}: connections from the cache`);
+    t.same((await deliver("b")).done, [true], `${name}: the process lives`);
+    agent.stop();
+    cache.kill();
+  };
+  const started = performance.now();
+  await Promise.all(faults.map(attempt));
+  t.ok(performance.now() - started < 40_000, "within its time limits");
 });

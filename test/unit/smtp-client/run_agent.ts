@@ -1,4 +1,7 @@
-/** Runs the agent under Bun for a test: `run_agent.ts MODE SERVICE SOCKET [name=value ...] [flags=...]`, in the queue directory. */
+/**
+ * Runs the agent under Bun for a test: `run_agent.ts MODE SERVICE SOCKET [name=value ...] [flags=...]`, in the queue directory. With
+ * `alone=yes` it is one of many processes, each with one delivery.
+ */
 
 import { makeAgent } from "../../../cmd/smtp/agent.ts";
 import { deliver } from "../../../cmd/smtp/deliver.ts";
@@ -11,7 +14,7 @@ import { Channel } from "../../../lib/sys/channel.ts";
 import { bindChannel, channelHandlers } from "../../../lib/sys/sockets.ts";
 
 const [mode = "smtp", service = "smtp", socket = "", ...words] = process.argv.slice(2);
-const overrides = words.filter((word) => !word.startsWith("flags="));
+const overrides = words.filter((word) => !/^(?:flags|alone)=/.test(word));
 setLogSinks([
   (event) =>
     process.stderr.write(
@@ -37,6 +40,7 @@ const agent = await makeAgent(
   mode === "lmtp" ? "lmtp" : "smtp",
   service,
   words.filter((word) => word.startsWith("flags=")),
+  words.includes("alone=yes") ? 1 : undefined,
 );
 Bun.listen({
   unix: socket,
