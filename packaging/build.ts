@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
+import { AUTOLOAD_OFF, BUNDLE } from "./compile_options.ts";
 import { buildDocumentation } from "./man.ts";
 import { PROGRAMS, type ProgramEntry } from "./programs.ts";
 
@@ -49,6 +50,8 @@ function readOptions(args: ReadonlyArray<string>): Options {
   return { layout, out: out ?? join(ROOT, folder), names, probe };
 }
 
+const BUILD_FILES = ["packaging/build.ts", "packaging/compile_options.ts", "packaging/programs.ts"];
+
 /** Hash of everything that goes into an executable besides its own folder: lib/, the way it is built, the locked dependencies. */
 function sourceHash(folders: ReadonlyArray<string>): string {
   const hash = createHash("sha256");
@@ -62,7 +65,7 @@ function sourceHash(folders: ReadonlyArray<string>): string {
     }
   };
   for (const folder of folders) if (existsSync(join(ROOT, folder))) add(join(ROOT, folder));
-  for (const file of ["package-lock.json", "tsconfig.json", "packaging/build.ts", "packaging/programs.ts"])
+  for (const file of ["package-lock.json", "tsconfig.json", ...BUILD_FILES])
     hash.update(readFileSync(join(ROOT, file)));
   return hash.update(Bun.version).digest("hex");
 }
@@ -100,15 +103,10 @@ async function compile(entry: string, outfile: string): Promise<void> {
       BUN,
       "build",
       "--compile",
-      "--minify",
       "--bytecode",
-      "--format=esm",
-      "--target=bun",
+      ...BUNDLE,
       `--define=SANDBOX_PROBE=${options.probe}`,
-      "--no-compile-autoload-dotenv",
-      "--no-compile-autoload-bunfig",
-      "--no-compile-autoload-tsconfig",
-      "--no-compile-autoload-package-json",
+      ...AUTOLOAD_OFF,
       "--outfile",
       temporary,
       entry,

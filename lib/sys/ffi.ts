@@ -67,8 +67,16 @@ export function uninterrupted(call: string, subject: string, make: () => number 
   }
 }
 
-/** A NUL-terminated copy of a byte string. */
-export const cString = (text: string): Buffer => Buffer.from(`${text}\0`, "latin1");
+const EINVAL = 22;
+
+/** A NUL-terminated copy of a byte string. Throws SysError for one that holds a NUL: the C library would take what is before it for the whole. */
+export function cString(text: string): Buffer {
+  if (text.includes("\0")) throw new SysError("C string", EINVAL, text);
+  return Buffer.from(`${text}\0`, "latin1");
+}
+
+/** A NUL-terminated copy of what a C program would see of a byte string. */
+export const cutString = (text: string): Buffer => Buffer.from(`${text}\0`, "latin1");
 
 /** The byte string at a C pointer; the empty string for NULL. */
 export function stringAt(pointer: Pointer | null | 0): string {

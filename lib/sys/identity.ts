@@ -42,7 +42,7 @@ function lookup<T>(
   call: string,
   subject: string,
   run: (entry: Pointer, buffer: Pointer, size: number, result: Pointer) => number,
-  read: (entry: Buffer) => T,
+  read: (answer: Answer) => T,
 ): T | undefined {
   const { ptr } = ffi();
   for (let size = BUFFER_START; size <= BUFFER_LIMIT; size *= 4) {
@@ -52,25 +52,61 @@ function lookup<T>(
     const code = run(ptr(entry), ptr(text), size, ptr(result));
     if (code === ERANGE) continue;
     if (!ABSENT.has(code)) throw new SysError(call, code, subject);
-    return result[0] === 0n ? undefined : read(entry);
+    return result[0] === 0n ? undefined : read(new Answer(entry, text));
   }
   throw new SysError(call, ERANGE, subject);
 }
 
-const pointerAt = (entry: Buffer, offset: number): Pointer =>
-  Number(entry.readBigUInt64LE(offset)) as Pointer;
+/** A structure, and the memory that its pointers lead into. They are followed in that memory: nothing else keeps it from being collected. */
+class Answer {
+  readonly #memory: Buffer;
+  readonly #start: number;
 
-const readUser = (entry: Buffer): User => ({
-  name: stringAt(pointerAt(entry, 0)),
-  uid: entry.readUInt32LE(16),
-  gid: entry.readUInt32LE(20),
-  gecos: stringAt(pointerAt(entry, 24)),
-  home: stringAt(pointerAt(entry, 32)),
-  shell: stringAt(pointerAt(entry, 40)),
+  constructor(
+    readonly entry: Buffer,
+    memory: Buffer,
+  ) {
+    this.#memory = memory;
+    this.#start = Number(ffi().ptr(memory));
+  }
+
+  /** The byte string behind the pointer at `offset` of the structure. */
+  string(offset: number): string {
+    return this.#stringOf(this.entry.readBigUInt64LE(offset));
+  }
+
+  /** The byte strings of a NULL-terminated list of pointers. */
+  strings(offset: number): string[] {
+    const found: string[] = [];
+    const list = Number(this.entry.readBigUInt64LE(offset)) - this.#start;
+    if (list < 0) return found;
+    for (let at = list; at + 8 <= this.#memory.length; at += 8) {
+      const pointer = this.#memory.readBigUInt64LE(at);
+      if (pointer === 0n) break;
+      found.push(this.#stringOf(pointer));
+    }
+    return found;
+  }
+
+  #stringOf(pointer: bigint): string {
+    const at = Number(pointer) - this.#start;
+    // a name service may also give texts of its own, which stay
+    if (at < 0 || at >= this.#memory.length) return stringAt(Number(pointer) as Pointer);
+    return this.#memory.toString("latin1", at, this.#memory.indexOf(0, at));
+  }
+}
+
+const readUser = (answer: Answer): User => ({
+  name: answer.string(0),
+  uid: answer.entry.readUInt32LE(16),
+  gid: answer.entry.readUInt32LE(20),
+  gecos: answer.string(24),
+  home: answer.string(32),
+  shell: answer.string(40),
 });
-const readGroup = (entry: Buffer): Group => ({
-  name: stringAt(pointerAt(entry, 0)),
-  gid: entry.readUInt32LE(16),
+const readGroup = (answer: Answer): Group => ({
+  name: answer.string(0),
+  gid: answer.entry.readUInt32LE(16),
 });
 
 /** The password entry of a login name; undefined when there is none. Throws SysError when the name service fails. */
@@ -183,10 +219,11 @@ export const passwdLine = (name: string): string | undefined =>
         "getpwnam",
         name,
         (e, b, n, r) => libc().getpwnam_r(ffi().ptr(cString(name)), e, b, n, r),
-        (entry) => {
-          const user = readUser(entry);
-          const password = stringAt(pointerAt(entry, 8));
-          return [user.name, password, user.uid, user.gid, user.gecos, user.home, user.shell].join(":");
+        (answer) => {
+          const user = readUser(answer);
+          return [user.name, answer.string(8), user.uid, user.gid, user.gecos, user.home, user.shell].join(
+            ":",
+          );
         },
       );
 
@@ -198,14 +235,6 @@ export const groupLine = (name: string): string | undefined =>
         "getgrnam",
         name,
         (e, b, n, r) => libc().getgrnam_r(ffi().ptr(cString(name)), e, b, n, r),
-        (entry) => {
-          const members: string[] = [];
-          const list = pointerAt(entry, 24);
-          for (let offset = 0; ; offset += 8) {
-            const member = ffi().read.ptr(list, offset) as Pointer;
-            if (Number(member) === 0) break;
-            members.push(stringAt(member));
-          }
-          return `${stringAt(pointerAt(entry, 0))}:${stringAt(pointerAt(entry, 8))}:${entry.readUInt32LE(16)}:${members.join(",")}`;
-        },
+        (answer) =>
+          `${answer.string(0)}:${answer.string(8)}:${answer.entry.readUInt32LE(16)}:${answer.strings(24).join(",")}`,
       );

@@ -1,6 +1,6 @@
 /** strftime(3) of the C library, for names of files that the admin chooses. */
 import { errnoNumber, SysError } from "./errno.ts";
-import { ffi, library } from "./ffi.ts";
+import { cString, ffi, library } from "./ffi.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   localtime_r: { args: ["ptr", "ptr"], returns: "ptr" },
@@ -24,7 +24,7 @@ export function formatTime(format: string, seconds: number): string {
   libc().localtime_r(ffi().ptr(time), ffi().ptr(tm));
   const out = Buffer.alloc(LIMIT);
   // a mark at the end tells an empty result from one that did not fit
-  const pattern = Buffer.from(`${format}.\0`, "latin1");
+  const pattern = cString(`${format}.`);
   const length = Number(libc().strftime(ffi().ptr(out), LIMIT, ffi().ptr(pattern), ffi().ptr(tm)));
   if (length === 0) throw new SysError("strftime", errnoNumber("ENAMETOOLONG"), format);
   return out.toString("latin1", 0, length - 1);

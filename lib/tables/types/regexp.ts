@@ -1,5 +1,5 @@
 /** `regexp:file`, `regexp:{{/pattern/ result}, ...}`: POSIX regular expressions by libc (regexp_table(5)). */
-import { cString, ffi, library, type Pointer } from "../../sys/ffi.ts";
+import { cutString, ffi, library, type Pointer } from "../../sys/ffi.ts";
 import {
   type CompiledPattern,
   type DialectContext,
@@ -45,7 +45,7 @@ class RegexpDialect implements PatternDialect {
     const { ptr } = ffi();
     const status = libc().regcomp(
       ptr(regex),
-      ptr(cString(text.pattern)),
+      ptr(cutString(text.pattern)),
       capture ? flags : flags | REG_NOSUB,
     );
     if (status !== 0) {
@@ -73,7 +73,7 @@ const subjects: { text: string; bytes: Buffer } = { text: "", bytes: Buffer.from
 function subjectPointer(text: string): Pointer {
   if (subjects.text !== text) {
     subjects.text = text;
-    subjects.bytes = cString(text);
+    subjects.bytes = cutString(text);
   }
   return ffi().ptr(subjects.bytes);
 }

@@ -1,0 +1,12 @@
+/** How `bun build` makes an executable of ours. */
+
+/** What goes into it. socks is installed for the tools of the tests, and mongodb would take it for its own. */
+export const BUNDLE: ReadonlyArray<string> = ["--minify", "--format=esm", "--target=bun", "--external=socks"];
+
+/** It reads no configuration of the runtime where it is started. */
+export const AUTOLOAD_OFF: ReadonlyArray<string> = [
+  "--no-compile-autoload-dotenv",
+  "--no-compile-autoload-bunfig",
+  "--no-compile-autoload-tsconfig",
+  "--no-compile-autoload-package-json",
+];
