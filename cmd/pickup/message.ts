@@ -23,8 +23,10 @@ import { safeOpen } from "../../lib/sys/files.ts";
 import { effectiveUid } from "../../lib/sys/identity.ts";
 import { copyMessage } from "./copy.ts";
 
-/** Whether the file leaves maildrop. */
-export type Outcome = "remove" | "keep";
+/** Whether the file leaves maildrop, and which one it is: its name may have become another file's. */
+export type Outcome = { readonly kind: "keep" } | { readonly kind: "remove"; readonly inode: bigint };
+/** Whether it was dealt with for good. */
+type Verdict = "remove" | "keep";
 
 export interface Submitted {
   /** Name of the maildrop file. */
@@ -35,37 +37,50 @@ export interface Submitted {
   readonly requeued: boolean;
   /** Seconds since 1970. */
   readonly modified: number;
+  /** Bytes, when it was opened: a complete message does not grow. */
+  readonly size: number;
 }
 
 const FUTURE_SECONDS = 2 * 3600;
 const DAY_SECONDS = 86_400;
 
-export async function takeMessage(id: QueueId): Promise<Outcome> {
+/** `seen`: the inode that the scan found under the name; `complain`: says why a file stays. */
+export async function takeMessage(
+  id: QueueId,
+  seen: bigint,
+  complain: (text: string) => void,
+): Promise<Outcome> {
   const path = queues().path("maildrop", id);
-  const opened = safeOpen(path, constants.O_RDONLY | constants.O_NONBLOCK, 0);
+  const opened = safeOpen(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW, 0);
   if (!opened.ok) {
-    if (opened.code !== "ENOENT") warning(`open input file ${path}: ${opened.reason}`);
+    const say = opened.code === "EPERM" ? warning : complain;
+    if (opened.code !== "ENOENT") say(`open input file ${path}: ${opened.reason}`);
     if (opened.code === "EACCES")
-      warning(`if this file was created by Postfix < 1.1, then you may have to chmod a+r ${path}`);
+      say(
+        `if this file was created by Postfix < 1.1, then you may have to chmod a+r ${parameter("queue_directory")}/${path}`,
+      );
     // what is no message (a file with other names, say) goes; what cannot be opened just now stays
-    return opened.code === "EPERM" ? "remove" : "keep";
+    return opened.code === "EPERM" ? { kind: "remove", inode: seen } : { kind: "keep" };
   }
-  const { uid, mode, mtimeMs } = opened.stat;
+  const { uid, mode, mtimeMs, size } = opened.stat;
   const submitted: Submitted = {
     id,
     path,
     uid,
     requeued: uid === effectiveUid() && (mode & MODE_FROM_POSTDROP) === 0,
     modified: Math.floor(mtimeMs / 1000),
+    size,
   };
   try {
-    return await passToCleanup(opened.fd, submitted);
+    const { inode } = queues().files.fstat(opened.fd);
+    const verdict = await passToCleanup(opened.fd, submitted);
+    return verdict === "keep" ? { kind: "keep" } : { kind: "remove", inode };
   } finally {
     closeSync(opened.fd);
   }
 }
 
-async function passToCleanup(fd: number, submitted: Submitted): Promise<Outcome> {
+async function passToCleanup(fd: number, submitted: Submitted): Promise<Verdict> {
   const service = parameter("cleanup_service_name");
   let channel: Channel;
   try {
@@ -89,13 +104,14 @@ async function transfer(
   submitted: Submitted,
   channel: Channel,
   queueId: string,
-): Promise<Outcome> {
+): Promise<Verdict> {
   const { path } = submitted;
   send(channel, CleanupFlags, { flags: cleanupFlags(submitted.requeued) });
   const reader = new RecordReader(fd, path, {
     // a submission holds no pointers; a requeued file may, from edits by Milters
     raw: !submitted.requeued,
     maximum: parameter("line_length_limit"),
+    limit: submitted.size,
   });
   let status = cleanupStatusBit("WRITE");
   let reason = "";

@@ -98,8 +98,8 @@ export function inspect(secondary: boolean): void {
   if (!own && !settings.get("maildrop_world_writable")) inspectSubmission(queue, secondary);
 
   inspectJail(queue, roots, rootName);
-  for (const name of unless(["ENOENT"], () => readdirSync(`${queue}/corrupt`, { encoding: "latin1" })) ?? [])
-    warning(`damaged message: corrupt/${name}`);
+  for (const { path, stat } of walk(`${queue}/corrupt`))
+    if (stat.isFile()) warning(`damaged message: ${path.slice(queue.length + 1)}`);
   if (!secondary && !own) compareSendmails();
 }
 

@@ -3,18 +3,20 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  constants,
   existsSync,
   fstatSync,
   lchownSync,
-  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   readSync,
+  type Stats,
+  statSync,
 } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
-import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 import { lookupGroup, lookupUser } from "../../lib/sys/identity.ts";
 import type { InstalledObject } from "./installed_objects.ts";
 import { isOwn } from "./instance.ts";
@@ -61,15 +63,25 @@ function applyTo(object: InstalledObject, work: PermissionWork, own: boolean): v
 function setPermissions(object: InstalledObject, own: boolean): void {
   const { path, mode, flags } = object;
   const recursive = flags.includes("r");
-  if (!own) {
-    const uid = lookupUser(object.owner)?.uid ?? unknown(path, `unknown user: ${object.owner}`);
-    const gid = object.group === undefined ? undefined : lookupGroup(object.group)?.gid;
-    if (object.group !== undefined && gid === undefined) unknown(path, `unknown group: ${object.group}`);
-    changeOwner(path, uid, gid, recursive);
-  } else if (object.type === "file") return;
+  const owner = own ? undefined : ownerOf(object);
+  // the listed object itself lies where nobody but root can write: a link that has its name is root's
+  if (owner !== undefined) chownSync(pathOf(path), owner.uid, owner.gid ?? statSync(pathOf(path)).gid);
+  else if (object.type === "file") return;
   const safe = (mode & 0o6000) !== 0 && isRuntime(path) ? refuseSetId(path, mode) : mode;
-  if (recursive) changeDirectoryModes(path, safe);
-  else chmodSync(pathOf(path), safe);
+  changeMode(pathOf(path), safe, statSync(pathOf(path)));
+  if (recursive) correctBelow(path, path, owner, safe);
+}
+
+interface Owner {
+  readonly uid: number;
+  /** undefined: the group stays. */
+  readonly gid: number | undefined;
+}
+
+function ownerOf({ path, owner, group }: InstalledObject): Owner {
+  const uid = lookupUser(owner)?.uid ?? unknown(path, `unknown user: ${owner}`);
+  if (group === undefined) return { uid, gid: undefined };
+  return { uid, gid: lookupGroup(group)?.gid ?? unknown(path, `unknown group: ${group}`) };
 }
 
 function unknown(path: string, text: string): never {
@@ -77,20 +89,48 @@ function unknown(path: string, text: string): never {
   return process.exit(1);
 }
 
-function changeOwner(path: string, uid: number, gid: number | undefined, recursive: boolean): void {
-  const stat = lstatSync(pathOf(path));
-  // A link is followed only when it is the listed object itself, which lies where nobody but root can write.
-  const change = recursive ? lchownSync : chownSync;
-  change(pathOf(path), uid, gid ?? stat.gid);
-  if (!recursive || !stat.isDirectory()) return;
-  for (const name of readdirSync(pathOf(path), { encoding: "latin1" }))
-    changeOwner(`${path}/${name}`, uid, gid, true);
+/** As chmod(1) does it: a directory keeps its set-id bits, which packages of some systems set on `public`. */
+function changeMode(path: string | Buffer, mode: number, now: Stats): void {
+  const wanted = now.isDirectory() ? mode | (now.mode & 0o6000) : mode;
+  if ((now.mode & 0o7777) !== wanted) chmodSync(path, wanted);
 }
 
-function changeDirectoryModes(path: string, mode: number): void {
-  chmodSync(pathOf(path), mode);
-  for (const name of readdirSync(pathOf(path), { encoding: "latin1" }))
-    if (lstatSync(pathOf(`${path}/${name}`)).isDirectory()) changeDirectoryModes(`${path}/${name}`, mode);
+const O_PATH = 0o10000000;
+const byDescriptor = (fd: number): string => `/proc/self/fd/${fd}`;
+
+/**
+ * Corrects everything below a directory: owners and groups (`owner` undefined: as they are), modes of directories. Whoever owns what is below
+ * may change it meanwhile, so that no name is looked up twice: each object is opened in its open directory, without following links.
+ */
+function correctBelow(directory: string, path: string, owner: Owner | undefined, mode: number): void {
+  for (const name of readdirSync(directory, { encoding: "latin1" })) {
+    const fd = unless(["ENOENT"], () =>
+      openSync(pathOf(`${directory}/${name}`), O_PATH | constants.O_NOFOLLOW),
+    );
+    if (fd === undefined) continue;
+    try {
+      correctOne(fd, `${directory}/${name}`, `${path}/${name}`, owner, mode);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+function correctOne(fd: number, place: string, path: string, owner: Owner | undefined, mode: number): void {
+  const stat = fstatSync(fd);
+  if (owner !== undefined && (stat.uid !== owner.uid || (owner.gid ?? stat.gid) !== stat.gid)) {
+    if (stat.isFile() && stat.nlink > 1) {
+      process.stderr.write(
+        `post-install: warning: ${path}: file has ${stat.nlink} hard links, left as it is\n`,
+      );
+      return;
+    }
+    if (stat.isSymbolicLink()) lchownSync(pathOf(place), owner.uid, owner.gid ?? stat.gid);
+    else chownSync(byDescriptor(fd), owner.uid, owner.gid ?? stat.gid);
+  }
+  if (!stat.isDirectory()) return;
+  changeMode(byDescriptor(fd), mode, stat);
+  correctBelow(byDescriptor(fd), path, owner, mode);
 }
 
 const TRAILER = "---- Bun! ----";

@@ -1,5 +1,5 @@
 /** Repairs the queue's structure: left-over files, names that do not match their inode, files in the wrong hash directory (queue.md 33.4). */
-import { fatal, verbose, warning } from "../../lib/log/log.ts";
+import { fatal, onDeath, runDeathCleanups, verbose, warning } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { isReady } from "../../lib/queue/directories.ts";
 import type { FileStatus } from "../../lib/queue/file_system.ts";
@@ -119,6 +119,7 @@ function matchInode(
   }
   const differs = inode !== status.inode && (!long || repairs.redundant);
   if (!differs && !(long && !queues().longIds)) return true;
+  report.renaming = true;
   const renamed = withInode(id, status.inode, queues().longIds);
   for (const log of LOG_QUEUES) {
     const old = queues().path(log, id);
@@ -149,15 +150,19 @@ function removeDirectory(directory: string, pass: Pass): void {
   }
 }
 
-/** A half-done renaming must be finished before anything else. */
+/** A half-done renaming must be finished before anything else: whether a signal ended it or an error. */
 function warnWhenInterrupted(report: Report): () => void {
+  const forget = onDeath(() => {
+    if (report.renaming) warning("OPERATION INCOMPLETE -- RERUN COMMAND TO FIX THE QUEUE FIRST");
+  });
   const interrupted = (): never => {
-    if (report.renamed > 0) warning("OPERATION INCOMPLETE -- RERUN COMMAND TO FIX THE QUEUE FIRST");
+    runDeathCleanups();
     process.exit(1);
   };
   const signals = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const;
   for (const signal of signals) process.on(signal, interrupted);
   return () => {
+    forget();
     for (const signal of signals) process.off(signal, interrupted);
   };
 }

@@ -18,6 +18,8 @@ export class Report {
   readonly #counts = new Map<Action, number>();
   /** Messages whose name was made to match the inode. */
   renamed = 0;
+  /** Such renaming has begun. */
+  renaming = false;
 
   /** An action that was asked for is reported even when it found nothing. */
   requested(action: Action): void {

@@ -166,7 +166,7 @@ export class Queues {
   }
 
   /** The "OK to open" check of every reader: the file's status, or undefined (said why where it deserves it). */
-  openable(queue: string, id: string): FileStatus | undefined {
+  openable(queue: string, id: string, complain: (text: string) => void = warning): FileStatus | undefined {
     if (!isQueueName(queue)) {
       warning(`bad mail queue name: ${queue}`);
       return undefined;
@@ -177,16 +177,16 @@ export class Queues {
     try {
       status = this.files.lstat(path);
     } catch (error) {
-      if (errorCode(error) !== "ENOENT") warning(`${path}: ${errorText(error)}`);
+      if (errorCode(error) !== "ENOENT") complain(`${path}: ${errorText(error)}`);
       return undefined;
     }
     if (!status.regular) {
-      warning(`${path}: uid ${status.uid}: not a regular file`);
+      complain(`${path}: uid ${status.uid}: not a regular file`);
       return undefined;
     }
     if (!isReady(status.mode)) return undefined;
     if (status.links > 1 && status.changed < Date.now() / 1000 - OLD_LINK_SECONDS)
-      warning(`${path}: uid ${status.uid}: file has ${status.links} links`);
+      complain(`${path}: uid ${status.uid}: file has ${status.links} links`);
     return status;
   }
 }

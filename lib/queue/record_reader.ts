@@ -17,6 +17,8 @@ export interface RecordReaderOptions {
   readonly buffer?: Buffer;
   /** Where reading begins. Default 0. */
   readonly start?: number;
+  /** Nothing is read from here on, even if the file has grown. Default: no limit. */
+  readonly limit?: number;
 }
 
 const REVERSE_JUMP_LIMIT = 10_000;
@@ -50,6 +52,7 @@ export class RecordReader {
   raw: boolean;
   maximum: number;
   readonly seekable: boolean;
+  readonly #limit: number;
 
   #buffer: Buffer;
   /** File offset of the first byte in the buffer. */
@@ -71,6 +74,7 @@ export class RecordReader {
     this.maximum = options.maximum ?? MAX_RECORD_LENGTH;
     this.seekable = options.seekable ?? true;
     this.#base = options.start ?? 0;
+    this.#limit = options.limit ?? Number.MAX_SAFE_INTEGER;
     this.#buffer = options.buffer ?? Buffer.allocUnsafeSlow(options.bufferSize ?? 16384);
   }
 
@@ -261,12 +265,12 @@ export class RecordReader {
 
   #extend(): number {
     const where = this.#base + this.#end;
-    if (where >= Number.MAX_SAFE_INTEGER) return 0;
+    if (where >= this.#limit) return 0;
     const count = readSync(
       this.fd,
       this.#buffer,
       this.#end,
-      this.#buffer.length - this.#end,
+      Math.min(this.#buffer.length - this.#end, this.#limit - where),
       this.seekable ? where : null,
     );
     this.#end += count;

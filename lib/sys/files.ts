@@ -154,6 +154,8 @@ function safeOpenExisting(path: string, flags: number): SafeOpenResult {
   try {
     fd = openSync(pathOf(path), flags | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
+    if ((flags & constants.O_NOFOLLOW) !== 0 && errorCode(error) === "ELOOP")
+      return { ok: false, code: "EPERM", reason: "file is a symbolic link" };
     return { ok: false, code: errorCode(error) ?? "EIO", reason: `cannot open file: ${errorText(error)}` };
   }
   const refuse = (reason: string): SafeOpenResult => {

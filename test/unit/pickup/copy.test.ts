@@ -49,6 +49,7 @@ async function copy(bytes: Buffer, options: { requeued?: boolean; config?: strin
     path,
     uid: 1000,
     requeued,
+    size: bytes.length,
     modified: 1_795_334_996,
   });
   await channel.flush();
