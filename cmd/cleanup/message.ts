@@ -16,6 +16,8 @@ const INCOMPLETE =
 /** Errors for which cleanup cannot bounce a message itself. */
 const CANNOT_BOUNCE =
   cleanupStatusBit("BAD") | cleanupStatusBit("WRITE") | cleanupStatusBit("DEFER") | cleanupStatusBit("RCPT");
+/** A file is written in blocks of this size: one that is too large is noticed with the block that crosses the limit, or at its end. */
+const BLOCK_SIZE = 4096;
 const WIRE_FLAGS = 0xffff;
 
 export type Phase = "envelope" | "content" | "extracted" | "complete";
@@ -163,7 +165,14 @@ export class Message {
       return;
     }
     const { messageSizeLimit } = this.limits;
-    if (messageSizeLimit > 0 && this.output.position > messageSizeLimit) this.tooBig();
+    if (messageSizeLimit > 0 && this.output.position > Math.ceil(messageSizeLimit / BLOCK_SIZE) * BLOCK_SIZE)
+      this.tooBig();
+  }
+
+  /** The queue file would exceed the limit. */
+  get oversized(): boolean {
+    const { messageSizeLimit } = this.limits;
+    return messageSizeLimit > 0 && this.output.position > messageSizeLimit;
   }
 
   writeFailed(error: unknown): void {
@@ -176,7 +185,7 @@ export class Message {
     }
   }
 
-  private tooBig(): void {
+  tooBig(): void {
     if ((this.status & cleanupStatusBit("SIZE")) !== 0) return;
     this.warn("queue file size limit exceeded");
     this.fail("SIZE");

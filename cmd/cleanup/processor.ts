@@ -122,6 +122,10 @@ export class MessageProcessor {
     }
     if (message.has("discard")) message.status = 0;
     if (message.status !== 0 || message.has("discard")) return;
+    if (message.oversized) {
+      message.tooBig();
+      return;
+    }
     const { dataOffset, contentEnd, recipientCount, hints, sendOptions } = message;
     const size = contentEnd - dataOffset;
     const record = encodeRecord(

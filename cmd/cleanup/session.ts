@@ -133,7 +133,8 @@ async function readRecords(channel: Channel, message: Message, processor: Messag
 
 /** Makes the message permanent, or returns or removes it. */
 async function finish(message: Message, file: QueueFile, shared: Shared, keep: () => void): Promise<void> {
-  if (message.canBounce) {
+  const bounces = message.canBounce;
+  if (bounces) {
     if (await bounceMessage(message, shared.pipeline.addresses.settings)) {
       message.status = 0;
       message.set("discard");
@@ -147,6 +148,7 @@ async function finish(message: Message, file: QueueFile, shared: Shared, keep: (
     }
   }
   if (message.traced) removeTrace(message, shared.queues);
+  if (message.oversized && !bounces) warning("mail_stream_cleanup: close error");
   file.discard();
   log(
     removed({ queueId: message.queueId, why: discarded && message.status === 0 ? "discarded" : "canceled" }),

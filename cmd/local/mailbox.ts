@@ -13,10 +13,10 @@ import type { Identity } from "../../lib/privsep/identity.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
 import { effectiveGid, effectiveUid, type User } from "../../lib/sys/identity.ts";
-import type { TableList } from "../../lib/tables/list.ts";
 import { notifyBiff } from "./biff.ts";
 import { deliverCommandAs } from "./command.ts";
 import { deliverToMaildir } from "./maildir.ts";
+import type { DemandedTables } from "./settings.ts";
 import { attemptOf, copySource, defer, fail, type State, sentTo } from "./state.ts";
 import { findUser } from "./user.ts";
 
@@ -24,7 +24,7 @@ const LOOKUP_FAILURE = dsn("4.3.0", "table lookup failure");
 
 /** A transport or command for a user by table, then by parameter. */
 export async function choose(
-  table: TableList,
+  table: DemandedTables,
   user: string,
   otherwise: string,
 ): Promise<string | "error" | undefined> {

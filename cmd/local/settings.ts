@@ -7,18 +7,37 @@ import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_f
 import { fatal, info } from "../../lib/log/log.ts";
 import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
 import { setResourceLimit } from "../../lib/sys/process.ts";
-import { TableList } from "../../lib/tables/list.ts";
+import { type ListResult, TableList } from "../../lib/tables/list.ts";
 import { changedTable } from "../../lib/tables/open.ts";
 import { PARANOID, TableFlag } from "../../lib/tables/table.ts";
 
 /** Where an address, file or command was found. */
 export type Origin = "alias" | "include" | "forward";
 
+/** Tables that are opened at the first lookup: one that cannot be opened harms only the recipients that need it. */
+export class DemandedTables {
+  private list: Promise<TableList> | undefined;
+  constructor(
+    private readonly name: "mailbox_transport_maps" | "mailbox_command_maps" | "fallback_transport_maps",
+    private readonly flags: number,
+  ) {}
+
+  async lookup(key: string): Promise<ListResult> {
+    const { name, flags } = this;
+    this.list ??= TableList.open(name, parameter(name), TableFlag.lock | TableFlag.utf8_request | flags);
+    return (await this.list).lookup(key);
+  }
+
+  async close(): Promise<void> {
+    (await this.list)?.close();
+  }
+}
+
 export interface LocalSettings {
   readonly aliases: TableList;
-  readonly mailboxTransports: TableList;
-  readonly mailboxCommands: TableList;
-  readonly fallbackTransports: TableList;
+  readonly mailboxTransports: DemandedTables;
+  readonly mailboxCommands: DemandedTables;
+  readonly fallbackTransports: DemandedTables;
   readonly filter: StatusFilter | undefined;
   readonly locks: LockMethods;
   readonly extensions: ExtensionRules;
@@ -47,10 +66,6 @@ export async function openSettings(): Promise<LocalSettings> {
       fatal("configuration error: mailbox_size_limit is smaller than message_size_limit");
     setResourceLimit("fileSize", mailboxLimit);
   }
-  const open = (
-    name: "mailbox_transport_maps" | "mailbox_command_maps" | "fallback_transport_maps",
-    paranoid: number,
-  ) => TableList.open(name, parameter(name), TableFlag.lock | TableFlag.utf8_request | paranoid);
   await openDispositionTables();
   return {
     aliases: await TableList.open(
@@ -58,9 +73,9 @@ export async function openSettings(): Promise<LocalSettings> {
       parameter("alias_maps"),
       TableFlag.lock | PARANOID | TableFlag.fold_fix | TableFlag.utf8_request,
     ),
-    mailboxTransports: await open("mailbox_transport_maps", TableFlag.no_regsub),
-    mailboxCommands: await open("mailbox_command_maps", PARANOID),
-    fallbackTransports: await open("fallback_transport_maps", TableFlag.no_regsub),
+    mailboxTransports: new DemandedTables("mailbox_transport_maps", TableFlag.no_regsub),
+    mailboxCommands: new DemandedTables("mailbox_command_maps", PARANOID),
+    fallbackTransports: new DemandedTables("fallback_transport_maps", TableFlag.no_regsub),
     filter: await openStatusFilter("local_delivery_status_filter", parameter("local_delivery_status_filter")),
     locks: parseLockMethods("mailbox_delivery_lock", parameter("mailbox_delivery_lock")),
     extensions: extensionRules(),
@@ -89,7 +104,7 @@ export async function currentSettings(settings: LocalSettings): Promise<LocalSet
     settings.mailboxCommands,
     settings.fallbackTransports,
   ])
-    list.close();
+    await list.close();
   settings.filter?.close();
   return openSettings();
 }

@@ -104,8 +104,10 @@ export class CleanupStream implements MessageStream {
     return reply.kind === "value" ? reply.value : { status: BAD, reason: "" };
   }
 
+  /** Cleanup logs about what it got. */
   abort(): void {
-    this.channel.destroy();
+    if (!this.failed) this.channel.write(this.records.take());
+    void this.channel.close();
   }
 }
 

@@ -302,7 +302,9 @@ export class MimeParser {
       this.#emitBody(type, data);
       return;
     }
-    if (this.#stack.length > 0 && this.#previous !== PIECE && data[0] === DASH && data[1] === DASH) {
+    // two dashes alone are no boundary, not even where that is empty
+    const dashes = data.length > 2 && data[0] === DASH && data[1] === DASH;
+    if (this.#stack.length > 0 && this.#previous !== PIECE && dashes) {
       const line = fromBytes(data);
       const at = this.#stack.findLastIndex((boundary) => line.startsWith(boundary.line));
       const boundary = this.#stack[at];
@@ -335,12 +337,14 @@ export class MimeParser {
   #problem(problem: MimeProblem, sample: string): void {
     if (!this.options.report.has(problem) || this.#reported.has(problem)) return;
     this.#reported.add(problem);
-    this.emit({ kind: "problem", problem, sample });
+    this.emit({ kind: "problem", problem, sample: untilNul(sample) });
   }
 }
 
 /** A NUL ends a header line, as everywhere in Postfix's headers; it is no legal character there (RFC 5322 4.1). */
-function headerText(data: Uint8Array): string {
-  const end = data.indexOf(0);
-  return fromBytes(end < 0 ? data : data.subarray(0, end));
+const headerText = (data: Uint8Array): string => untilNul(fromBytes(data));
+
+function untilNul(text: string): string {
+  const end = text.indexOf("\0");
+  return end < 0 ? text : text.slice(0, end);
 }

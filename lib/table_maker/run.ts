@@ -95,7 +95,7 @@ async function query(
   if (key !== "-") return await queryOne(program, options, tables, key, output, false);
   let found = false;
   for (const line of standardInputLines())
-    if (line !== "" && (await queryOne(program, options, tables, line, output, true))) found = true;
+    if (await queryOne(program, options, tables, line, output, true)) found = true;
   return found;
 }
 
@@ -141,7 +141,7 @@ const jsonPair = (key: string, value: string): string => `{${jsonText(key)}: ${j
 
 async function remove(options: MakerOptions, key: string): Promise<boolean> {
   const tables = new Tables(options, "write");
-  const keys = key === "-" ? standardInputLines().filter((line) => line !== "") : [key];
+  const keys = key === "-" ? standardInputLines() : [key];
   let found = false;
   for (const one of keys)
     for (let index = 0; index < tables.count; index++) {

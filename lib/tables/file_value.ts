@@ -14,32 +14,21 @@ export function decodeFileValue(table: Table, key: string, value: string): Looku
   return CONFIG;
 }
 
-/** A table whose source text names the files: the values it gives are those of an index. Throws TableOpenError. */
+/** An inline or static table whose text names the files: the values it gives are those of an index. Throws TableOpenError. */
 export async function withFileValues(table: Table): Promise<Table> {
   if (table instanceof MemoryTable) {
     table.mapValues((value) => contentsOf(value, `: "${table.name}"; need "inline:{name=filename...}"`));
     return table;
   }
-  const lookup = table.lookup.bind(table);
-  // one value for all keys: its files are read now
-  if (table.name.startsWith("static:")) {
-    const constant = await lookup("");
-    const value = found(constant.kind === "found" ? contentsOf(constant.value) : "");
-    table.lookup = () => Promise.resolve(value);
-    return table;
-  }
-  table.lookup = async (key) => {
-    const result = await lookup(key);
-    if (result.kind !== "found") return result;
-    const encoded = encodeFiles(result.value);
-    if (encoded.ok) return found(encoded.base64);
-    warning(`table ${table.name}: key ${key}: ${encoded.problem}`);
-    return CONFIG;
-  };
+  // static: one value for all keys
+  const constant = await table.lookup("");
+  const value = found(constant.kind === "found" ? contentsOf(constant.value) : "");
+  table.lookup = () => Promise.resolve(value);
   return table;
 }
 
-function contentsOf(list: string, hint = ""): string {
+/** The contents of the files of a list, in base64. Throws TableOpenError. */
+export function contentsOf(list: string, hint = ""): string {
   const encoded = encodeFiles(list);
   if (!encoded.ok) throw new TableOpenError(encoded.problem + hint);
   return encoded.base64;

@@ -96,13 +96,13 @@ export async function openDirect(spec: string, access: TableAccess, flags: numbe
   const redirected = await redirectLegacy(type, name, access);
   const utf8 = (flags & TableFlag.utf8_request) !== 0 && parameter("smtputf8_enable") === true;
   const opened = await openType(redirected, name, access, flags, utf8);
-  const fromSource = (flags & TableFlag.src_rhs_is_file) !== 0 && SOURCE_TYPES.has(redirected);
+  const fromSource = (flags & TableFlag.src_rhs_is_file) !== 0 && ONE_LINE_TYPES.has(redirected);
   const table = fromSource ? await (await import("./file_value.ts")).withFileValues(opened) : opened;
   return utf8 && (table.flags & TableFlag.utf8_active) === 0 ? new Utf8Table(table) : table;
 }
 
-/** Types whose text is written by people: with src_rhs_is_file their values name files (texthash sees to that itself, line by line). */
-const SOURCE_TYPES: ReadonlySet<string> = new Set(["cidr", "inline", "pcre", "randmap", "regexp", "static"]);
+/** Types whose name holds their values: with src_rhs_is_file these name files (types with source files see to that rule by rule). */
+const ONE_LINE_TYPES: ReadonlySet<string> = new Set(["inline", "static"]);
 
 /** The type and the name of `type:name`. Throws TableOpenError. */
 export function splitSpec(spec: string): { type: string; name: string } {

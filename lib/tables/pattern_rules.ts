@@ -1,8 +1,10 @@
 /** The rule syntax that regexp and pcre tables share: `[!]/pattern/flags result`, IF and ENDIF (regexp_table(5), pcre_table(5)). */
 import { warning } from "../log/log.ts";
 import { isAlnumCode, isSpaceCode, trimSpace } from "../sys/bytes.ts";
+import { encodeFiles } from "./files.ts";
 import { expandReplacement, parseReplacement } from "./replacement.ts";
 import { keywordLength, type RuleText, type RuleWarning, type Statement } from "./rules.ts";
+import { TableFlag } from "./table.ts";
 
 /** Whether a subject matches, and the text of its groups. */
 export interface CompiledPattern {
@@ -34,8 +36,8 @@ export interface PatternDialect {
 export interface DialectContext {
   readonly dialect: PatternDialect;
   readonly warn: RuleWarning;
-  /** The result may not refer to groups. */
-  readonly noSubstitution: boolean;
+  /** TableFlag bits. */
+  readonly flags: number;
 }
 
 /** Parses one logical line; undefined when it was logged and skipped. */
@@ -49,8 +51,8 @@ export function parsePatternRule(rule: RuleText, context: DialectContext): State
     context.warn(line, "ignoring unrecognized request");
     return undefined;
   }
-  if (trimSpace(text.slice(endifLength)) !== "") context.warn(line, "ignoring extra text after ENDIF");
-  return { kind: "endif", line };
+  const problem = trimSpace(text.slice(endifLength)) === "" ? undefined : "ignoring extra text after ENDIF";
+  return { kind: "endif", line, problem };
 }
 
 function parseIf(rule: RuleText, start: number, context: DialectContext): Statement<string> | undefined {
@@ -81,9 +83,16 @@ function parseMatch(rule: RuleText, context: DialectContext): Statement<string> 
     second = parsed.text;
     end = parsed.end;
   }
-  const resultText = trimSpace(rule.text.slice(end));
+  let resultText = trimSpace(rule.text.slice(end));
   if (resultText === "") warn(line, "no replacement text: using empty string");
-
+  if ((context.flags & TableFlag.src_rhs_is_file) !== 0) {
+    const encoded = encodeFiles(resultText);
+    if (!encoded.ok) {
+      warn(line, `${encoded.problem}: skipping this rule`);
+      return undefined;
+    }
+    resultText = encoded.base64;
+  }
   const result = parseReplacement(resultText, dialect.outOfRange);
   if (!result.ok) {
     // the scanner of $ expressions knows no files
@@ -98,7 +107,7 @@ function parseMatch(rule: RuleText, context: DialectContext): Statement<string> 
     warn(line, "$number found in negative match replacement text: skipping this rule");
     return undefined;
   }
-  if (highest > 0 && context.noSubstitution) {
+  if (highest > 0 && (context.flags & TableFlag.no_regsub) !== 0) {
     warn(line, "regular expression substitution is not allowed: skipping this rule");
     return undefined;
   }

@@ -62,7 +62,8 @@ function inlineRules(type: string, name: string): RuleText[] {
 /** One parsed statement about subjects of type S. */
 export type Statement<S> =
   | { readonly kind: "if"; readonly line: number; matches(subject: S): boolean }
-  | { readonly kind: "endif"; readonly line: number }
+  /** `problem`: what is wrong with it where it closes an IF. */
+  | { readonly kind: "endif"; readonly line: number; readonly problem?: string | undefined }
   | { readonly kind: "rule"; readonly line: number; apply(subject: S): string | undefined };
 
 /** Logs about one line of a table. */
@@ -97,6 +98,7 @@ export class RuleProgram<S> {
           warn(statement.line, unmatchedEndif);
           continue;
         }
+        if (statement.problem !== undefined) warn(statement.line, statement.problem);
         after[start] = statements.length;
       }
       statements.push(statement);

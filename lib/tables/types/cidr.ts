@@ -1,5 +1,6 @@
 /** `cidr:file`, `cidr:{{rule}, ...}`: address patterns in order, first match wins (cidr_table(5)). */
 import { isSpaceCode, trimSpace } from "../../sys/bytes.ts";
+import { encodeFiles } from "../files.ts";
 import { contains, type Network, parseAddress, parseNetwork } from "../network.ts";
 import {
   keywordLength,
@@ -11,12 +12,12 @@ import {
   ruleWarning,
   type Statement,
 } from "../rules.ts";
-import type { OpenType } from "../table.ts";
+import { type OpenType, TableFlag } from "../table.ts";
 
 export const openCidr: OpenType = (name, options) => {
   const { rules, owner } = readRules("cidr", name);
   const warn = ruleWarning("cidr", name);
-  const parse = (rule: RuleText) => parseRule(rule, warn);
+  const parse = (rule: RuleText) => parseRule(rule, warn, (options.flags & TableFlag.src_rhs_is_file) !== 0);
   const program = new RuleProgram(rules, parse, warn, "ENDIF without IF: skipping this rule");
   const find = (key: string): string | undefined => {
     const address = parseAddress(key);
@@ -27,7 +28,7 @@ export const openCidr: OpenType = (name, options) => {
 
 type CidrStatement = Statement<Uint8Array>;
 
-function parseRule(rule: RuleText, warn: RuleWarning): CidrStatement | undefined {
+function parseRule(rule: RuleText, warn: RuleWarning, isFile: boolean): CidrStatement | undefined {
   const { text, line } = rule;
   const skip = (problem: string): undefined => warn(line, `${problem}: skipping this rule`) as undefined;
   const endif = keywordLength(text, "endif");
@@ -45,11 +46,16 @@ function parseRule(rule: RuleText, warn: RuleWarning): CidrStatement | undefined
   const pattern = text.slice(start, at);
   if (pattern === "") return skip("no address pattern");
   const parsed = parseNetwork(pattern);
-  const result = trimSpace(text.slice(at));
+  let result = trimSpace(text.slice(at));
   if (!parsed.ok) return skip(parsed.problem);
   if (condition === 0 && result === "") return skip("no lookup result");
   const matches = matcher(parsed.network, negated);
   if (condition > 0) return { kind: "if", line, matches };
+  if (isFile) {
+    const encoded = encodeFiles(result);
+    if (!encoded.ok) return skip(encoded.problem);
+    result = encoded.base64;
+  }
   return { kind: "rule", line, apply: (address) => (matches(address) ? result : undefined) };
 }
 

@@ -71,11 +71,13 @@ export class LmdbTable implements Table {
   private find(key: string): LookupResult {
     try {
       for (const form of keyForms(this.flags, key)) {
-        if (form.bytes.length === 0 || key === "" || form.bytes.length > MAX_KEY) {
-          // such keys cannot be stored; the reference ends with an error of the library
+        if (form.bytes.length === 0) {
+          // the library refuses to look for it
           if (!surrogatesAllowed()) return fatal(`error reading ${this.name}: ${MDB_BAD_VALSIZE}`);
           continue;
         }
+        // cannot be stored
+        if (form.bytes.length > MAX_KEY) continue;
         const value = this.reader.get(form.bytes);
         if (value === undefined) continue;
         this.flags = form.flags;
@@ -103,8 +105,8 @@ export class LmdbTable implements Table {
 
   remove(key: string): Promise<StoreResult> {
     return this.change("deleting from", (transaction) => {
-      if (key === "" && !surrogatesAllowed()) throw new IndexError(MDB_BAD_VALSIZE);
       for (const form of keyForms(this.flags, key)) {
+        if (form.bytes.length === 0 && !surrogatesAllowed()) throw new IndexError(MDB_BAD_VALSIZE);
         if (!transaction.remove(form.bytes)) continue;
         this.flags = form.flags;
         return DONE;

@@ -9,7 +9,7 @@ import {
   parsePatternRule,
 } from "../pattern_rules.ts";
 import { RuleProgram, RuleTable, type RuleText, type RuleWarning, readRules, ruleWarning } from "../rules.ts";
-import { type OpenType, TableFlag, TableOpenError } from "../table.ts";
+import { type OpenType, TableOpenError } from "../table.ts";
 
 const pcre2 = library(["libpcre2-8.so.0", "libpcre2-8.so"], {
   pcre2_compile_8: { args: ["ptr", "u64", "u32", "ptr", "ptr", "ptr"], returns: "ptr" },
@@ -169,11 +169,7 @@ export const openPcre: OpenType = (name, options) => {
   }
   const warn = ruleWarning("pcre", name);
   const dialect = new PcreDialect();
-  const context: DialectContext = {
-    dialect,
-    warn,
-    noSubstitution: (options.flags & TableFlag.no_regsub) !== 0,
-  };
+  const context: DialectContext = { dialect, warn, flags: options.flags };
   const parse = (rule: RuleText) => parsePatternRule(rule, context);
   const program = new RuleProgram(rules, parse, warn, "ignoring ENDIF without matching IF");
   const table = new RuleTable(

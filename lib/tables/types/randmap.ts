@@ -1,5 +1,6 @@
 /** `randmap:{a, {b c}}`: one of the texts at random. */
 import { splitBraced, unwrapBraces } from "../../config/lists.ts";
+import { contentsOf } from "../file_value.ts";
 import {
   found,
   type LookupResult,
@@ -32,5 +33,7 @@ export const openRandmap: OpenType = (name, options) => {
   const values = inner.ok ? splitBraced(inner.text) : [];
   if (values.length === 0)
     throw new TableOpenError(`bad syntax: "randmap:${name}"; need "randmap:{value...}"`);
-  return Promise.resolve(new RandomTable(`randmap:${name}`, options.flags | TableFlag.pattern, values));
+  const files = (options.flags & TableFlag.src_rhs_is_file) !== 0;
+  const results = files ? values.map((list) => contentsOf(list)) : values;
+  return Promise.resolve(new RandomTable(`randmap:${name}`, options.flags | TableFlag.pattern, results));
 };

@@ -7,7 +7,7 @@ import {
   parsePatternRule,
 } from "../pattern_rules.ts";
 import { RuleProgram, RuleTable, type RuleText, readRules, ruleWarning } from "../rules.ts";
-import { type OpenType, TableFlag } from "../table.ts";
+import type { OpenType } from "../table.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   regcomp: { args: ["ptr", "ptr", "i32"], returns: "i32" },
@@ -108,11 +108,7 @@ export const openRegexp: OpenType = (name, options) => {
   const { rules, owner } = readRules("regexp", name);
   const warn = ruleWarning("regexp", name);
   const dialect = new RegexpDialect();
-  const context: DialectContext = {
-    dialect,
-    warn,
-    noSubstitution: (options.flags & TableFlag.no_regsub) !== 0,
-  };
+  const context: DialectContext = { dialect, warn, flags: options.flags };
   const parse = (rule: RuleText) => parsePatternRule(rule, context);
   const program = new RuleProgram(rules, parse, warn, "ignoring ENDIF without matching IF");
   const table = new RuleTable(

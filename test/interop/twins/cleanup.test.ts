@@ -452,9 +452,10 @@ async function scene(
   t: Test,
   mainCf: (dir: string) => string,
   parts: Record<string, ReadonlyArray<Mail>>,
+  ignore = /$^/,
 ): Promise<void> {
   if ("missing" in programs) return;
-  const twins = await Twins.start(t, programs, { prepare, mainCf });
+  const twins = await Twins.start(t, programs, { prepare, mainCf, ignore });
   for (const [name, mails] of Object.entries(parts)) await twins.compare(t, name, mails);
 }
 
@@ -481,4 +482,32 @@ t.test("headers of remote mail", options, (t) =>
 );
 t.test("mappings", options, (t) =>
   scene(t, tables, { "canonical, masquerade, virtual aliases and bcc": MAPPINGS }),
+);
+
+const sized = (size: number): string =>
+  `From: a@sender.test\nSubject: NAME\n\n${"123456789 123456789 123456789 123456789 123456789\n".repeat(size / 50)}`;
+t.test("message_size_limit", options, (t) =>
+  scene(
+    t,
+    () =>
+      "message_size_limit = 5000\nmailbox_size_limit = 0\nbounce_size_limit = 1000\nlocal_recipient_maps =\n",
+    {
+      message_size_limit: [
+        ...[3000, 4300, 4450, 4550, 4650, 4750, 4850, 4950, 5100, 9000, 60_000].map((size) => ({
+          name: `smtp ${size}`,
+          to,
+          text: sized(size),
+        })),
+        // beyond these sizes postdrop refuses the message
+        ...[4200, 4400, 4500, 4600, 4700].map((size) => ({
+          name: `sendmail ${size}`,
+          to,
+          sendmail: ["-f", "news@localhost"],
+          text: sized(size),
+        })),
+      ],
+    },
+    // Postfix reads what it has written to bounce it, and meets the end that the limit made
+    /cleanup\[\d+\]: warning: incoming\/\w+: unexpected EOF in data, record type/,
+  ),
 );

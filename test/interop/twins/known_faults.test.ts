@@ -192,6 +192,9 @@ t.test("CLN-07 what ends the header block", options, async (t) => {
           "\x01: x",
           "X\t: y",
           "X: y\r",
+          "a\0b",
+          "\0b: c",
+          "X: a\0b",
         ].flatMap((line, index) => [
           mail("games@localhost", {
             name: `first ${index}`,
@@ -238,6 +241,14 @@ t.test("CLN-08 CLN-10 MIME structure, and actions that are checked for form", li
           name: `boundary ${index}`,
           text: `Content-Type: multipart/mixed; boundary=${boundary}\n\n--${boundary}\nX-Deep: 99\n\n--x\nX-Deep: 99\n\n--y--\n--\nX-Deep: 99\n\n`,
         }),
+      ),
+      // text before, within and after; what a part's lines are shows in its header checks
+      ...['""', '"" ; x=y', '"" ; boundary=z', 'z; boundary=""', "", ";", '" "', '"\\"', "()"].map(
+        (boundary, index) =>
+          mail("games@localhost", {
+            name: `empty boundary ${index}`,
+            text: `Content-Type: multipart/mixed; boundary=${boundary}\n\nX-Deep: 100\n--\nX-Deep: 101\n\n--x\nX-Deep: 102\n\n--z\nX-Deep: 103\n\n----\nX-Deep: 104\n\n--\nX-Deep: 105\n\n-- \nX-Deep: 106\n`,
+          }),
       ),
       mail("games@localhost", {
         name: "wrong encoding",

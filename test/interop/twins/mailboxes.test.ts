@@ -82,6 +82,17 @@ const LOCAL: Readonly<Record<string, (dir: string) => ReadonlyArray<string>>> = 
   ],
   filtered: () => ["local_delivery_status_filter=regexp:{{/^2.0.0 (delivered)/ 2.1.5 filtered $1}}"],
 };
+/** Settings with a table that cannot be opened, which is needed for the second user alone: each has a service of its own. */
+const BROKEN = (
+  [
+    ["alias_maps", "games", "nosuchuser"],
+    ["mailbox_command_maps", "nosuchuser", "games"],
+    ["fallback_transport_maps", "games", "nosuchuser"],
+    ["mailbox_transport_maps", "postmaster", "games"],
+  ] as const
+).flatMap(([setting, ...users], index) =>
+  users.map((user, affected) => ({ setting, user, name: `broken${index}${affected}` })),
+);
 const USERS = [
   "games",
   "games+ext",
@@ -107,8 +118,14 @@ t.test("local(8) with other settings", options, (t) =>
                 .join("")}`,
           )
           .join("") +
+        BROKEN.map(
+          ({ name, setting }) => `${name} unix - n n - 1 local -o ${setting}=regexp:/no/such/table\n`,
+        ).join("") +
         "pipex unix - n n - 1 pipe flags=DORF user=games argv=/bin/sh -c cat>/dev/null;echo/${nexthop}/${user}/${extension}/${recipient}/${original_recipient}\n",
-      mainCf: (dir) => `transport_maps = inline:{ { trash.test = discard:thrown away } ${Object.keys(LOCAL)
+      mainCf: (dir) => `transport_maps = inline:{ { trash.test = discard:thrown away } ${[
+        ...Object.keys(LOCAL),
+        ...BROKEN.map(({ name }) => name),
+      ]
         .map((name) => `{ ${name}.test = ${name}: }`)
         .join(" ")} }
 relay_domains =
@@ -119,6 +136,7 @@ mail_spool_directory = ${dir}/mail
       ...Object.keys(LOCAL).flatMap((name) =>
         USERS.map((user) => mail(`${user}@${name === "luserself" ? "LuserSelf" : name}.test`)),
       ),
+      ...BROKEN.map(({ name, user }) => mail(`${user}@${name}.test`)),
       ...["homemaildir", "homembox", "command", "transport", "fallback"].map((name) =>
         mail(`games@${name}.test`, { ...BV, name: `verify ${name}` }),
       ),
