@@ -105,6 +105,8 @@ async function compile(entry: string, outfile: string): Promise<void> {
       "--compile",
       "--bytecode",
       ...BUNDLE,
+      // a program maps its own chunks alone
+      "--splitting",
       `--define=SANDBOX_PROBE=${options.probe}`,
       ...AUTOLOAD_OFF,
       "--outfile",

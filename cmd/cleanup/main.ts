@@ -12,6 +12,7 @@ import { ClientAbort, onDeath, runDeathCleanups } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { ClockCheck } from "../../lib/queue/queue_file.ts";
+import { SpareFilesIn } from "../../lib/queue/spare_files.ts";
 import { changedTable, refreshTables } from "../../lib/tables/open.ts";
 import { Addresses } from "./addresses.ts";
 import { Pipeline } from "./processor.ts";
@@ -34,6 +35,7 @@ export const main: Main = (invocation) => {
       shared = {
         pipeline: new Pipeline(new Addresses(settings, rewriteAddress), deliveryServices),
         queues: queues(),
+        spares: new SpareFilesIn(queues(), parameter("queue_file_reuse_limit")),
         clock: new ClockCheck(),
         trigger: new SharedTrigger(
           "public",
@@ -48,7 +50,8 @@ export const main: Main = (invocation) => {
         for (const file of unfinished) file.discard();
       });
     },
-    postJail: () => {
+    postJail: async () => {
+      await shared?.spares.look();
       // unfinished files would stay behind
       process.on("SIGTERM", () => {
         runDeathCleanups();

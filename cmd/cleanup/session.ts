@@ -15,6 +15,7 @@ import { ClientAbort, log, warning } from "../../lib/log/log.ts";
 import type { LogQueue, Queues } from "../../lib/queue/directories.ts";
 import { type ClockCheck, createQueueFile, type QueueFile } from "../../lib/queue/queue_file.ts";
 import { RecordDecoder } from "../../lib/queue/record_decoder.ts";
+import type { SpareFilesIn } from "../../lib/queue/spare_files.ts";
 import { type Channel, ChannelTimeout } from "../../lib/sys/channel.ts";
 import { errorCode, errorText, SysError } from "../../lib/sys/errno.ts";
 import { bounceMessage } from "./bounce_message.ts";
@@ -25,6 +26,7 @@ import { MessageProcessor, type Pipeline } from "./processor.ts";
 export interface Shared {
   readonly pipeline: Pipeline;
   readonly queues: Queues;
+  readonly spares: SpareFilesIn;
   readonly clock: ClockCheck;
   /** Tells the queue manager about new mail. */
   readonly trigger: SharedTrigger;
@@ -37,7 +39,7 @@ export interface Unfinished {
 }
 
 export async function serveCleanup({ channel }: Client, shared: Shared): Promise<void> {
-  const file = await createQueueFile(shared.queues, "incoming");
+  const file = await createQueueFile(shared.queues, "incoming", { spares: shared.spares });
   const unfinished: Unfinished = { discard: () => file.discard() };
   shared.unfinished.add(unfinished);
   // from the moment that the file is complete it must survive the end of this process

@@ -47,6 +47,7 @@ function warnWritable(objects: Iterable<Found>): void {
 
 const QUEUES = [
   "saved",
+  "spare",
   "incoming",
   "active",
   "defer",

@@ -28,6 +28,7 @@ const QUEUES = [
   "hold",
   "incoming",
   "saved",
+  "spare",
   "tlstrace",
   "trace",
 ];

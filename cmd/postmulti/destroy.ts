@@ -3,6 +3,7 @@ import { type Dirent, existsSync, lstatSync, readdirSync, rmdirSync, unlinkSync 
 import { parameter } from "../../lib/config/configuration.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { asUser } from "../../lib/privsep/identity.ts";
+import { SPARE } from "../../lib/queue/spare_files.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { unless } from "../../lib/sys/errno.ts";
 import { lookupUser } from "../../lib/sys/identity.ts";
@@ -34,10 +35,11 @@ export function removeInstance({ config, queue, data }: Instance): void {
   asUser(owner, () => {
     for (const name of MESSAGE_DIRECTORIES) removeEmpty(`${queue}/${name}`);
     for (const name of SOCKET_DIRECTORIES) removeFiles(`${queue}/${name}`, isSocket);
+    removeFiles(`${queue}/${SPARE}`, (entry) => entry.isFile());
     removeFiles(data, (entry) => entry.name === "master.lock");
   });
   removeFiles(`${queue}/pid`, (entry) => entry.isFile());
-  for (const name of [...MESSAGE_DIRECTORIES, ...SOCKET_DIRECTORIES, "pid"])
+  for (const name of [...MESSAGE_DIRECTORIES, ...SOCKET_DIRECTORIES, SPARE, "pid"])
     removeDirectory(`${queue}/${name}`);
   removeDirectory(data);
   removeDirectory(queue);

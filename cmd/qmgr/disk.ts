@@ -3,6 +3,7 @@ import fs from "node:fs";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { isReady, type Queues } from "../../lib/queue/directories.ts";
 import type { QueueId } from "../../lib/queue/queue_id.ts";
+import type { SpareFilesOut } from "../../lib/queue/spare_files.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 
 export interface FileState {
@@ -16,11 +17,13 @@ const LINK_WARNING_AGE = 60;
 export class Disk {
   readonly queues: Queues;
   readonly #lock: (fd: number) => boolean;
+  readonly #spares: SpareFilesOut | undefined;
 
   /** `lock` takes an exclusive lock without waiting. */
-  constructor(queues: Queues, lock: (fd: number) => boolean) {
+  constructor(queues: Queues, lock: (fd: number) => boolean, spares?: SpareFilesOut) {
     this.queues = queues;
     this.#lock = lock;
+    this.#spares = spares;
   }
 
   /** Names in a directory; undefined when it is gone or no directory. */
@@ -93,8 +96,9 @@ export class Disk {
     }
   }
 
-  /** Removes a message; throws. */
-  unlink(queue: string, id: QueueId): void {
+  /** Removes a message of so many bytes; throws. */
+  remove(queue: string, id: QueueId, size: number): void {
+    if (this.#spares?.layDown(queue, id, size)) return;
     fs.unlinkSync(this.queues.path(queue, id));
   }
 

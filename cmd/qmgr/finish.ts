@@ -136,7 +136,7 @@ function deferMessage({ manager, disk }: Finisher, message: Message): void {
 
 function remove({ disk }: Finisher, message: Message): void {
   try {
-    disk.unlink("active", message.id);
+    disk.remove("active", message.id, message.dataOffset + message.dataSize);
     log(messageRemoved({ queueId: message.id }));
   } catch (error) {
     warning(`qmgr_active_done_3_generic: remove ${message.id} from active: ${errorText(error)}`);

@@ -8,6 +8,7 @@ import { triggerServer } from "../../lib/daemon/trigger.ts";
 import { flushBounces, flushBouncesVerp, flushTrace, warnDelay } from "../../lib/ipc/clients/bounce.ts";
 import { resolveAddress, resolveForVerification, rewriteAddress } from "../../lib/ipc/clients/rewrite.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
+import { SpareFilesOut } from "../../lib/queue/spare_files.ts";
 import { tryLock } from "../../lib/sys/files.ts";
 import { connectAgent } from "./agent.ts";
 import { SlewedClock, systemTimers } from "./clock.ts";
@@ -35,7 +36,11 @@ interface QueueManager {
 function startQueueManager(): QueueManager {
   const settings = readSettings();
   const clock = new SlewedClock();
-  const disk = new Disk(queues(), (fd) => tryLock(fd, "exclusive"));
+  const disk = new Disk(
+    queues(),
+    (fd) => tryLock(fd, "exclusive"),
+    new SpareFilesOut(queues(), parameter("queue_file_reuse_limit")),
+  );
   const manager: Manager = new Manager(settings, clock, systemTimers, {
     transportSettings: readTransportSettings,
     refill: (message) => void refillMessage(feeder, message),

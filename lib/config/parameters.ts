@@ -519,6 +519,7 @@ export const PARAMETERS = {
   qmqpd_timeout: ["time", "300s", 1, 0, "s", "qmqpd", "QMQP network I/O limit"],
   queue_directory: ["str", "/var/spool/postfix", 1, 0, "", "all", "top of the queue and chroot root"],
   queue_file_attribute_count_limit: ["int", "100", 1, 0, "", "cleanup", "named attributes per queue file"],
+  queue_file_reuse_limit: ["int", "200", 0, 0, "", "cleanup,qmgr", "files of finished messages kept to be written over, 0 for none; of Posthaste"],
   queue_minfree: ["long", "0", 0, 0, "", "smtpd", "free bytes needed to accept mail"],
   queue_run_delay: ["time", "300s", 1, 0, "s", "lmtp,oqmgr,qmgr,smtp", "time between deferred queue scans"],
   queue_service_name: ["str", "qmgr", 1, 0, "", "all", "socket name of qmgr(8)"],

@@ -28,12 +28,16 @@ export interface FileSystem {
   write(fd: number, bytes: Uint8Array, start: number, length: number, position: number | null): number;
   /** Does not block the event loop. */
   fsync(fd: number): Promise<void>;
+  /** The same for the content alone. */
+  fdatasync(fd: number): Promise<void>;
   fchmod(fd: number, mode: number): void;
+  chmod(path: string, mode: number): void;
   ftruncate(fd: number, size: number): void;
   fstat(fd: number): FileStatus;
   lstat(path: string): FileStatus;
   /** Cheaper than a failing call, where nothing is the usual case. */
   exists(path: string): boolean;
+  readdir(path: string): string[];
   rename(from: string, to: string): void;
   unlink(path: string): void;
   mkdir(path: string, mode: number): void;
@@ -69,12 +73,18 @@ export const fileSystem: FileSystem = {
     new Promise((resolve, reject) => {
       fs.fsync(fd, (error) => (error ? reject(error) : resolve()));
     }),
+  fdatasync: (fd) =>
+    new Promise((resolve, reject) => {
+      fs.fdatasync(fd, (error) => (error ? reject(error) : resolve()));
+    }),
   fchmod: (fd, mode) => fs.fchmodSync(fd, mode),
+  chmod: (path, mode) => fs.chmodSync(pathOf(path), mode),
   ftruncate: (fd, size) => fs.ftruncateSync(fd, size),
   fstat: (fd) => statusOf(fs.fstatSync(fd), () => fs.fstatSync(fd, { bigint: true }).ino),
   lstat: (path) =>
     statusOf(fs.lstatSync(pathOf(path)), () => fs.lstatSync(pathOf(path), { bigint: true }).ino),
   exists: (path) => fs.existsSync(pathOf(path)),
+  readdir: (path) => fs.readdirSync(pathOf(path)),
   rename: (from, to) => fs.renameSync(pathOf(from), pathOf(to)),
   unlink: (path) => fs.unlinkSync(pathOf(path)),
   mkdir: (path, mode) => {

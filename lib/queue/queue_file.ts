@@ -8,6 +8,7 @@ import { pause } from "./file_system.ts";
 import { makeQueueId, type QueueId } from "./queue_id.ts";
 import { RecordWriter } from "./record_writer.ts";
 import { Rec } from "./records.ts";
+import type { OpenFile, SpareFilesIn } from "./spare_files.ts";
 
 /** Outcome of a commit in cleanup's status bits: 0 done, 4 the file is too big, 2 any other failure. */
 export type CommitResult = { readonly status: 0 } | { readonly status: 2 | 4; readonly error: unknown };
@@ -23,6 +24,8 @@ export interface CreateOptions {
   readonly retryPause?: number;
   /** Called with the path as soon as a file exists under it, and again after its rename (for removal by a signal). */
   readonly onPath?: (path: string) => void;
+  /** Files to write over instead of making a new one. */
+  readonly spares?: SpareFilesIn;
 }
 
 export class QueueFile {
@@ -38,6 +41,8 @@ export class QueueFile {
     /** The time that the ID was made from. */
     readonly created: TimeOfDay,
     private readonly extraMode: number,
+    /** Bytes of an old content that is written over. */
+    private readonly oldSize = 0,
   ) {
     this.writer = new RecordWriter(queues.files, fd);
   }
@@ -54,12 +59,15 @@ export class QueueFile {
 
   /**
    * Makes the file complete and durable: flush, mode, fsync, close, in this order. The mode comes before fsync so that it is
-   * durable too. The descriptor is closed in any case.
+   * durable too; but what an old content was written over with comes before the mode, or a crash of the machine might leave a mixture that
+   * looks complete. The descriptor is closed in any case.
    */
   async commit(clock?: ClockCheck): Promise<CommitResult> {
     const { files } = this.queues;
     try {
       this.writer.flush();
+      if (this.oldSize > this.writer.position) files.ftruncate(this.fd, this.writer.position);
+      if (this.oldSize > 0) await files.fdatasync(this.fd);
       files.fchmod(this.fd, MODE_READY | this.extraMode);
       await files.fsync(this.fd);
       const reset = clock !== undefined && !clock.settled && clock.check(files.fstat(this.fd).modified);
@@ -141,29 +149,36 @@ export async function createQueueFile(
   queue: string,
   options: CreateOptions = {},
 ): Promise<QueueFile> {
-  const { files } = queues;
   const extraMode = options.extraMode ?? 0;
-  const { fd, path } = await createTemporary(queues, queue, WRITING_MODE | extraMode, options.retryPause);
-  options.onPath?.(path);
+  const next = async (): Promise<OpenFile> =>
+    options.spares?.takeUp() ??
+    (await createTemporary(queues, queue, WRITING_MODE | extraMode, options.retryPause));
+  let file = await next();
+  options.onPath?.(file.path);
   try {
-    const { inode } = files.fstat(fd);
     for (let attempt = 1; ; attempt++) {
+      const { fd, path, inode } = file;
       const created = timeOfDay();
       const id = makeQueueId({ ...created, inode }, queues.longIds);
       const target = queues.path(queue, id);
       const failure = tryRename(queues, path, target);
       if (failure === undefined) {
         options.onPath?.(target);
-        return new QueueFile(queues, id, queue, fd, created, extraMode);
+        return new QueueFile(queues, id, queue, fd, created, extraMode, file.size);
       }
       if (attempt >= RENAME_LIMIT) fatal(`mail_queue_enter: rename ${path} to ${target}: giving up`);
       const code = errorCode(failure);
       if (code === "EPERM" || code === "EISDIR") continue;
+      if (code === "ENOENT" && file.spare) {
+        queues.files.close(fd);
+        file = await next();
+        continue;
+      }
       warning(`mail_queue_enter: rename ${path} to ${target}: ${errorText(failure)}`);
       await pause(0.01);
     }
   } catch (error) {
-    files.close(fd);
+    queues.files.close(file.fd);
     throw error;
   }
 }
@@ -182,19 +197,24 @@ async function createTemporary(
   queue: string,
   mode: number,
   retryPause = CREATE_PAUSE_SECONDS,
-): Promise<{ fd: number; path: string }> {
+): Promise<OpenFile> {
   for (;;) {
     const path = `${queue}/${timeOfDay().microseconds}.${process.pid}`;
+    let fd: number;
     try {
-      return {
-        fd: queues.files.open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, mode),
-        path,
-      };
+      fd = queues.files.open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, mode);
     } catch (error) {
       const code = errorCode(error);
       if (code === "EEXIST" || code === "EISDIR") continue;
       warning(`mail_queue_enter: create file ${path}: ${errorText(error)}`);
       await pause(retryPause);
+      continue;
+    }
+    try {
+      return { fd, path, inode: queues.files.fstat(fd).inode, size: 0, spare: false };
+    } catch (error) {
+      queues.files.close(fd);
+      throw error;
     }
   }
 }

@@ -22,10 +22,14 @@ interface Victim {
   readonly calls: ReadonlyArray<string>;
 }
 const FILE_CALLS: ReadonlyArray<Victim> = [
-  { program: "cleanup", kinds: ["smtp"], calls: ["rename", "pwrite64", "fchmod", "fsync"] },
+  {
+    program: "cleanup",
+    kinds: ["smtp"],
+    calls: ["rename", "pwrite64", "ftruncate", "fdatasync", "fchmod", "fsync"],
+  },
   { program: "bounce", kinds: ["bounce"], calls: ["write", "fsync", "unlink"] },
   { program: "local", kinds: ["smtp"], calls: ["write", "pwrite64", "fsync"] },
-  { program: "qmgr", kinds: ["smtp"], calls: ["rename", "unlink"] },
+  { program: "qmgr", kinds: ["smtp"], calls: ["rename", "chmod", "unlink"] },
   { program: "pickup", kinds: ["sendmail"], calls: ["unlink"] },
 ];
 const MESSAGES: ReadonlyArray<Victim> = FILE_CALLS.map((victim) => ({ ...victim, calls: ["sendto"] }));

@@ -13,6 +13,7 @@ import { Queues } from "../../../lib/queue/directories.ts";
 import { type FileSystem, fileSystem } from "../../../lib/queue/file_system.ts";
 import { ClockCheck } from "../../../lib/queue/queue_file.ts";
 import { RecordBuffer } from "../../../lib/queue/record_writer.ts";
+import { SpareFilesIn } from "../../../lib/queue/spare_files.ts";
 import { Channel } from "../../../lib/sys/channel.ts";
 import { SysError } from "../../../lib/sys/errno.ts";
 import { baseTables, decodeRecords } from "./harness.ts";
@@ -82,13 +83,15 @@ async function session(files: FileSystem, input: ReadonlyArray<Buffer>, end = fa
     myorigin: "example.com",
     isLocalDomain: () => Promise.resolve(false),
   });
+  const queues = new Queues({ hashQueueNames: "", hashQueueDepth: 1, longQueueIds: false }, files);
   let triggers = 0;
   const shared: Shared = {
     pipeline: new Pipeline(new Addresses(settings, (_rule, address) => Promise.resolve(address)), {
       reportMultiple: () => Promise.resolve(),
       traceExpansion: () => Promise.resolve(true),
     }),
-    queues: new Queues({ hashQueueNames: "", hashQueueDepth: 1, longQueueIds: false }, files),
+    queues,
+    spares: new SpareFilesIn(queues, 0),
     clock: new ClockCheck(),
     trigger: { fire: () => triggers++ } as unknown as SharedTrigger,
     unfinished: new Set(),

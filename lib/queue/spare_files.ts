@@ -1,0 +1,178 @@
+/**
+ * Queue files whose messages are finished, kept in `spare` to be written over: to make and to remove a file costs far more than its content
+ * (each waits for the journal of the file system). The queue manager lays them down, cleanup takes them up.
+ *
+ * A file in `spare` is never a message: it lost its ready mode before it came here. After a crash of the machine an old name may come back with
+ * new bytes behind it, if the bytes went to the disk before the renaming did; so a file is taken up only after its directory was synced.
+ */
+import { constants } from "node:fs";
+import { warning } from "../log/log.ts";
+import { errorCode, errorText } from "../sys/errno.ts";
+import { after, type Timer } from "../sys/timers.ts";
+import type { Queues } from "./directories.ts";
+import type { QueueId } from "./queue_id.ts";
+
+export const SPARE = "spare";
+
+/** A larger file is not kept. */
+export const SPARE_SIZE_LIMIT = 128 * 1024;
+
+const NOT_READY = 0o600;
+
+/** Seconds after which an idle system removes what it keeps: content of mail does not stay on the disk. */
+const IDLE_SECONDS = 60;
+
+/** The queue manager's end: lays finished files down. */
+export class SpareFilesOut {
+  /** Files in the directory at most, as far as we know: cleanup does not say what it takes. */
+  #count: number | undefined;
+  #used = false;
+  #timer: Timer | undefined;
+
+  constructor(
+    private readonly queues: Queues,
+    private readonly limit: number,
+    private readonly idleSeconds = IDLE_SECONDS,
+  ) {}
+
+  /** Lays the file of a finished message down; false when it must be removed instead. Throws; ENOENT when the file is gone. */
+  layDown(queue: string, id: QueueId, size: number): boolean {
+    if (this.limit === 0 || size > SPARE_SIZE_LIMIT || !this.#room()) return false;
+    const path = this.queues.path(queue, id);
+    this.queues.files.chmod(path, NOT_READY);
+    try {
+      this.queues.rename(path, `${SPARE}/${id}`);
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return false;
+      throw error;
+    }
+    this.#count = (this.#count ?? 0) + 1;
+    this.#used = true;
+    this.#watch();
+    return true;
+  }
+
+  #watch(): void {
+    this.#timer ??= after(
+      this.idleSeconds,
+      () => {
+        this.#timer = undefined;
+        if (!this.#used) return this.clear();
+        this.#used = false;
+        this.#watch();
+      },
+      { background: true },
+    );
+  }
+
+  /** Removes all files. */
+  clear(): void {
+    for (const name of this.#list() ?? [])
+      try {
+        this.queues.files.unlink(`${SPARE}/${name}`);
+      } catch (error) {
+        if (errorCode(error) !== "ENOENT") warning(`remove ${SPARE}/${name}: ${errorText(error)}`);
+      }
+    this.#count = undefined;
+  }
+
+  #room(): boolean {
+    if (this.#count === undefined || this.#count >= this.limit) this.#count = this.#list()?.length;
+    return this.#count !== undefined && this.#count < this.limit;
+  }
+
+  /** Undefined when there is no directory: nothing is kept then. */
+  #list(): string[] | undefined {
+    try {
+      return this.queues.files.readdir(SPARE);
+    } catch (error) {
+      if (errorCode(error) !== "ENOENT") warning(`open directory ${SPARE}: ${errorText(error)}`);
+      return undefined;
+    }
+  }
+}
+
+/** A file that is about to become a message. */
+export interface OpenFile {
+  readonly fd: number;
+  readonly path: string;
+  readonly inode: bigint;
+  /** Bytes of an old content. */
+  readonly size: number;
+  readonly spare: boolean;
+}
+
+/** Looks for files when fewer are known. */
+const LOW = 32;
+/** New files made until the directory is looked at again. */
+const LOOK_EVERY = 16;
+
+/** cleanup's end: takes files up. */
+export class SpareFilesIn {
+  #names: string[] = [];
+  #looking = false;
+  #madeSince = LOOK_EVERY;
+
+  constructor(
+    private readonly queues: Queues,
+    private readonly limit: number,
+  ) {}
+
+  /**
+   * A file to be written over; undefined when there is none and a new one must be made. It belongs to who renames it: no name comes back, since
+   * it is the queue ID of the old message, and so the rename fails when another process was faster.
+   */
+  takeUp(): OpenFile | undefined {
+    if (this.limit === 0) return undefined;
+    if (this.#names.length < LOW && !this.#looking && this.#madeSince >= LOOK_EVERY) void this.look();
+    for (let name = this.#names.pop(); name !== undefined; name = this.#names.pop()) {
+      const file = this.#open(`${SPARE}/${name}`);
+      if (file !== undefined) return file;
+    }
+    this.#madeSince++;
+    return undefined;
+  }
+
+  /** Learns what there is. A process that starts waits for it, so that its first message has a file. */
+  async look(): Promise<void> {
+    this.#looking = true;
+    this.#madeSince = 0;
+    try {
+      const known = new Set(this.#names);
+      const found = this.queues.files.readdir(SPARE).filter((name) => !known.has(name));
+      if (found.length > 0) await this.#syncDirectory();
+      this.#names.push(...found.slice(0, this.limit));
+      if (found.length >= LOW) this.#madeSince = LOOK_EVERY;
+    } catch (error) {
+      if (errorCode(error) !== "ENOENT") warning(`open directory ${SPARE}: ${errorText(error)}`);
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  async #syncDirectory(): Promise<void> {
+    const { files } = this.queues;
+    const fd = files.open(SPARE, constants.O_RDONLY | constants.O_DIRECTORY, 0);
+    try {
+      await files.fsync(fd);
+    } finally {
+      files.close(fd);
+    }
+  }
+
+  #open(path: string): OpenFile | undefined {
+    const { files } = this.queues;
+    let fd: number;
+    try {
+      fd = files.open(path, constants.O_RDWR | constants.O_NOFOLLOW, 0);
+    } catch (error) {
+      // another process was faster
+      if (errorCode(error) !== "ENOENT") warning(`open ${path}: ${errorText(error)}`);
+      return undefined;
+    }
+    const { regular, links, mode, inode, size } = files.fstat(fd);
+    if (regular && links === 1 && mode === NOT_READY) return { fd, path, inode, size, spare: true };
+    files.close(fd);
+    return undefined;
+  }
+}
