@@ -30,11 +30,11 @@ export async function sessionRules(
     debugLevel: await tables.debugPeers.level(peer.host, peer.address, destination),
     filter: replyFilter.empty
       ? undefined
-      : async (line) => {
+      : async (line, name) => {
           const result = await replyFilter.lookup(line);
           if (result.kind !== "found") return line;
           const replaced = printable(result.value, settings.utf8);
-          info(`${nameAddressPort(peer)}: replacing server reply "${line}" with "${replaced}"`);
+          info(`${name}: replacing server reply "${line}" with "${replaced}"`);
           return replaced;
         },
   };

@@ -57,21 +57,22 @@ export class Route {
           'SMTPS wrappermode (TCP port 465) requires setting "smtp_tls_wrappermode = yes", and "smtp_tls_security_level = encrypt" (or stronger)',
         );
       this.#last = destination;
-      if (index === 0) await cachePolicy(delivery, destination.host);
-      else {
-        delivery.loadSessions = false;
-        delivery.storeSessions = false;
-      }
-      await this.#tryDestination(destination, index === list.length - 1);
+      await cachePolicy(delivery, destination.host);
+      // the label of a destination is the whole next hop, which stands for its first
+      const label = index === 0 ? destinationLabel(labelContext(delivery)) : undefined;
+      await this.#tryDestination(destination, index === list.length - 1, label);
     }
     if (!delivery.done) await this.#finishRest();
   }
 
-  async #tryDestination(destination: Destination, lastDestination: boolean): Promise<void> {
+  async #tryDestination(
+    destination: Destination,
+    lastDestination: boolean,
+    label: string | undefined,
+  ): Promise<void> {
     const { delivery } = this;
     const { agent } = delivery;
     this.#sessions = 0;
-    const label = destinationLabel(labelContext(delivery));
     const context = { settings: agent.settings, tables: agent.tables, isOwnAddress: agent.isOwnAddress };
     const found = await findServers(destination, context);
     if (found.kind === "failure") {
@@ -91,7 +92,7 @@ export class Route {
     destination: Destination,
     found: ReadonlyArray<Server>,
     lastDestination: boolean,
-    label: string,
+    label: string | undefined,
   ): Promise<void> {
     const { delivery } = this;
     const { settings } = delivery.agent;
@@ -108,7 +109,7 @@ export class Route {
       return delivery.done || this.#sessionsUsedUp();
     };
     if (delivery.loadSessions) {
-      if (await useOne("of the destination")) return;
+      if (label !== undefined && (await useOne("of the destination"))) return;
       for (const server of servers.filter(({ preference }) => preference === best))
         if (servers.includes(server) && (await useOne(server))) return;
     }
@@ -146,24 +147,25 @@ export class Route {
 
   async #tryKept(
     destination: Destination,
-    label: string,
+    label: string | undefined,
     kept: Kept,
     isFinal: (peer: Peer) => boolean,
   ): Promise<Peer | undefined> {
     const { delivery } = this;
     const { sessions } = delivery.agent;
     const endpoint = kept === "of the destination" ? undefined : endpointLabel(labelContext(delivery), kept);
-    const take = () =>
-      endpoint === undefined || kept === "of the destination"
-        ? sessions.takeByDestination(label)
-        : sessions.takeByEndpoint(endpoint, kept);
+    const take = () => {
+      if (endpoint !== undefined && kept !== "of the destination")
+        return sessions.takeByEndpoint(endpoint, kept);
+      return label === undefined ? undefined : sessions.takeByDestination(label);
+    };
     delivery.tls = undefined;
     const used = await useKept(delivery, take, this.#keptUse(destination, label, endpoint), isFinal);
     if (used !== undefined) this.#sessions++;
     return used;
   }
 
-  #keptUse(destination: Destination, label: string, endpoint: string | undefined): SessionUse {
+  #keptUse(destination: Destination, label: string | undefined, endpoint: string | undefined): SessionUse {
     return {
       nexthop: destination.host,
       bestServer: true,
@@ -175,7 +177,7 @@ export class Route {
   async #tryServer(
     destination: Destination,
     server: Server,
-    place: { readonly best: boolean; readonly lastDestination: boolean; readonly label: string },
+    place: { readonly best: boolean; readonly lastDestination: boolean; readonly label: string | undefined },
   ): Promise<void> {
     const { delivery } = this;
     const { agent, request } = delivery;

@@ -58,8 +58,10 @@ export class SessionCache implements SessionStore {
     session.channel.onceClosed(() => this.#remove(entry));
   }
 
-  takeByEndpoint(label: string): SmtpSession | undefined {
-    return this.#take(this.#byEndpoint, label);
+  takeByEndpoint(label: string, peer: Peer): SmtpSession | undefined {
+    const session = this.#take(this.#byEndpoint, label);
+    session?.rename(peer.host);
+    return session;
   }
   takeByDestination(label: string): SmtpSession | undefined {
     return this.#take(this.#byDestination, label);

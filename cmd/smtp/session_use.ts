@@ -1,4 +1,5 @@
 /** What is done with a connection: introducing ourselves, the transaction, keeping it or closing it (delivery.md 9, 12). */
+import { parameter } from "../../lib/config/configuration.ts";
 import { moment } from "../../lib/delivery/stats.ts";
 import { dsn } from "../../lib/delivery/status.ts";
 import { DELIVERY_FLAG as RequestFlag } from "../../lib/ipc/protocols/delivery.ts";
@@ -72,7 +73,11 @@ export async function useSession(
       const { address, port = 0 } = session.peer;
       const endpoint = use.labels.endpoint ?? endpointLabel(labelContext(delivery), { address, port });
       const { destination } = use.labels;
-      const seconds = settings.get("connection_cache_time_limit");
+      // scache(8) keeps nothing longer than its own limit, and neither do we
+      const seconds = Math.min(
+        settings.get("connection_cache_time_limit"),
+        parameter("connection_cache_ttl_limit"),
+      );
       await agent.sessions.save(
         { session, endpoint, destination, nexthop: delivery.request.nexthop },
         seconds,

@@ -60,15 +60,17 @@ export class SmtpSession implements Conversation {
   quitting = false;
   /** A line that is no reply was ignored. */
   onJunk: ((line: string) => void) | undefined;
-  readonly #rules: ReplyRules;
+  #peer: Peer;
+  #rules: ReplyRules;
   readonly #keepTranscript: boolean;
   readonly #debugLevel: number;
 
   constructor(
     readonly channel: Channel,
-    readonly peer: Peer,
+    peer: Peer,
     rules: SessionRules,
   ) {
+    this.#peer = peer;
     this.#keepTranscript = rules.transcript;
     this.#debugLevel = rules.debugLevel ?? 0;
     this.#rules = {
@@ -78,11 +80,21 @@ export class SmtpSession implements Conversation {
       filter: rules.filter,
       onJunk: (line) => this.onJunk?.(line),
       onLine: (line, replaced) => {
-        logDialogue(this.#debugLevel, "<", nameAddressPort(peer), line);
+        logDialogue(this.#debugLevel, "<", nameAddressPort(this.peer), line);
         this.note(` In:  ${line}`);
         if (replaced !== undefined) this.note(` Replaced-by: ${replaced}`);
       },
     };
+  }
+
+  get peer(): Peer {
+    return this.#peer;
+  }
+
+  /** Another destination knows the same server by another name. */
+  rename(host: string): void {
+    this.#peer = { ...this.#peer, host };
+    this.#rules = { ...this.#rules, peer: nameAddressPort(this.#peer) };
   }
 
   note(line: string): void {

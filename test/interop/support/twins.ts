@@ -210,8 +210,11 @@ export class Twins {
     return [this.ours, this.real];
   }
 
-  /** Sends messages into both, one after the other, and compares what became of them all. ONLY=pattern in the environment chooses messages. */
-  async compare(t: Test, name: string, mails: ReadonlyArray<Mail>): Promise<void> {
+  /**
+   * Sends messages into both, one after the other, and compares what became of them all. With `settle` each waits until nothing is left of the
+   * one before. ONLY=pattern in the environment chooses messages.
+   */
+  async compare(t: Test, name: string, mails: ReadonlyArray<Mail>, settle = false): Promise<void> {
     const only = new RegExp(process.env.ONLY ?? "");
     const chosen = mails.filter((mail) => only.test(mail.name));
     await this.compareAfter(
@@ -219,6 +222,7 @@ export class Twins {
       `${name} (${chosen.length} messages)`,
       chosen.map((mail) => async (instance) => {
         const replies = await submit(instance, mail);
+        if (settle) await until(`the end of ${mail.name}`, () => !isBusy(instance), 60);
         return replies.map((reply) => `${mail.name}: reply ${reply}`);
       }),
       // who comes first in a report is up to the scheduler
@@ -302,7 +306,9 @@ function difference(ours: ReadonlyArray<string>, real: ReadonlyArray<string>, an
 /** Replies, log lines and contents of mailboxes, with all that may differ made equal. */
 function evidence(instance: Instance, log: string, replies: ReadonlyArray<string>): string[] {
   const normal = normaliser(instance, log);
-  const lines = log.split("\n").filter((line) => line !== "" && !/statistics:/.test(line));
+  const lines = log
+    .split("\n")
+    .filter((line) => line !== "" && !/statistics:|resetting file time stamps/.test(line));
   return [
     ...replies.map(normal),
     // long lines are cut at a length that numbers in them have a share in
@@ -368,6 +374,9 @@ function collect(folder: string, prefix = ""): Array<readonly [string, string]> 
   return found;
 }
 
+const isBusy = (instance: Instance): boolean =>
+  ["maildrop", "incoming", "active"].some((queue) => queueFiles(instance, queue).length > 0);
+
 /** Waits until nothing is on its way and nothing more is logged. */
 async function idle(instance: Instance): Promise<void> {
   let quiet = 0;
@@ -375,7 +384,7 @@ async function idle(instance: Instance): Promise<void> {
   await until(
     "an idle queue",
     () => {
-      const busy = ["maildrop", "incoming", "active"].some((queue) => queueFiles(instance, queue).length > 0);
+      const busy = isBusy(instance);
       const now = existsSync(instance.log) ? statSync(instance.log).size : 0;
       quiet = busy || now !== size ? 0 : quiet + 1;
       size = now;
