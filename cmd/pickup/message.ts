@@ -19,7 +19,7 @@ import { RecordReader } from "../../lib/queue/record_reader.ts";
 import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
-import { safeOpen } from "../../lib/sys/files.ts";
+import { safeOpen, tryLock } from "../../lib/sys/files.ts";
 import { effectiveUid } from "../../lib/sys/identity.ts";
 import { copyMessage } from "./copy.ts";
 
@@ -72,6 +72,8 @@ export async function takeMessage(
     size,
   };
   try {
+    // it may come out of the middle of a delivery: what that will have done must be marked before it is copied
+    if (submitted.requeued && !tryLock(opened.fd, "exclusive")) return { kind: "keep" };
     const { inode } = queues().files.fstat(opened.fd);
     const verdict = await passToCleanup(opened.fd, submitted);
     return verdict === "keep" ? { kind: "keep" } : { kind: "remove", inode };

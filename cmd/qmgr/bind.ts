@@ -1,6 +1,5 @@
 /** Binding resolved recipients to destinations, by the rules of queue.md 21. */
 import { type ExtensionRules, splitAddress, splitExtension } from "../../lib/address/split.ts";
-import { DELIVERY_FLAG } from "../../lib/ipc/protocols/delivery.ts";
 import { RESOLVE_FLAG } from "../../lib/ipc/protocols/rewrite.ts";
 import { equalFold, lowerAscii } from "../../lib/sys/bytes.ts";
 import { retryQueue } from "./defer.ts";
@@ -51,8 +50,7 @@ function override(
     return "discard";
   if (settings.deferTransports.has(resolution.transport) && !message.flags.flushDeferTransports)
     return retry("4.3.2 deferred transport");
-  if ((message.traceFlags & DELIVERY_FLAG.mtaVerify) !== 0 && manager.probeCount > settings.probeLimit)
-    return retry("4.3.2 Too many address verification requests");
+  if (message.probeTooMany) return retry("4.3.2 Too many address verification requests");
   return undefined;
 }
 

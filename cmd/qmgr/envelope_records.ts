@@ -201,6 +201,7 @@ export function applyAttribute({ manager, message, reader }: ReadContext, name: 
   if (name === "trace_flags" && message.traceFlags === 0) {
     message.traceFlags = leadingInteger(value) & TRACE_FLAGS_IN_FILE;
     if (message.traceFlags === DELIVERY_FLAG.record) message.traceOffset = reader.offset;
-    if ((message.traceFlags & DELIVERY_FLAG.mtaVerify) !== 0) manager.probeCount++;
+    if ((message.traceFlags & DELIVERY_FLAG.mtaVerify) !== 0)
+      message.probeTooMany = ++manager.probeCount > manager.settings.probeLimit;
   }
 }

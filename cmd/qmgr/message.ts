@@ -38,6 +38,8 @@ export class Message {
   envelopeId = "";
   returnFlags = 0;
   traceFlags = 0;
+  /** An address probe that came when there were enough; others that came at once must not count against each other. */
+  probeTooMany = false;
   /** Offset of a trace_flags record that must be killed after its report. */
   traceOffset = 0;
   warnOffset = 0;

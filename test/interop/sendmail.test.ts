@@ -34,6 +34,8 @@ interface Case {
   readonly asNobody?: boolean;
   /** Effective root rights of another user, as a set-uid program has them. */
   readonly setuid?: boolean;
+  /** Lines of main.cf. */
+  readonly settings?: string;
 }
 interface Outcome {
   readonly status: number | null;
@@ -48,7 +50,7 @@ const SETUID = "setpriv --ruid=65534 --euid=0 --rgid=65534 --egid=0 --clear-grou
 let count = 0;
 async function run(
   programs: string,
-  { args, input = "", program = "sendmail", asNobody = false, setuid = false }: Case,
+  { args, input = "", program = "sendmail", asNobody = false, setuid = false, settings = "" }: Case,
 ): Promise<Outcome> {
   const directory = join(scratch, String(count++));
   const queue = join(directory, "queue");
@@ -60,7 +62,7 @@ async function run(
   const file = join(directory, "main.cf");
   writeFileSync(
     file,
-    `compatibility_level = 3.11\nqueue_directory = ${queue}\ncommand_directory = ${programs}/sbin\ndaemon_directory = ${programs}/libexec\nmail_owner = daemon\nsetgid_group = mail\nmaillog_file =\ninet_protocols = ipv4\nmyhostname = mail.example.com\n`,
+    `compatibility_level = 3.11\nqueue_directory = ${queue}\ncommand_directory = ${programs}/sbin\ndaemon_directory = ${programs}/libexec\nmail_owner = daemon\nsetgid_group = mail\nmaillog_file =\ninet_protocols = ipv4\nmyhostname = mail.example.com\n${settings}`,
   );
   utimesSync(file, 1_700_000_000, 1_700_000_000);
   const heard = { stdout: "", stderr: "" };
@@ -100,7 +102,11 @@ async function run(
       // the real postdrop leaves some that it refuses, not ready
       .filter((path) => (statSync(path).mode & 0o100) !== 0)
       .map((path) => `${statSync(path).uid} ${readFileSync(path, "latin1")}`)
-      .map((text) => text.replace(/^(\d+) T.\d+ \d+/, "$1 T"))
+      .map((text) =>
+        text.replace(/^(\d+) T.(\d+) \d+/, (_, uid: string, time: string) =>
+          Math.abs(Date.now() / 1000 - Number(time)) < 600 ? `${uid} T` : `${uid} T of another time`,
+        ),
+      )
       .map((text) =>
         settled(text.replace(/ id [0-9A-F]{8,13}N/, " id QUEUEIDN")).replace(
           /\w{3}, [ \d]?\d \w{3} \d{4} [\d:]{8} /,
@@ -208,6 +214,40 @@ t.test("QUE-01 QUE-02 QUE-03 QUE-04 records that only the system may write, or n
     ].map((envelope): Case => ({ program: "postdrop", args: ["-r"], input: stream(envelope) })),
   ),
 );
+
+t.test("QUE-10 the time, the size and the sender are not what the caller says", { skip }, async (t) => {
+  const senders = `local_login_sender_maps = inline:{{nobody=nobody@example.com}, {daemon=@example.com}}\n`;
+  const cases: Case[] = [
+    ...["1 1", "0", "", "abc", "99999999999 0", "-1"].map((time) => ({ input: record("T", time) + GOOD })),
+    { input: record("T", "1 1") + record("T", "2 2") + GOOD },
+    { input: GOOD + record("T", "1 1") },
+    ...["1", "  1 1 1 1 1 1", "99999999999"].map((size) => ({ input: record("C", size) + GOOD })),
+    ...["!nobody, static:all", "nobody", "!static:all", "root", "", "inline:{nobody=x}"].map((users) => ({
+      input: GOOD,
+      settings: `authorized_submit_users = ${users}\n`,
+    })),
+    ...["nobody@example.com", "other@example.com", "", "nobody", "@example.com"].map((sender) => ({
+      input: record("S", sender) + record("R", "x@y"),
+      settings: senders,
+    })),
+    // the second sender is looked at as well
+    {
+      input: record("S", "nobody@example.com") + record("S", "root@example.com") + record("R", "x@y"),
+      settings: senders,
+    },
+  ].map(({ input, ...rest }) => ({
+    program: "postdrop" as const,
+    args: ["-r"],
+    asNobody: true,
+    input: stream(input),
+    ...rest,
+  }));
+  await same(t, cases);
+  const own = await run(PROGRAMS.multicall, cases.find(({ input }) => String(input).startsWith("C")) as Case);
+  t.match(own.files[0], /^65534 T(?! of)/, "the time is that of the submission");
+  const given = await run(PROGRAMS.multicall, cases[0] as Case);
+  t.match(given.stderr, /postdrop: fatal: uid=65534: unexpected record type: 84\n/);
+});
 
 t.test("SMTPD-36 SMTP on standard input and output, by an ordinary user", { skip }, (t) => {
   const transaction = "MAIL FROM:<a@b.example>\r\nRCPT TO:<nobody>\r\n";
