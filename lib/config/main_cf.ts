@@ -98,12 +98,14 @@ export interface MainCfFile {
 export function readMainCf(directory: string, initial: ReadonlyMap<string, string>): MainCfFile {
   const path = `${directory}/main.cf`;
   try {
-    return readHotFile(path, (file) => {
-      const parsed = parseMainCf(file.text, path, initial);
-      for (const text of parsed.warnings) warning(text);
-      if (!parsed.ok) fatal(parsed.error);
-      return { entries: parsed.entries, owner: file.uid };
-    });
+    const { parsed, owner } = readHotFile(path, (file) => ({
+      parsed: parseMainCf(file.text, path, initial),
+      owner: file.uid,
+    }));
+    // only now: half a file has problems that the whole one has not
+    for (const text of parsed.warnings) warning(text);
+    if (!parsed.ok) return fatal(parsed.error);
+    return { entries: parsed.entries, owner };
   } catch (error) {
     return fatal(`open ${path}: ${errorText(error)}`);
   }
