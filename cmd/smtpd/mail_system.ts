@@ -41,7 +41,7 @@ export function mailSystem(submits: boolean): SessionServices {
       const complete = await rewriteClient().rewrite("local", internalToExternal(address));
       return rewriteClient().resolve(sender, externalToInternal(complete));
     },
-    lookup: (name, type) => resolver().lookup(name, type),
+    lookup: (name, type, options) => resolver().lookup(name, type, options),
     connect: connectEndpoint,
     async verify(address) {
       const answer = await queryVerify(address);

@@ -1,6 +1,7 @@
 /** What a session needs of the rest of the mail system and of the machine; tests bring their own. */
 
 import type { Endpoint } from "../../lib/dns/endpoint.ts";
+import type { LookupOptions } from "../../lib/dns/resolver.ts";
 import type { DnsResult, QueryType } from "../../lib/dns/types.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import type { Client } from "./client.ts";
@@ -36,7 +37,7 @@ export interface RateClient {
 
 export interface SessionServices {
   resolve(sender: string, address: string): Promise<Resolved>;
-  lookup(name: string, type: QueryType): Promise<DnsResult>;
+  lookup(name: string, type: QueryType, options?: LookupOptions): Promise<DnsResult>;
   /** Connects to a server outside the mail system. Throws SysError. */
   connect(endpoint: Endpoint, seconds: number): Promise<Channel>;
   /** What verify(8) knows of an address; undefined without an answer. */

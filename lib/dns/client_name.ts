@@ -33,6 +33,9 @@ const isSameAddress = (text: string, bytes: Uint8Array): boolean => {
   return other !== undefined && compareInet(other, bytes) === 0;
 };
 
+/** Other names are none to the C library (res_hnok). */
+const HOST_NAME = /^(?!-)[A-Za-z0-9._-]+$/;
+
 type Reverse =
   | { readonly kind: "found"; readonly name: string }
   | { readonly kind: "temporary" | "permanent" };
@@ -40,11 +43,12 @@ type Reverse =
 async function addressToName(address: string, bytes: Uint8Array, dns: Resolver): Promise<Reverse> {
   const listed = hostsFile().byAddress.get(normalAddress(address) ?? address);
   if (listed !== undefined) return { kind: "found", name: listed };
-  const result = await dns.lookup(reverseName(bytes), "PTR");
+  const result = await dns.lookup(reverseName(bytes), "PTR", { quiet: true });
   if (result.status === "retry") return { kind: "temporary" };
   if (result.status !== "found") return { kind: "permanent" };
   const record = result.records.find((candidate) => candidate.type === "PTR");
-  return record?.type === "PTR" ? { kind: "found", name: stripDot(record.host) } : { kind: "permanent" };
+  const name = record?.type === "PTR" ? stripDot(record.host) : undefined;
+  return name !== undefined && HOST_NAME.test(name) ? { kind: "found", name } : { kind: "permanent" };
 }
 
 /** Looks up the name of an address and whether that name has the address. Never throws for what the peer's zone says. */
@@ -55,7 +59,7 @@ export async function lookupHostName(address: string, dns: Resolver = resolver()
   const reverse = await addressToName(address, bytes, dns);
   if (reverse.kind !== "found") return unknownName(reverse.kind);
   const { name } = reverse;
-  if (isAddress(name) || /^[0-9.]+$/.test(name)) {
+  if (isAddress(name)) {
     warning(`numeric hostname: ${printable(name)}`);
     return unknownName("permanent");
   }

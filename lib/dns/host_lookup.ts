@@ -45,7 +45,7 @@ export async function lookupAddresses(
   name: string,
   families: ReadonlyArray<Family>,
   options: LookupOptions = {},
-  dns: Resolver = resolver(),
+  dns: Pick<Resolver, "lookup"> = resolver(),
 ): Promise<HostAddresses | DnsFailure> {
   const lookups: ReadonlyArray<Promise<DnsResult>> = families.map((family) =>
     dns.lookup(name, family === "ipv4" ? "A" : "AAAA", options),
@@ -90,6 +90,7 @@ function gaiError(failure: DnsFailure): GaiError {
     case "invalid-name":
       return "EAI_NONAME";
     case "no-data":
+    case "cname-loop":
       return "EAI_NODATA";
     case "retry":
       return "EAI_AGAIN";
@@ -97,6 +98,8 @@ function gaiError(failure: DnsFailure): GaiError {
       return "EAI_FAIL";
   }
 }
+
+const NATIVE: LookupOptions = { defaultNames: true, searchList: true, quiet: true };
 
 const LOCALHOST: ReadonlyArray<HostAddress> = [
   { family: "ipv4", address: "127.0.0.1" },
@@ -107,7 +110,7 @@ const LOCALHOST: ReadonlyArray<HostAddress> = [
 export async function lookupNative(
   name: string,
   families: ReadonlyArray<Family>,
-  dns: Resolver = resolver(),
+  dns: Pick<Resolver, "lookup"> = resolver(),
 ): Promise<HostAddresses | NativeFailure> {
   const numeric = familyOf(name);
   if (numeric !== undefined)
@@ -136,7 +139,7 @@ export async function lookupNative(
       secure: false,
     };
   if (!isValidHostname(stripDot(name))) return nativeFailure("EAI_NONAME");
-  const result = await lookupAddresses(name, families, { defaultNames: true, searchList: true }, dns);
+  const result = await lookupAddresses(name, families, NATIVE, dns);
   return result.status === "found" ? result : nativeFailure(gaiError(result));
 }
 

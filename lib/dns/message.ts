@@ -133,6 +133,8 @@ const TYPE_NAMES: ReadonlyMap<number, RecordType> = new Map(
 
 const hostOf = (name: string): string => (name === "." ? "" : name);
 
+const UNPRINTABLE = /[^ -~]/g;
+
 /** The data of one record; the reader stands at its beginning. */
 function readData(
   reader: MessageReader,
@@ -167,7 +169,7 @@ function readData(
       while (reader.offset < end) {
         const length = reader.u8();
         if (reader.offset + length > end) throw new Malformed("text");
-        text += reader.take(length).toString("latin1");
+        text += reader.take(length).toString("latin1").replace(UNPRINTABLE, " ");
       }
       return { ...owner, type, text };
     }

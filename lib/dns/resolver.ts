@@ -21,6 +21,8 @@ export interface LookupOptions {
   /** Append the domains of the search list to names with dots too (res_dnsrch). */
   readonly searchList?: boolean;
   readonly dnssec?: boolean;
+  /** For getaddrinfo() and its like, which say nothing of what is wrong with an answer. */
+  readonly quiet?: boolean;
   readonly replyFilter?: ReplyFilter | undefined;
 }
 
@@ -69,16 +71,19 @@ function hostOfRecord(record: DnsRecord): string | undefined {
 }
 
 /** Judges the host name in a record; a bad one is logged. Mail exchangers that are addresses are common enough to be let through. */
-function isUsable(record: DnsRecord, asked: string): boolean {
+function isUsable(record: DnsRecord, asked: string, { quiet }: LookupOptions): boolean {
   const host = hostOfRecord(record);
   if (host === undefined || isValidHostname(host.startsWith("*.") ? host.slice(2) : host)) return true;
   const where = `domain name in resource data of ${record.type} record for ${asked}: ${printable(host.slice(0, 100))}`;
+  const warn = (text: string): void => {
+    if (quiet !== true) warning(text);
+  };
   if (isAddress(host)) {
-    warning(`numeric ${where}`);
+    warn(`numeric ${where}`);
     return record.type === "MX";
   }
-  warning(`valid_hostname: ${hostProblem(host)}: ${printable(host.slice(0, 100))}`);
-  warning(`malformed ${where}`);
+  warn(`valid_hostname: ${hostProblem(host)}: ${printable(host.slice(0, 100))}`);
+  warn(`malformed ${where}`);
   return false;
 }
 
@@ -141,8 +146,10 @@ export class Resolver {
       if (options.dnssec === true) await noteValidation(message.authentic, configuration);
       secure &&= message.authentic;
       const chain = followChain(message, current, type);
-      if (chain.loop) return nameLoop(asked, type);
-      if (!chain.aliases.every((alias) => isUsable(alias, name))) return dnsFailure("malformed", name, type);
+      if (chain.loop) return nameLoop(asked, type, options);
+      // the names of classless reverse zones have slashes (RFC 2317)
+      if (type !== "PTR" && !chain.aliases.every((alias) => isUsable(alias, name, options)))
+        return dnsFailure("malformed", name, type);
       if (chain.records.length > 0)
         return this.select(chain.records, chain.final, name, type, secure, options);
       if (!message.wellFormed) return dnsFailure("malformed", name, type);
@@ -150,7 +157,7 @@ export class Resolver {
       if (chain.aliases.length === 0) return dnsFailure("no-data", name, type, message.negativeTtl);
       current = chain.final;
     }
-    return nameLoop(asked, type);
+    return nameLoop(asked, type, options);
   }
 
   /** Bounds, checks and filters the records of a good answer. */
@@ -164,7 +171,8 @@ export class Resolver {
   ): Promise<DnsResult> {
     if (all.length > RECORD_LIMIT) tooManyRecords(asked, type);
     const records: DnsRecord[] = [];
-    for (const record of all.slice(0, RECORD_LIMIT)) if (isUsable(record, asked)) records.push(record);
+    for (const record of all.slice(0, RECORD_LIMIT))
+      if (isUsable(record, asked, options)) records.push(record);
     if (records.length === 0) return dnsFailure("malformed", asked, type);
     // RFC 7505 3 wants a null MX to stand alone with preference 0: one that does not counts as well.
     for (const record of records) {
@@ -190,8 +198,8 @@ export function tooManyRecords(name: string, type: QueryType): void {
   );
 }
 
-function nameLoop(name: string, type: QueryType): DnsFailure {
-  warning(`dns_lookup: Name server loop for ${name}`);
+function nameLoop(name: string, type: QueryType, { quiet }: LookupOptions): DnsFailure {
+  if (quiet !== true) warning(`dns_lookup: Name server loop for ${name}`);
   return dnsFailure("cname-loop", name, type);
 }
 
@@ -209,7 +217,8 @@ function isQueryName(name: string, type: QueryType): boolean {
 
 /** What isValidHostname() has against a name, in Postfix's words. */
 export function hostProblem(host: string): string {
-  if (host === "" || host === ".") return "empty hostname";
+  if (host === "") return "empty hostname";
+  if (host === ".") return "misplaced delimiter";
   if (/^[0-9.]+$/.test(host)) return "numeric hostname";
   const bad = /[^A-Za-z0-9_.-]/.exec(host);
   if (bad !== null) return `invalid character ${bad[0].charCodeAt(0)}(decimal)`;

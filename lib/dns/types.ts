@@ -96,9 +96,9 @@ export interface DnsSuccess {
 
 export type DnsResult = DnsSuccess | DnsFailure;
 
-/** "No" as opposed to "do not know"; a ring of aliases leads nowhere. */
-export const isNegative = (status: DnsResult["status"]): boolean =>
-  status === "not-found" || status === "no-data" || status === "cname-loop";
+const NEGATIVE: ReadonlyArray<DnsResult["status"]> = ["not-found", "no-data", "cname-loop", "invalid-name"];
+/** "No" as opposed to "do not know"; a ring of aliases leads nowhere, and what is no name has no records. */
+export const isNegative = (status: DnsResult["status"]): boolean => NEGATIVE.includes(status);
 
 const HOST_TEXT = {
   "not-found": "Host not found",

@@ -2,7 +2,7 @@
 import { splitAddress } from "../../../lib/address/split.ts";
 import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
 import { warning } from "../../../lib/log/log.ts";
-import { addressTypes, hostError } from "./dns.ts";
+import { hostAddresses, hostError } from "./dns.ts";
 import { type Evaluation, type Restriction, rejected } from "./evaluation.ts";
 
 const AUTHORIZED =
@@ -66,22 +66,20 @@ export const permitMxBackup: Restriction = async (evaluation) => {
   const best = Math.min(...exchangers.map((record) => record.preference));
   let listed = false;
   for (const { host, preference } of exchangers) {
-    for (const type of addressTypes()) {
-      const addresses = await lookup(host, type);
-      if (addresses.status === "retry")
-        return later(`mail exchanger host ${host}`, "Temporary failure in name resolution");
-      if (addresses.status !== "found") continue;
-      for (const record of addresses.records) {
-        if (record.type !== "A" && record.type !== "AAAA") continue;
-        const own = evaluation.policy.ownAddresses.has(record.address);
-        if (own && preference === best) return "dunno";
-        if (own) listed = true;
-        const networks = evaluation.policy.mxBackupNetworks;
-        if (preference === best && !networks.empty) {
-          const match = await networks.matches(host, record.address);
-          if (match.kind === "error") return evaluation.lookupFailure(recipient);
-          if (match.kind === "none") return "dunno";
-        }
+    const found = await hostAddresses(evaluation, host);
+    if (found.status === "error") {
+      if (found.error === "EAI_AGAIN") return later(`mail exchanger host ${host}`, found.text);
+      continue;
+    }
+    for (const { address } of found.addresses) {
+      const own = evaluation.policy.ownAddresses.has(address);
+      if (own && preference === best) return "dunno";
+      if (own) listed = true;
+      const networks = evaluation.policy.mxBackupNetworks;
+      if (preference === best && !networks.empty) {
+        const match = await networks.matches(host, address);
+        if (match.kind === "error") return evaluation.lookupFailure(recipient);
+        if (match.kind === "none") return "dunno";
       }
     }
   }

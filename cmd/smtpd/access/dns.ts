@@ -1,5 +1,11 @@
 /** Does a name exist, for mail: MX, A and AAAA records, as the sender and HELO restrictions ask. */
 import { configuration } from "../../../lib/config/configuration.ts";
+import {
+  type Family,
+  type HostAddresses,
+  lookupNative,
+  type NativeFailure,
+} from "../../../lib/dns/host_lookup.ts";
 import { isNegative, type QueryType } from "../../../lib/dns/types.ts";
 import { fatal } from "../../../lib/log/log.ts";
 import type { Evaluation, Refusal, Verdict } from "./evaluation.ts";
@@ -27,7 +33,7 @@ export async function nameExists(
     if (status === "found") return "found";
     if (status === "null-mx") return "null-mx";
     if (isNegative(status)) continue;
-    if (status === "malformed" || status === "invalid-name") {
+    if (status === "malformed") {
       if (outcome === "not-found") outcome = "malformed";
     } else outcome = "temporary";
   }
@@ -51,10 +57,18 @@ export function onTemporaryFailure(
   }
 }
 
+/** The addresses of a host as getaddrinfo() finds them. */
+export function hostAddresses(evaluation: Evaluation, host: string): Promise<HostAddresses | NativeFailure> {
+  const { services } = evaluation.session;
+  const families = addressTypes().map((type): Family => (type === "A" ? "ipv4" : "ipv6"));
+  return lookupNative(host, families, services);
+}
+
 const HOST_ERRORS = new Map([
   ["not-found", "Host not found"],
   ["no-data", "Host found but no data record of requested type"],
   ["retry", "Host not found, try again"],
+  ["fail", "Non-recoverable error"],
 ]);
 /** What `h_errno` says. */
-export const hostError = (status: string): string => HOST_ERRORS.get(status) ?? "Non-recoverable error";
+export const hostError = (status: string): string => HOST_ERRORS.get(status) ?? "Unknown error 0";

@@ -108,9 +108,9 @@ export class Evaluation {
     return this.session.settings;
   }
 
-  /** Refuses, or under warn_if_reject only says so. */
-  reject(errorClass: ErrorClass, code: number, dsn: string, text: string): Verdict {
-    let reply = this.wording(code, dsn, text);
+  /** Refuses, or under warn_if_reject only says so. A reply has at most `limit` bytes. */
+  reject(errorClass: ErrorClass, code: number, dsn: string, text: string, limit = REPLY_LIMIT): Verdict {
+    let reply = this.wording(code, dsn, text, limit);
     this.rejections++;
     const { session, subject } = this;
     session.noteError(errorClass);
@@ -129,7 +129,7 @@ export class Evaluation {
     return "reject";
   }
 
-  private wording(code: number, dsn: string, text: string): string {
+  private wording(code: number, dsn: string, text: string, limit = REPLY_LIMIT): string {
     let reply = `${code} ${dsn} ${text}`;
     if (code < 400 || code > 599) {
       warning(`SMTP reply code configuration error: ${reply}`);
@@ -138,7 +138,7 @@ export class Evaluation {
       warning(`DSN detail code configuration error: ${reply}`);
       reply = "450 4.7.1 Service unavailable";
     }
-    reply = printable(reply.slice(0, REPLY_LIMIT), this.settings.utf8, " ");
+    reply = printable(reply.slice(0, limit), this.settings.utf8, " ");
     if (this.settings.softBounce && reply.startsWith("5")) reply = `4${reply.slice(1)}`;
     return `${reply.slice(0, 4)}${withClass(reply.slice(4), reply)}`;
   }

@@ -1,17 +1,11 @@
 /** Restrictions about the HELO name. RFC 5321 section 4.1.4. */
 import { isAddress, isValidAddressLiteral, isValidHostname } from "../../../lib/address/hostname.ts";
 import { addressTypes, nameExists, onTemporaryFailure } from "./dns.ts";
-import { type Evaluation, type Restriction, rejected } from "./evaluation.ts";
+import { type Evaluation, type Restriction, rejected, type Verdict } from "./evaluation.ts";
 
 /** Runs a check on the name, when there is one. */
 const onHelo =
-  (
-    check: (
-      evaluation: Evaluation,
-      helo: string,
-      frame: { name: string; class: string },
-    ) => ReturnType<Restriction>,
-  ): Restriction =>
+  (check: (evaluation: Evaluation, helo: string, frame: HeloFrame) => ReturnType<Restriction>): Restriction =>
   async (evaluation) => {
     const { helo } = evaluation.subject;
     return helo === undefined ? "dunno" : check(evaluation, helo, { name: helo, class: "Helo command" });
@@ -20,19 +14,25 @@ const onHelo =
 const withoutDot = (name: string): string =>
   name.endsWith(".") && name.length > 1 ? name.slice(0, -1) : name;
 
+type HeloFrame = { readonly name: string; readonly class: string };
+
+const invalid = (evaluation: Evaluation, frame: HeloFrame, text: string): Verdict =>
+  evaluation.reject(
+    "policy",
+    evaluation.settings.codes.invalidHostname,
+    "5.5.2",
+    `${rejected(frame)} ${text}`,
+  );
+
+const checkLiteral = (evaluation: Evaluation, name: string, frame: HeloFrame): Verdict =>
+  isValidAddressLiteral(name) ? "dunno" : invalid(evaluation, frame, "invalid ip address");
+
 export const rejectInvalid = onHelo(async (evaluation, helo, frame) => {
-  const refuse = (text: string) =>
-    evaluation.reject(
-      "policy",
-      evaluation.settings.codes.invalidHostname,
-      "5.5.2",
-      `${rejected(frame)} ${text}`,
-    );
   const name = withoutDot(helo);
-  if (name.startsWith("[")) return isValidAddressLiteral(name) ? "dunno" : refuse("invalid ip address");
+  if (name.startsWith("[")) return checkLiteral(evaluation, name, frame);
   if (isAddress(name)) return "dunno";
-  if (name.includes(":")) return refuse("invalid ip address");
-  return isValidHostname(name) ? "dunno" : refuse("Invalid name");
+  if (name.includes(":")) return invalid(evaluation, frame, "invalid ip address");
+  return isValidHostname(name) ? "dunno" : invalid(evaluation, frame, "Invalid name");
 });
 
 export const rejectNonFqdn = onHelo(async (evaluation, helo, frame) => {
@@ -48,7 +48,7 @@ export const rejectNonFqdn = onHelo(async (evaluation, helo, frame) => {
 });
 
 export const rejectUnknown = onHelo(async (evaluation, helo, frame) => {
-  if (helo.startsWith("[")) return "dunno";
+  if (helo.startsWith("[")) return checkLiteral(evaluation, helo, frame);
   const { settings } = evaluation;
   const text = (what: string): string => `${rejected(frame)} ${what}`;
   const outcome = isValidHostname(helo)

@@ -167,6 +167,7 @@ async function refuse(evaluation: Evaluation, list: string, what: What, listing:
     Number(text.slice(0, 3)),
     adaptStatus(status, what.class),
     rest === "" ? "Service unavailable" : rest,
+    Number.POSITIVE_INFINITY,
   );
 }
 

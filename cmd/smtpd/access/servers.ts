@@ -5,7 +5,7 @@ import { isNegative } from "../../../lib/dns/types.ts";
 import { warning } from "../../../lib/log/log.ts";
 import type { Table } from "../../../lib/tables/table.ts";
 import { UNKNOWN } from "../client.ts";
-import { addressTypes, hostError } from "./dns.ts";
+import { hostAddresses, hostError } from "./dns.ts";
 import type { Evaluation, Frame, Restriction, Verdict } from "./evaluation.ts";
 import { tableResult } from "./results.ts";
 import { type Found, lookupAddress, lookupName, tableOf } from "./tables.ts";
@@ -16,6 +16,8 @@ const ADDRESS_LIMIT = 100;
 interface Target {
   /** The domain or host to look at. */
   readonly domain: string;
+  /** What was given: a host, or an address. */
+  readonly given: string;
   /** What replies and logs show. */
   readonly name: string;
   readonly class: string;
@@ -27,13 +29,19 @@ export type TargetOf = (evaluation: Evaluation) => Promise<Target | undefined>;
 export const clientTarget: TargetOf = async ({ session }) =>
   session.client.name === UNKNOWN
     ? undefined
-    : { domain: session.client.name, name: session.client.name, class: "Client host" };
+    : {
+        domain: session.client.name,
+        given: session.client.name,
+        name: session.nameAddress,
+        class: "Client host",
+      };
 
 export const reverseClientTarget: TargetOf = async ({ session }) =>
   session.client.reverseName === UNKNOWN
     ? undefined
     : {
         domain: session.client.reverseName,
+        given: session.client.reverseName,
         name: session.client.reverseName,
         class: "Unverified Client host",
       };
@@ -41,7 +49,7 @@ export const reverseClientTarget: TargetOf = async ({ session }) =>
 export const heloTarget: TargetOf = async ({ subject }) =>
   subject.helo === undefined
     ? undefined
-    : { domain: subject.helo, name: subject.helo, class: "Helo command" };
+    : { domain: subject.helo, given: subject.helo, name: subject.helo, class: "Helo command" };
 
 const addressTarget = (
   address: string | undefined,
@@ -51,7 +59,7 @@ const addressTarget = (
   const { domain } = splitAddress(resolved);
   return address === undefined || domain === undefined
     ? undefined
-    : { domain, name: address, class: replyClass };
+    : { domain, given: address, name: address, class: replyClass };
 };
 
 export const senderTarget: TargetOf = async (evaluation) => {
@@ -154,7 +162,7 @@ async function serversOf(evaluation: Evaluation, kind: ServerKind, target: Targe
     }
     const dot = domain.indexOf(".");
     if (dot < 0) {
-      warning(`Unable to look up NS host for ${target.name}: ${hostError(answer.status)}`);
+      warning(`Unable to look up NS host for ${target.given}: ${hostError(answer.status)}`);
       return [];
     }
     domain = domain.slice(dot + 1);
@@ -163,15 +171,6 @@ async function serversOf(evaluation: Evaluation, kind: ServerKind, target: Targe
 
 /** The addresses of a host, or the reason why there are none. */
 async function addressesOf(evaluation: Evaluation, host: string): Promise<string[] | string> {
-  const addresses: string[] = [];
-  let problem = "Name or service not known";
-  for (const type of addressTypes()) {
-    const answer = await evaluation.session.services.lookup(host, type);
-    if (answer.status === "found")
-      for (const record of answer.records) {
-        if (record.type === "A" || record.type === "AAAA") addresses.push(record.address);
-      }
-    else if (answer.status === "retry") problem = "Temporary failure in name resolution";
-  }
-  return addresses.length > 0 ? addresses : problem;
+  const found = await hostAddresses(evaluation, host);
+  return found.status === "error" ? found.text : found.addresses.map(({ address }) => address);
 }

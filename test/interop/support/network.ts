@@ -44,9 +44,12 @@ export async function ownNetwork(file: string): Promise<{ readonly skip?: string
   process.exit(await new Promise<number>((done) => child.on("close", (status) => done(status ?? 1))));
 }
 
-/** The half of the network that a system has; `NET.0.7` and `NET6:7` in texts stand for addresses in it. */
+/** The half of the network that a system has; `NET.0.7`, `NET6:7` and `7.0.NET.in-addr.arpa` in texts stand for addresses in it. */
 export const inNetwork = (text: string, side: number): string =>
-  text.replaceAll("NET.", `127.${side + 1}.`).replaceAll("NET6:", `fd00:${side + 1}::`);
+  text
+    .replaceAll("NET.in-addr", `${side + 1}.127.in-addr`)
+    .replaceAll("NET.", `127.${side + 1}.`)
+    .replaceAll("NET6:", `fd00:${side + 1}::`);
 
 /** The reverse of inNetwork(), for texts that are compared. */
 export const withoutNetwork = (text: string): string =>
@@ -60,12 +63,15 @@ export interface Zones {
   readonly records: string;
   /** Zones that the server should know and does not: SERVFAIL. */
   readonly broken: ReadonlyArray<string>;
+  /** Zones of their own, which may have name servers; their names are absolute too. */
+  readonly own?: Readonly<Record<string, string>>;
 }
 
 /** Starts a name server at an address, with its files in a folder. It ends with the test. */
 export async function nameServer(t: Test, folder: string, address: string, zones: Zones): Promise<void> {
   mkdirSync(folder, { recursive: true });
   const broken = zones.broken.map((name) => `zone:\n  name: ${name}\n  zonefile: absent\n`);
+  const own = Object.entries(zones.own ?? {});
   writeFileSync(
     join(folder, "nsd.conf"),
     `server:
@@ -85,18 +91,12 @@ remote-control:
 zone:
   name: .
   zonefile: root
-${broken.join("")}`,
+${broken.join("")}${own.map(([name]) => `zone:\n  name: ${name}\n  zonefile: zone-${name}\n`).join("")}`,
   );
-  writeFileSync(
-    join(folder, "root"),
-    `$ORIGIN .
-$TTL 60
-. SOA ns.test. root.test. 1 3600 3600 3600 60
-. NS ns.test.
-ns.test A ${address}
-${zones.records}
-`,
-  );
+  const zone = (name: string, records: string): string =>
+    `$ORIGIN .\n$TTL 60\n${name} SOA ns.test. root.test. 1 3600 3600 3600 60\n${records}\n`;
+  writeFileSync(join(folder, "root"), zone(".", `. NS ns.test.\nns.test A ${address}\n${zones.records}`));
+  for (const [name, records] of own) writeFileSync(join(folder, `zone-${name}`), zone(name, records));
   const server: ChildProcess = spawn(NSD, ["-d", "-c", join(folder, "nsd.conf")], {
     stdio: ["ignore", "ignore", "pipe"],
   });

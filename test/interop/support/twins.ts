@@ -92,8 +92,14 @@ function mainCfOf(directory: string, scene: Scene, place: Place): string {
 async function startNameServer(t: Test, zones: Zones, side: number): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "posthaste-nsd-"));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  const records = inNetwork(zones.records, side);
-  await nameServer(t, folder, inNetwork("NET.0.53", side), { ...zones, records });
+  const place = (text: string): string => inNetwork(text, side);
+  await nameServer(t, folder, place("NET.0.53"), {
+    records: place(zones.records),
+    broken: zones.broken.map(place),
+    own: Object.fromEntries(
+      Object.entries(zones.own ?? {}).map(([name, records]) => [place(name), place(records)]),
+    ),
+  });
 }
 
 function prepare(directory: string, programs: Reference, scene: Scene, side: number): void {
@@ -419,8 +425,13 @@ async function submit(instance: Instance, mail: Mail): Promise<string[]> {
 }
 
 /** An SMTP session that goes on whatever the replies are; the replies but the greeting and EHLO's. */
-export async function converse(port: number, lines: ReadonlyArray<string>): Promise<string[]> {
-  const socket = connect(port, "127.0.0.1").setEncoding("latin1");
+export async function converse(
+  port: number,
+  lines: ReadonlyArray<string>,
+  /** Address of the client. */
+  localAddress = "127.0.0.1",
+): Promise<string[]> {
+  const socket = connect({ port, host: "127.0.0.1", localAddress }).setEncoding("latin1");
   let buffered = "";
   let ended = false;
   let wake = (): void => undefined;
