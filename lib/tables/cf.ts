@@ -30,12 +30,13 @@ export class TableSettings {
         `${name}_`,
       );
     try {
-      const { entries, uid } = readHotFile(name, (file) => {
-        const parsed = parseMainCf(file.text, name);
-        for (const text of parsed.warnings) warning(text);
-        if (!parsed.ok) fatal(parsed.error);
-        return { entries: parsed.entries, uid: file.uid };
-      });
+      const { parsed, uid } = readHotFile(name, (file) => ({
+        parsed: parseMainCf(file.text, name),
+        uid: file.uid,
+      }));
+      for (const text of parsed.warnings) warning(text);
+      if (!parsed.ok) return fatal(parsed.error);
+      const { entries } = parsed;
       return new TableSettings(name, ownerOf(uid), (setting) => entries.get(setting), `${name}: `, "");
     } catch (failure) {
       if (errorCode(failure) === undefined) throw failure;

@@ -11,5 +11,9 @@ export const TARGETS: ReadonlyMap<string, () => Promise<Target>> = new Map([
   ["records", async () => (await import("./targets/records.ts")).records],
   ["smtp_client", async () => (await import("./targets/smtp_client.ts")).smtpClient],
   ["smtp_server", async () => (await import("./targets/smtp_server.ts")).smtpServer],
+  ["patterns", async () => (await import("./targets/foreign_tables.ts")).patterns],
+  ["table_replies", async () => (await import("./targets/foreign_tables.ts")).tableReplies],
+  ["table_settings", async () => (await import("./targets/foreign_tables.ts")).tableSettings],
+  ["table_values", async () => (await import("./targets/table_values.ts")).tableValues],
   ["table_sources", async () => (await import("./targets/table_sources.ts")).tableSources],
 ]);

@@ -24,6 +24,9 @@ const REG_NOSUB = 8;
 const REGEX_SIZE = 128;
 const NSUB_OFFSET = 48;
 
+/** glibc compiles them by recursion: some ten thousand overflow the stack. */
+const PARENTHESES_LIMIT = 1000;
+
 class RegexpDialect implements PatternDialect {
   readonly noDelimiterAction = "skipping this rule";
   readonly outOfRange = "out-of-range";
@@ -40,6 +43,10 @@ class RegexpDialect implements PatternDialect {
         warn(text.line, `unknown regexp option "${flag}": skipping this rule`);
         return undefined;
       }
+    }
+    if (text.pattern.split("(").length > PARENTHESES_LIMIT) {
+      warn(text.line, "too many parentheses: skipping this rule");
+      return undefined;
     }
     const regex = Buffer.alloc(REGEX_SIZE);
     const { ptr } = ffi();

@@ -73,8 +73,11 @@ export function closeTwoFiles(files: TwoFiles): void {
 const partOf =
   (file: IndexFile): ReadPart =>
   (position, size) => {
-    const bytes = Buffer.alloc(size);
-    return bytes.subarray(0, readSync(file.fd, bytes, 0, size, position));
+    // a damaged file may speak of more than it has
+    const bytes = Buffer.alloc(Math.max(0, Math.min(size, fstatSync(file.fd).size - position)));
+    return bytes.length === 0
+      ? bytes
+      : bytes.subarray(0, readSync(file.fd, bytes, 0, bytes.length, position));
   };
 
 /** All records, by key as a byte string. Throws IndexError. */

@@ -1,4 +1,5 @@
 /** Indexed files that are damaged: each lookup and each walk ends, with a record, without one, or with an IndexError. */
+import assert from "node:assert/strict";
 import { closeSync, ftruncateSync, openSync, unlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +7,7 @@ import { BtreeReader, buildBtree } from "../../../lib/tables/formats/bdb_btree.t
 import { buildHash, HashReader } from "../../../lib/tables/formats/bdb_hash.ts";
 import { BdbFile } from "../../../lib/tables/formats/bdb_pages.ts";
 import { buildCdb, CdbReader } from "../../../lib/tables/formats/cdb.ts";
+import { buildGdbm, gdbmGet, gdbmPairs } from "../../../lib/tables/formats/gdbm.ts";
 import {
   allRecords,
   IndexError,
@@ -13,6 +15,7 @@ import {
   type IndexRecord,
 } from "../../../lib/tables/formats/index.ts";
 import { LmdbReader } from "../../../lib/tables/formats/lmdb_reader.ts";
+import { buildSdbm, type ReadPart, sdbmGet, sdbmPairs } from "../../../lib/tables/formats/sdbm.ts";
 import type { Target } from "../runner.ts";
 import { buildLmdb } from "./lmdb_seed.ts";
 
@@ -32,7 +35,22 @@ const FORMATS: ReadonlyArray<Open> = [
 ];
 const WALK = 5000;
 
+/** Formats of two files: one bit for each split page, and the pages; what is in the first file is at the start of the input. */
+const PAIRED = [
+  { get: sdbmGet, pairs: sdbmPairs },
+  { get: gdbmGet, pairs: gdbmPairs },
+] as const;
+const DIRECTORY = 64;
+
 const seeds: Buffer[] = [];
+for (const set of SETS.slice(0, 3))
+  for (const build of [buildSdbm, buildGdbm]) {
+    const { directory, pages } = build(set);
+    seeds.push(Buffer.concat([directory, Buffer.alloc(DIRECTORY)]).subarray(0, DIRECTORY), pages);
+    seeds.push(
+      Buffer.concat([Buffer.concat([directory, Buffer.alloc(DIRECTORY)]).subarray(0, DIRECTORY), pages]),
+    );
+  }
 for (const set of SETS)
   seeds.push(
     Buffer.concat(buildCdb(set)),
@@ -66,8 +84,23 @@ export const indexFiles: Target = {
     } finally {
       closeSync(fd);
     }
+    for (const { get, pairs } of PAIRED) tryPaired(get, pairs, input);
   },
 };
+
+function tryPaired(get: typeof sdbmGet, pairs: typeof sdbmPairs, input: Buffer): void {
+  const pages = input.subarray(DIRECTORY);
+  const part: ReadPart = (position, size) => {
+    assert.ok(position >= 0 && size >= 0 && size < 0x20000000);
+    return Buffer.from(pages.subarray(position, position + size));
+  };
+  for (const key of ["key1\0", "key399\0", "", "\xff"])
+    expectable(() => get(input.subarray(0, DIRECTORY), part, Buffer.from(key, "latin1")));
+  expectable(() => {
+    let count = 0;
+    for (const _pair of pairs(part, pages.length)) if (++count > WALK) break;
+  });
+}
 
 function tryReader(open: Open, fd: number): void {
   try {

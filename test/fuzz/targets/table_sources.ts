@@ -1,8 +1,9 @@
 /** Sources of tables: any text is a table, with a warning for each line that is no rule. */
 import assert from "node:assert/strict";
-import { utimesSync, writeFileSync } from "node:fs";
+import { rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseAlias } from "../../../cmd/postalias/source.ts";
 import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
 import { logicalLines } from "../../../lib/config/lines.ts";
 import { setLogSinks } from "../../../lib/log/log.ts";
@@ -11,6 +12,7 @@ import { openCidr } from "../../../lib/tables/types/cidr.ts";
 import type { Target } from "../runner.ts";
 
 const PATH = join(tmpdir(), `posthaste-fuzz-cidr-${process.pid}`);
+process.on("exit", () => rmSync(PATH, { force: true }));
 
 export const tableSources: Target = {
   name: "table_sources",
@@ -19,8 +21,17 @@ export const tableSources: Target = {
     Buffer.from(
       'key value\n"quoted key" value\nkey: value\n# comment\n  continued\nuser@example.com other@example.com, more\n',
     ),
+    Buffer.from(
+      'root: admin, "|/usr/bin/vacation \\"x\\"", /var/mail/x, :include:/etc/list\n"a b": c (comment), d@e\n owner-x: <y@z>,\n',
+    ),
   ],
   words: [
+    "|",
+    ", ",
+    "(",
+    ")",
+    ":include:",
+    "<",
     "if ",
     "endif\n",
     "!",
@@ -51,6 +62,10 @@ export const tableSources: Target = {
         if (parsed.kind === "record")
           assert.ok(parsed.key !== "" && parsed.value !== "" && parsed.key.length < line.length);
       }
+    for (const { text: line } of logicalLines(text, "source").lines) {
+      const alias = parseAlias(line);
+      if (alias.kind === "record") assert.ok(alias.key.length + alias.value.length <= 4 * line.length + 20);
+    }
     writeFileSync(PATH, input);
     // what was changed just now is read again
     utimesSync(PATH, 1, 1);
