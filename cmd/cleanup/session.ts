@@ -39,7 +39,9 @@ export interface Unfinished {
 }
 
 export async function serveCleanup({ channel }: Client, shared: Shared): Promise<void> {
-  const file = await createQueueFile(shared.queues, "incoming", { spares: shared.spares });
+  // writing over an old file is less work and a later answer: it takes two syncs, one after the other
+  const busy = shared.unfinished.size > 0;
+  const file = await createQueueFile(shared.queues, "incoming", busy ? { spares: shared.spares } : {});
   const unfinished: Unfinished = { discard: () => file.discard() };
   shared.unfinished.add(unfinished);
   // from the moment that the file is complete it must survive the end of this process

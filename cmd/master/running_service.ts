@@ -44,6 +44,12 @@ const seconds = (): number => performance.now() / 1000;
  */
 const ALLOCATOR = { MIMALLOC_PURGE_DELAY: "60000" };
 
+/**
+ * Syncs and name service lookups that a process has in flight. By default there are as many as processors, whatever the disk could do. Threads are
+ * made when they are needed.
+ */
+const POOL = { UV_THREADPOOL_SIZE: "32" };
+
 export class RunningService {
   readonly #supervisor: Supervisor;
   #service: MasterService;
@@ -197,6 +203,7 @@ export class RunningService {
       argv0: unicode(this.#service.command),
       env: {
         ...ALLOCATOR,
+        ...POOL,
         ...withLogVariables(environment),
         GENERATION: generation.toString(8),
       },

@@ -106,8 +106,8 @@ ${fault === "KILL" ? "" : SKIPPED_CALLS}
       programs.arm(program, { call, n, fault });
       for (const pid of daemons(instance, program)) terminate(pid);
       const now = await Promise.all(
-        kinds.map(async (kind): Promise<Sent> => {
-          const id = `${program}-${call}-${n}-${kind}-${round}`;
+        kinds.map(async (kind, index): Promise<Sent> => {
+          const id = `${program}-${call}-${n}-${kind}${index}-${round}`;
           return { id, acknowledged: await send(instance, kind, id), victim: program };
         }),
       );
