@@ -1,6 +1,7 @@
 /** Runs a target on made inputs until its time is over or an input breaks it. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { corpus } from "./corpus.ts";
 import { mutate, Random } from "./random.ts";
 
 export interface Target {
@@ -21,7 +22,8 @@ export interface Broken {
 /** An input that takes longer is a finding: nothing here needs a tenth of it. */
 const SLOW_MILLISECONDS = 3000;
 
-async function attempt(target: Target, input: Buffer): Promise<Broken | undefined> {
+/** Tries one input. */
+export async function attempt(target: Target, input: Buffer): Promise<Broken | undefined> {
   const start = performance.now();
   try {
     await target.check(Buffer.from(input));
@@ -41,13 +43,14 @@ export async function fuzz(
   const random = new Random(seed);
   const end = performance.now() + seconds * 1000;
   let count = 0;
-  for (const input of target.seeds) {
+  const seeds = [...target.seeds, ...corpus(target.name).map(([, input]) => input)];
+  for (const input of seeds) {
     const broken = await attempt(target, input);
     if (broken !== undefined) return { count, broken };
   }
   while (performance.now() < end) {
     count++;
-    const broken = await attempt(target, mutate(random, target.seeds, target.words));
+    const broken = await attempt(target, mutate(random, seeds, target.words));
     if (broken !== undefined) return { count, broken };
   }
   return { count, broken: undefined };

@@ -1,6 +1,7 @@
 /** The fuzzers for some seconds each, from a fixed seed, and every input that once broke one. `npm run fuzz` runs them for hours. */
 import t from "tap";
-import { cases, fuzz } from "../../fuzz/runner.ts";
+import { corpus } from "../../fuzz/corpus.ts";
+import { attempt, cases, fuzz } from "../../fuzz/runner.ts";
 import { TARGETS } from "../../fuzz/targets.ts";
 
 const SEED = 20261129;
@@ -13,6 +14,12 @@ for (const [name, load] of TARGETS)
     for (const [file, input] of cases(name)) {
       await target.check(Buffer.from(input));
       t.pass(file);
+    }
+    for (const [label, input] of corpus(name)) {
+      const broken = await attempt(target, input);
+      if (broken !== undefined)
+        t.fail(`${label}: ${broken.error instanceof Error ? broken.error.stack : broken.error}`);
+      else t.pass(label);
     }
     const { count, broken } = await fuzz(target, SEED, SECONDS);
     if (broken !== undefined)
