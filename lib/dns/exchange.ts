@@ -1,8 +1,7 @@
 /** One question put to the configured name servers: UDP first, TCP for what does not fit, time limits and retries as in the C library. */
-import { randomInt } from "node:crypto";
-import { createSocket } from "node:dgram";
-import { connect } from "node:net";
+
 import { verbose } from "../log/log.ts";
+import { randomInt } from "../sys/random.ts";
 import { type DnsMessage, decodeMessage, encodeQuery, type QueryOptions, sameName } from "./message.ts";
 import type { NameServer, ResolverConfiguration } from "./resolv_conf.ts";
 import { RECORD_TYPES, type RecordType } from "./types.ts";
@@ -33,8 +32,10 @@ type Sender = (
 type Accept = (packet: Buffer) => DnsMessage | undefined;
 
 /** Sends from a fresh port and waits for the matching answer; undefined after the time limit or when nobody listens. */
-const askUdp: Sender = (server, query, milliseconds, accept) =>
-  new Promise((resolve) => {
+const askUdp: Sender = async (server, query, milliseconds, accept) => {
+  // loaded with the first question: most starts ask none
+  const { createSocket } = await import("node:dgram");
+  return new Promise((resolve) => {
     const socket = createSocket(server.address.includes(":") ? "udp6" : "udp4");
     let done = false;
     const finish = (message: DnsMessage | undefined): void => {
@@ -58,9 +59,11 @@ const askUdp: Sender = (server, query, milliseconds, accept) =>
       if (!done) socket.send(query);
     });
   });
+};
 
-const askTcp: Sender = (server, query, milliseconds, accept) =>
-  new Promise((resolve) => {
+const askTcp: Sender = async (server, query, milliseconds, accept) => {
+  const { connect } = await import("node:net");
+  return new Promise((resolve) => {
     const socket = connect({ host: server.address, port: server.port });
     let received: Buffer = Buffer.alloc(0);
     let done = false;
@@ -85,6 +88,7 @@ const askTcp: Sender = (server, query, milliseconds, accept) =>
       if (received.length >= 2 + size) finish(accept(received.subarray(2, 2 + size)));
     });
   });
+};
 
 /** Seconds to wait for server `index` in attempt `attempt`: doubled each time, shared between the servers (resolver(3)). */
 const waitSeconds = (configuration: ResolverConfiguration, attempt: number): number =>

@@ -1,5 +1,5 @@
 /** Ordering of servers: MX preferences (RFC 5321 5.1), SRV priorities and weights (RFC 2782). */
-import { randomInt } from "node:crypto";
+import { randomInt } from "../sys/random.ts";
 import type { SrvRecord } from "./types.ts";
 
 type Random = (limit: number) => number;

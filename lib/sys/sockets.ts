@@ -1,6 +1,5 @@
 /** Sockets: Channels over Bun's sockets, and the calls that Bun does not offer. */
 import { chmodSync, constants, unlinkSync } from "node:fs";
-import { isIPv6 } from "node:net";
 import { Channel, type Transport } from "./channel.ts";
 import { errnoNumber, errorCode, SysError, unless } from "./errno.ts";
 import { checked, errno, ffi, library, uninterrupted } from "./ffi.ts";
@@ -30,6 +29,9 @@ const libc = library(["libc.so.6", "libc.so"], {
 const AF_UNIX = 1;
 const AF_INET = 2;
 const AF_INET6 = 10;
+
+/** What comes here is the text of an address. (node:net would bring its streams into every command.) */
+const isIPv6 = (address: string): boolean => address.includes(":");
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
