@@ -77,7 +77,7 @@ const mainOf = (name: string): string => JSON.stringify(join(ROOT, "cmd", name, 
 const singleEntry = (name: string): string =>
   launcher(`import { main } from ${mainOf(name)};\nawait launch(main);\n`);
 
-/** Picks the program by the name under which the file was started. */
+/** Picks the program by the name of the file (a link such as sendmail.postfix leads to it), else by the name under which it was started. */
 function multicallEntry(programs: ReadonlyArray<ProgramEntry>): string {
   const cases = programs.map(
     (
@@ -86,7 +86,8 @@ function multicallEntry(programs: ReadonlyArray<ProgramEntry>): string {
     await launch((await import(${mainOf(program.name)})).main); break;`,
   );
   return launcher(`import { basename } from "node:path";
-const name = basename(process.argv0);
+const file = basename(process.execPath);
+const name = ${JSON.stringify(programs.flatMap((program) => [program.name, ...(program.links ?? [])]))}.includes(file) ? file : basename(process.argv0);
 switch (name) {
 ${cases.join("\n")}
   default:

@@ -1,10 +1,11 @@
 /** The command line of postconf: options, the mode they ask for, and what does not go together. */
 
+import { environmentVariable } from "../../lib/config/environment.ts";
 import { parseNames } from "../../lib/config/lists.ts";
 import { optionLetters } from "../../lib/daemon/help.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
 import { fatal, setVerbosity } from "../../lib/log/log.ts";
-import { encodeUtf8, lowerAscii } from "../../lib/sys/bytes.ts";
+import { lowerAscii } from "../../lib/sys/bytes.ts";
 import { HELP } from "./help.ts";
 
 /** Options that exclude each other somewhere, in the order in which messages list them. */
@@ -178,5 +179,4 @@ function checkConflicts(options: ReadonlySet<Option>): void {
 }
 
 /** The configuration directory of the environment, when there is one. */
-export const givenDirectory = (): string | undefined =>
-  process.env.MAIL_CONFIG === undefined ? undefined : encodeUtf8(process.env.MAIL_CONFIG);
+export const givenDirectory = (): string | undefined => environmentVariable("MAIL_CONFIG");

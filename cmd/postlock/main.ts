@@ -1,5 +1,6 @@
 /** postlock(1): runs a command while a mail folder is locked. */
 import { parameter } from "../../lib/config/configuration.ts";
+import { currentEnvironment } from "../../lib/config/environment.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import { optionLetters } from "../../lib/daemon/help.ts";
 import { complain, parseOptions } from "../../lib/daemon/options.ts";
@@ -7,6 +8,7 @@ import type { Invocation } from "../../lib/daemon/program.ts";
 import { closeMailbox, openMailbox, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
 import { fatal, logFatal, setFatalDelay, setVerbosity, verbosity, warning } from "../../lib/log/log.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { runProgram } from "../../lib/sys/exec.ts";
 import { HELP } from "./help.ts";
 
 /** sysexits.h: try again later. */
@@ -53,24 +55,22 @@ async function run(invocation: Invocation): Promise<void> {
   );
   if (locked.kind !== "open")
     return fatal(`open file ${folder}: ${locked.kind === "failed" ? locked.dsn.reason : "it is locked"}`);
-  const status = await runLocked(words);
+  const status = runLocked(words);
   closeMailbox(locked.mailbox);
   process.exit(status);
 }
 
 /** The command's status; 1 when a signal ended it or when it cannot be executed. The lock is the caller's to release. */
-async function runLocked(words: ReadonlyArray<string>): Promise<number> {
+function runLocked(words: ReadonlyArray<string>): number {
   const attempts = parameter("fork_attempts");
-  let argv = words.map((word) => Buffer.from(word, "latin1").toString("utf8"));
+  let argv = words;
   for (let attempt = 1; ; attempt++) {
     try {
-      const child = Bun.spawn({ cmd: argv, stdio: ["inherit", "inherit", "inherit"] });
-      await child.exited;
-      return child.signalCode === null ? (child.exitCode ?? 1) : 1;
+      return runProgram(argv, currentEnvironment()) ?? 1;
     } catch (error) {
       const code = errorCode(error);
       const [program = "", ...rest] = argv;
-      if (code === "ENOEXEC" && argv.length === words.length) {
+      if (code === "ENOEXEC" && argv === words) {
         // as execvp() does: a file of no known format is a script
         argv = ["/bin/sh", Bun.which(program) ?? program, ...rest];
         attempt--;

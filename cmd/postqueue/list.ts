@@ -3,7 +3,7 @@ import { writeSync } from "node:fs";
 import { isOwnInstance } from "../../lib/config/accounts.ts";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { connectService } from "../../lib/ipc/client.ts";
-import { fatal, verbosity, warning } from "../../lib/log/log.ts";
+import { ClientAbort, fatal, logClientAbort, verbosity, warning } from "../../lib/log/log.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
@@ -49,7 +49,9 @@ function runShowq(): Channel {
     return channelOfStream(child.stdout, path);
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
-    fatal(`Error running ${path}`);
+    // the words of a child that could not start, and of the program that waits for its output
+    logClientAbort(new ClientAbort(`vstream_popen: execvp ${path}: ${errorText(error)}`));
+    fatal("malformed showq server response");
   }
 }
 

@@ -17,9 +17,9 @@ export async function walk(
   try {
     scan = new QueueScan(queue, { recursive: hashed, ...(onLeave === undefined ? {} : { onLeave }) });
   } catch (error) {
-    // `trace` and the like may not have been made yet
-    if (errorCode(error) === "ENOENT") return;
-    fatal(`open directory ${queue}: ${errorText(error)}`);
+    // a queue from before there was this directory
+    if (queue === "trace" && errorCode(error) === "ENOENT") return;
+    fatal(`scan_dir_push: open directory ${queue}: ${errorText(error)}`);
   }
   const progress = new Progress((count) => `${queue}: ${count} files`);
   try {

@@ -7,7 +7,7 @@ import { authorizeDirectory } from "../../lib/config/directory.ts";
 import { cleanEnvironment, currentEnvironment } from "../../lib/config/environment.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
-import { fatal, setFatalDelay, setVerbosity, warning } from "../../lib/log/log.ts";
+import { fatal, logFatal, setFatalDelay, setVerbosity, warning } from "../../lib/log/log.ts";
 import { decodeUtf8, splitAny, toBytes } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { replaceProcess } from "../../lib/sys/exec.ts";
@@ -155,6 +155,7 @@ function startMailSystem(verbose: ReadonlyArray<string>): void {
       stdio: ["inherit", "inherit", "inherit"],
     }).unref();
   } catch (error) {
-    fatal(`execv ${path}: ${errorText(error)}`);
+    // the words of the child, which nobody waits for
+    logFatal(`execv ${path}: ${errorText(error)}`);
   }
 }

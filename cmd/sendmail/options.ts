@@ -210,7 +210,6 @@ function takeMode(settings: Settings, argument: string): void {
       settings.mode = "smtpd";
       return;
     case "v":
-      settings.mode = "enqueue";
       settings.verifyOnly = true;
       return;
     default:

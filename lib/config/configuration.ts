@@ -1,7 +1,8 @@
 /** The configuration of this process: reading main.cf, and the values that everything else asks for. */
 import { fatal } from "../log/log.ts";
-import { decodeUtf8, encodeUtf8 } from "../sys/bytes.ts";
+import { decodeUtf8 } from "../sys/bytes.ts";
 import { authorizeDirectory, DEFAULT_DIRECTORY } from "./directory.ts";
+import { environmentVariable } from "./environment.ts";
 import { parseMainCf, readMainCf, splitNameValue } from "./main_cf.ts";
 import type { ParameterName, ParameterValue } from "./parameters.ts";
 import { checkConfiguration } from "./sanity.ts";
@@ -30,7 +31,7 @@ export function loadConfiguration(options: LoadOptions): Configuration {
 
 /** Reads the configuration without the checks that every program but postconf makes. */
 export function readConfiguration(options: LoadOptions): Configuration {
-  const directory = options.directory ?? encodeUtf8(process.env.MAIL_CONFIG ?? DEFAULT_DIRECTORY);
+  const directory = options.directory ?? environmentVariable("MAIL_CONFIG") ?? DEFAULT_DIRECTORY;
   authorizeDirectory(directory);
   const { entries, owner } = readMainCf(directory, new Map([["config_directory", directory]]));
   for (const override of options.overrides ?? []) {

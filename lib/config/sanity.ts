@@ -1,5 +1,5 @@
 /** What every program but postconf checks at its start, in Postfix's order; the first fault is fatal. */
-import { warning } from "../log/log.ts";
+import { setLogUtf8, warning } from "../log/log.ts";
 import { equalFold } from "../sys/bytes.ts";
 import { type Accounts, checkAccounts, systemAccounts } from "./accounts.ts";
 import { compatibilityLevel } from "./compatibility.ts";
@@ -73,11 +73,16 @@ function checkInOrder(configuration: Configuration, accounts: Accounts): void {
   // Only a setting can be bad: our own defaults are not, and are evaluated when somebody asks for them.
   const set = configuration.settings().filter((name) => parameterRow(name)[5] === "all");
   configuration.select(FIRST.filter((name) => set.includes(name)));
+  // what is said of the rest may show its UTF-8
+  setLogUtf8(configuration.get("smtputf8_enable"));
   const facility = configuration.get("syslog_facility");
   if (!SYSLOG_FACILITIES.has(facility))
     throw new ConfigurationError(`${file}: parameter syslog_facility: unrecognized value: ${facility}`);
   if (set.includes("known_tcp_ports"))
     for (const text of parseKnownPorts(configuration.get("known_tcp_ports")).warnings) warning(text);
+  const permissions = configuration.get("maillog_file_permissions");
+  if (!PERMISSIONS.test(permissions))
+    warning(`ignoring bad permissions: maillog_file_permissions = ${permissions}`);
   configuration.protocols();
   checkHostname(configuration, "myhostname", file);
   checkHostname(configuration, "mydomain", file);
@@ -134,7 +139,4 @@ function checkCombinations(configuration: Configuration, file: string): void {
   const level = configuration.get("non_bdb_migration_level");
   if (!MIGRATION_LEVELS.has(level))
     throw new ConfigurationError(`invalid non-Berkeley-DB migration level: '${level}'`);
-  const permissions = configuration.get("maillog_file_permissions");
-  if (!PERMISSIONS.test(permissions))
-    warning(`ignoring bad permissions: maillog_file_permissions = ${permissions}`);
 }

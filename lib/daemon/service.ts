@@ -10,7 +10,7 @@ import {
 import type { ParameterName } from "../config/parameters.ts";
 import { setMasterGone } from "../ipc/client.ts";
 import { ClientAbort, fatal, setVerbosity } from "../log/log.ts";
-import { setupLogging } from "../log/setup.ts";
+import { type LogSetup, setupLogging } from "../log/setup.ts";
 import { dropPrivileges } from "../privsep/identity.ts";
 import type { Profile } from "../privsep/profile.ts";
 import { enterSandbox, SANDBOX_MODES, type SandboxMode } from "../privsep/sandbox.ts";
@@ -100,12 +100,9 @@ export async function startService(
   ignoreSignal(25);
   setUmask(0o077);
   if (invocation.environment.has("MAIL_VERBOSE")) setVerbosity(1);
-  setupLogging({ program: invocation.processName });
+  let logging: LogSetup = { program: invocation.processName };
+  setupLogging(logging);
   const parsed = parseOptions(invocation.args, optionLetters({ options: SERVICE_OPTIONS }));
-  if (!parsed.ok) {
-    setupLogging({ program: invocation.processName, standardError: invocation.processName });
-    fatal(`invalid option: ${parsed.letter}`);
-  }
   const given = new Map<string, string>();
   const overrides: string[] = [];
   let verbosity = invocation.environment.has("MAIL_VERBOSE") ? 1 : 0;
@@ -115,15 +112,19 @@ export async function startService(
     else if (option === "i") overrides.push(`max_idle=${value}`);
     else if (option === "v") verbosity++;
     else given.set(option, value);
+    if (option === "r") positive(value, 0, "invalid retirement time");
+    if (option === "s") positive(value, 1, "invalid socket_count");
+    if (option === "V") {
+      logging = { ...logging, showTag: true };
+      setupLogging(logging);
+    }
   }
+  if (!parsed.ok) fatal(`invalid option: ${parsed.letter}`);
   setVerbosity(verbosity);
   const name = given.get("n") ?? invocation.processName;
-  const standardError = given.has("V") ? { standardError: invocation.processName } : {};
-  if (given.has("V")) setupLogging({ program: invocation.processName, ...standardError });
-  positive(given.get("r"), 0, "invalid retirement time");
   const loaded = loadConfiguration({ overrides, processName: invocation.processName, serviceName: name });
   installConfiguration(withOwnSettings(loaded, definition));
-  setupLogging({ program: invocation.processName, ...standardError }, configuration());
+  setupLogging(logging, configuration());
   if (given.has("D") || invocation.environment.has("MAIL_DEBUG")) startDebugger();
   allowSurrogates(!parameter("daemon_table_open_error_is_fatal"));
   const standAlone = given.has("S");

@@ -42,6 +42,8 @@ export interface LogSetup {
   readonly tag?: string;
   /** Name before each line on standard error; none when undefined (daemons). */
   readonly standardError?: string;
+  /** On standard error, too, the tag stands before each line (daemons with -V). */
+  readonly showTag?: boolean;
   /** May write maillog_file itself when postlogd cannot be reached (postfix, postlog, postmulti, postsuper, master). */
   readonly fallback?: boolean;
   /** This process is postlogd: it writes the file and sends no datagrams. */
@@ -54,9 +56,10 @@ const severity = (event: LogEvent): string => (event.level === "info" ? "" : `${
 /** Sets the outputs before (`configuration` undefined) or after main.cf was read. */
 export function setupLogging(setup: LogSetup, configuration?: Configuration): void {
   const sinks: LogSink[] = [];
-  if (setup.standardError !== undefined) sinks.push(standardErrorSink(setup.standardError));
   const name = configuration?.get("syslog_name") ?? encodeUtf8(process.env.MAIL_LOGTAG ?? "postfix");
   const tag = setup.tag ?? (setup.bareTag === true ? name : `${name}/${setup.program}`);
+  const shown = setup.showTag === true ? tag : setup.standardError;
+  if (shown !== undefined) sinks.push(standardErrorSink(shown));
   setLogUtf8(configuration?.get("smtputf8_enable") ?? false);
   const output =
     setup.ownFile === true

@@ -76,7 +76,11 @@ t.test("-l, -n, -s, -t, -u, -z: what does not fit is refused", async (t) => {
   await Promise.all(
     refusals.map(async ([program, args, problem]) => {
       const { status, stderr } = await run(instance, program, "-V", ...args);
-      t.same([status, stderr], [1, `${program}: fatal: ${problem}\n`], `${program} ${args.join(" ")}`);
+      t.same(
+        [status, stderr],
+        [1, `postfix/${program}: fatal: ${problem}\n`],
+        `${program} ${args.join(" ")}`,
+      );
     }),
   );
 });
@@ -93,5 +97,5 @@ t.test("-S serves standard input, and -V shows the log", async (t) => {
   );
   t.equal(status, 0);
   t.match(stdout, /^220 hello there\r\n/);
-  t.match(stderr, /^smtpd: (?:NOQUEUE: lost connection|connect from)/m);
+  t.match(stderr, /^postfix\/smtpd: (?:NOQUEUE: lost connection|connect from)/m);
 });

@@ -1,65 +1,33 @@
 /** Tables with servers in a running mail system: in a jail, through proxymap, and when the servers are gone. */
 import { existsSync, mkdirSync, utimesSync, writeFileSync } from "node:fs";
-import { createConnection } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import { sendMail } from "../../../packaging/smtp_hello.ts";
 import { daemons, freePort, isRoot, logged, runningInstance, troubles } from "../support/harness.ts";
+import { FakeMongodb } from "./servers/mongodb.ts";
 import { listens, serverFolder, startServer } from "./servers/processes.ts";
+import { askRecipients } from "./servers/recipients.ts";
 import { ScriptedServer } from "./servers/scripted.ts";
 import { slapd } from "./servers/slapd.ts";
 import { hasMariadb, hasPostgres, mariadb, postgres } from "./servers/sql.ts";
 
 t.setTimeout(240_000);
 
-const TYPES = ["mysql", "pgsql", "ldap", "memcache", "socketmap", "tcp"] as const;
+const TYPES = ["mysql", "pgsql", "ldap", "memcache", "mongodb", "socketmap", "tcp"] as const;
 const WAYS = ["direct", "proxied"] as const;
 const addressOf = (type: string): string => (type === "ldap" ? "bob@example.com" : `${type}@tables.test`);
 
-/** For each table, asked in each way: the replies for an address that it has and for one that it has not. */
+/** For each table, asked in each way: the replies for an address that it has and for one that it has not. The sender selects the table. */
 async function recipients(port: number): Promise<Map<string, string[]>> {
-  const socket = createConnection({ host: "127.0.0.1", port });
-  socket.setEncoding("latin1");
-  let buffered = "";
-  let wake = (): void => {};
-  socket.on("data", (text: string) => {
-    buffered += text;
-    wake();
-  });
-  socket.on("error", () => wake());
-  socket.on("close", () => wake());
-  const reply = async (): Promise<string> => {
-    for (;;) {
-      const match = /^(?:\d{3}-.*\r\n)*(\d{3} .*)\r\n/.exec(buffered);
-      if (match !== null) {
-        buffered = buffered.slice(match[0].length);
-        return match[1] ?? "";
-      }
-      if (socket.destroyed) throw new Error("the server has closed the connection");
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    }
-  };
-  const command = async (text: string): Promise<string> => {
-    socket.write(`${text}\r\n`);
-    return await reply();
-  };
-  await reply();
-  await command("EHLO client.test");
-  const replies = new Map<string, string[]>();
-  for (const way of WAYS)
-    for (const type of TYPES) {
-      // the sender selects the table
-      await command(`MAIL FROM:<${way}_${type}@tables.test>`);
-      const answers: string[] = [];
-      for (const address of [addressOf(type), "nobody@tables.test"])
-        answers.push(await command(`RCPT TO:<${address}>`));
-      replies.set(`${way} ${type}`, answers);
-      await command("RSET");
-    }
-  socket.end("QUIT\r\n");
-  return replies;
+  const asked = WAYS.flatMap((way) => TYPES.map((type) => ({ way, type })));
+  const replies = await askRecipients(
+    port,
+    asked.map(({ way, type }) => ({
+      sender: `${way}_${type}@tables.test`,
+      recipients: [addressOf(type), "nobody@tables.test"],
+    })),
+  );
+  return new Map(asked.map(({ way, type }, index) => [`${way} ${type}`, replies[index] ?? []]));
 }
 
 const netstring = (text: string): string => `${text.length}:${text},`;
@@ -94,6 +62,10 @@ t.test("all of them in one mail system", missing === undefined ? {} : { skip: mi
     netstring(request.includes(" socketmap@tables.test,") ? "OK REJECT from socketmap" : "NOTFOUND ");
   socketmap.respond = socketmapWorks;
 
+  const mongodb = await FakeMongodb.start(t, ({ k }) =>
+    k === "mongodb@tables.test" ? [{ v: "REJECT from mongodb" }] : [],
+  );
+
   const port = await freePort();
   const instance = await runningInstance(t, {
     stopped: true,
@@ -104,6 +76,7 @@ t.test("all of them in one mail system", missing === undefined ? {} : { skip: mi
         pgsql: `pgsql:${cf("pgsql")}`,
         ldap: `ldap:${cf("ldap")}`,
         memcache: `memcache:${cf("memcache")}`,
+        mongodb: `mongodb:${cf("mongodb")}`,
         socketmap: `socketmap:inet:127.0.0.1:${socketmap.port}:map`,
         tcp: `tcp:127.0.0.1:${tcp.port}`,
       };
@@ -115,6 +88,7 @@ t.test("all of them in one mail system", missing === undefined ? {} : { skip: mi
         mysql: sql("mysql", maria.port),
         pgsql: sql("pgsql", pg.port),
         ldap: `server_host = ldap://127.0.0.1:${ldap.port}\nversion = 3\nsearch_base = dc=example,dc=com\nquery_filter = (mail=%s)\nresult_format = REJECT from ldap\nexpansion_limit = 1\n`,
+        mongodb: `uri = mongodb://127.0.0.1:${mongodb.port}/?serverSelectionTimeoutMS=1000\ndbname = mail\ncollection = users\nquery_filter = {"k": "%s"}\nresult_attribute = v\n`,
         memcache: `memcache = inet:127.0.0.1:${memcachedPort}\nmax_try = 1\n`,
       };
       for (const [name, text] of Object.entries(settings)) {
@@ -190,14 +164,14 @@ alias_maps = mysql:${table("local", `hosts = 127.0.0.1:${maria.port}\n${login}qu
     t.same(troubles(other), []);
   });
 
-  await Promise.all([maria.stop(), pg.stop(), ldap.stop(), memcached.stop()]);
+  await Promise.all([maria.stop(), pg.stop(), ldap.stop(), memcached.stop(), mongodb.stop()]);
   tcp.respond = () => "400 later\n";
   socketmap.respond = () => ({ close: true });
   for (const round of ["when the servers have just gone", "while they are left alone"])
     for (const [table, answers] of await recipients(port))
       for (const answer of answers) t.match(answer, /^451 4\.3\.[05] /, `TAB-05 ${table} ${round}`);
 
-  await Promise.all([maria.start(), pg.start(), ldap.start()]);
+  await Promise.all([maria.start(), pg.start(), ldap.start(), mongodb.listen()]);
   memcached = await startMemcached();
   tcp.respond = tcpWorks;
   socketmap.respond = socketmapWorks;

@@ -22,14 +22,22 @@ export class FakeMongodb {
     find: (filter: Document) => Document[] | Error,
   ): Promise<FakeMongodb> {
     const fake = new FakeMongodb(find);
-    await new Promise<void>((resolve) => fake.server.listen(0, "127.0.0.1", resolve));
+    await fake.listen();
     const address = fake.server.address();
     fake.port = typeof address === "object" && address !== null ? address.port : 0;
-    t.teardown(async () => {
-      for (const socket of fake.sockets) socket.destroy();
-      await new Promise<void>((resolve) => fake.server.close(() => resolve()));
-    });
+    t.teardown(() => fake.stop());
     return fake;
+  }
+
+  /** At the port that it had, if it had one. */
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve) => this.server.listen(this.port, "127.0.0.1", resolve));
+  }
+
+  /** Breaks all connections and takes no more. */
+  async stop(): Promise<void> {
+    for (const socket of this.sockets) socket.destroy();
+    await new Promise<void>((resolve) => this.server.close(() => resolve()));
   }
 
   private serve(socket: Socket): void {

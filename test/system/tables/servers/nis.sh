@@ -1,5 +1,5 @@
 #!/bin/sh
-# Started by `unshare` in namespaces of its own: a NIS domain with one map, then each line of the standard input as a command. DIR
+# Started by `unshare` in namespaces of its own: a NIS domain with two maps, then each line of the standard input as a command. DIR
 set -e
 D=$1
 ip link set lo up
@@ -13,6 +13,7 @@ echo 'host 127.0.0.1' > /var/yp/securenets
 echo 'domain test.nis server 127.0.0.1' > "$D/yp.conf"
 mount --bind "$D/yp.conf" /etc/yp.conf
 printf '%s\n' 'ann Ann <ann@store>' 'bob bob@store' | /usr/lib/yp/makedbm - /var/yp/test.nis/mail.aliases
+printf '%s\n' 'ann@tables.test REJECT by NIS' | /usr/lib/yp/makedbm - /var/yp/test.nis/mail.access
 rpcbind
 ypserv
 ypbind -no-ping
