@@ -1,11 +1,12 @@
 /** smtp_header_checks and its relatives: tables that see the message on its way out (header_checks(5)). */
 import { info, warning } from "../../lib/log/log.ts";
 import { isHeader } from "../../lib/message/header.ts";
+import { LocalDataError } from "../../lib/smtp/client_session.ts";
 import { upperAscii } from "../../lib/sys/bytes.ts";
 import type { TableList } from "../../lib/tables/list.ts";
 
 /** A table could not be used: the delivery is put off. */
-export class ChecksFailed extends Error {
+export class ChecksFailed extends LocalDataError {
   constructor(what: "header" | "body") {
     super(`smtp ${what} checks lookup error`);
   }

@@ -1,7 +1,13 @@
 /** Making connections to servers, or taking kept ones. */
 import { type Dsn, dsn } from "../../lib/delivery/status.ts";
 import { info, warning } from "../../lib/log/log.ts";
-import { nameAddressPort, type Peer, type SessionRules, SmtpSession } from "../../lib/smtp/client_session.ts";
+import {
+  LocalDataError,
+  nameAddressPort,
+  type Peer,
+  type SessionRules,
+  SmtpSession,
+} from "../../lib/smtp/client_session.ts";
 import { printable } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { errorText, SysError } from "../../lib/sys/errno.ts";
@@ -30,12 +36,19 @@ export async function sessionRules(
     debugLevel: await tables.debugPeers.level(peer.host, peer.address, destination),
     filter: replyFilter.empty
       ? undefined
-      : async (line, name) => {
-          const result = await replyFilter.lookup(line);
-          if (result.kind !== "found") return line;
-          const replaced = printable(result.value, settings.utf8);
-          info(`${name}: replacing server reply "${line}" with "${replaced}"`);
-          return replaced;
+      : async (line, session) => {
+          for (const table of replyFilter.tables) {
+            const result = await table.lookup(line);
+            if (result.kind === "error") {
+              warning(`${session.queueId}: table ${table.name} lookup error for ${line}`);
+              throw new LocalDataError(settings.name("reply_filter"));
+            }
+            if (result.kind === "absent") continue;
+            const replaced = printable(result.value, settings.utf8);
+            info(`${nameAddressPort(session.peer)}: replacing server reply "${line}" with "${replaced}"`);
+            return replaced;
+          }
+          return line;
         },
   };
 }

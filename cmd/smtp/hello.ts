@@ -4,7 +4,12 @@ import { SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
 import { info, warning } from "../../lib/log/log.ts";
 import { type Features, NO_FEATURES, parseFeatures, serverName } from "../../lib/smtp/client_features.ts";
 import type { ServerReply } from "../../lib/smtp/client_reply.ts";
-import { nameAddress, nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
+import {
+  LocalDataError,
+  nameAddress,
+  nameAddressPort,
+  type SmtpSession,
+} from "../../lib/smtp/client_session.ts";
 import { EHLO_KEYWORDS } from "../../lib/smtp/ehlo_keywords.ts";
 import { equalFold, splitAny, upperAscii } from "../../lib/sys/bytes.ts";
 import { type Delivery, flatReply, isProtocolError, replyStatus } from "./delivery.ts";
@@ -77,8 +82,15 @@ async function pixWorkarounds(context: HelloContext, greeting: string): Promise<
 
 /** Keywords that are not to be believed. */
 async function discardedKeywords(context: HelloContext): Promise<ReadonlySet<string>> {
-  const { settings, tables } = context.delivery.agent;
-  const found = await tables.discardKeywords.lookup(context.session.peer.address);
+  const { delivery, session } = context;
+  const { settings, tables } = delivery.agent;
+  const { address } = session.peer;
+  const found = await tables.discardKeywords.lookup(address);
+  if (found.kind === "error") {
+    const { title } = tables.discardKeywords;
+    warning(`${delivery.queueId}: ${title} map lookup error for ${address}`);
+    throw new LocalDataError(title);
+  }
   const value = found.kind === "found" ? found.value : settings.discardKeywords;
   if (value === "") return new Set();
   const words = splitAny(value, ", \t\r\n").map(upperAscii);

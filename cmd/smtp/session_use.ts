@@ -33,6 +33,7 @@ export async function openSession(
   use: SessionUse,
 ): Promise<PixWorkarounds | undefined> {
   const { settings } = delivery.agent;
+  session.queueId = delivery.queueId;
   try {
     const hello = await sayHello({ delivery, session, notes, ...use });
     if (hello.kind === "ready") {
@@ -45,6 +46,9 @@ export async function openSession(
     const kind = breakdown(error);
     if (kind === undefined) throw error;
     await delivery.fail("site", brokenStatus(session, kind), session);
+    if (kind !== "data") return undefined;
+    notes.mark("data");
+    await sayQuit(session, settings.limits.quit, settings.skipQuitResponse);
   }
   return undefined;
 }
@@ -136,6 +140,7 @@ export async function useKept(
     const session = await take();
     if (session === undefined) return undefined;
     session.quitting = false;
+    session.queueId = delivery.queueId;
     session.transcript.length = 0;
     // With PIPELINING the RSET travels in front of the transaction's own commands.
     session.unproven = session.features.keywords.has("PIPELINING");

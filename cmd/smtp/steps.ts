@@ -32,6 +32,7 @@ export const isIntermediate = (reply: ServerReply): boolean => reply.code >= 300
 /** The connection broke; what it was doing is in session.state. */
 export function brokenStatus(session: SmtpSession, kind: Breakdown): Dsn {
   const peer = nameAddress(session.peer);
+  if (kind === "data") return dsn("4.3.0", `local data error while talking to ${peer}`);
   const what = kind === "timeout" ? `conversation with ${peer} timed out` : `lost connection with ${peer}`;
   return dsn("4.4.2", `${what} while ${session.state}`);
 }

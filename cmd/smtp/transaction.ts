@@ -6,7 +6,6 @@ import { UnsafeCommand } from "../../lib/smtp/client_command.ts";
 import { CommandPipeline } from "../../lib/smtp/client_pipeline.ts";
 import { breakdown, nameAddress, nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
 import { sleep } from "../../lib/sys/timers.ts";
-import { ChecksFailed } from "./checks.ts";
 import { ContentFailure, needsDowngrade, writeContent } from "./content.ts";
 import { type Delivery, refusal } from "./delivery.ts";
 import { mailCommand, rcptCommand, xforwardCommands } from "./envelope.ts";
@@ -92,13 +91,12 @@ class Transaction {
   async #onError(error: unknown): Promise<void> {
     const outcome = this.#outcome;
     if (error instanceof ContentFailure) return outcome.fail("message", error.status);
-    if (error instanceof ChecksFailed) {
-      this.notes.mark("data");
-      const peer = nameAddress(this.#session.peer);
-      return outcome.fail("site", dsn("4.3.0", `local data error while talking to ${peer}`));
-    }
     const kind = breakdown(error);
     if (kind === undefined) throw error;
+    if (kind === "data") {
+      this.notes.mark("data");
+      return outcome.fail("site", brokenStatus(this.#session, kind));
+    }
     if (this.#settled || outcome.pending().length === 0) return;
     const early = this.#inContent ? await this.#earlyRefusal() : undefined;
     if (early !== undefined) return outcome.fail("message", early);

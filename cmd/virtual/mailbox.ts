@@ -60,9 +60,7 @@ async function deliver(delivery: Delivery): Promise<Disposition> {
   const { settings, attempt, address } = delivery;
   const found = await lookupAddress(settings.mailboxes, address, settings.rules, "both");
   if (found.kind === "error") {
-    warning(
-      `table virtual_mailbox_maps: lookup ${address}: ${found.error === "retry" ? "Temporary failure" : "Configuration error"}`,
-    );
+    warning(`table virtual_mailbox_maps: lookup ${address}: ${found.reason ?? "Application error"}`);
     return deferred(attempt, CONFIGURATION_ERROR);
   }
   if (found.kind === "absent") return bounced(attempt, dsn("5.1.1", `unknown user: "${address}"`));
@@ -90,10 +88,6 @@ async function ownerId(
   const found = await lookupAddress(table, address, settings.rules, "both");
   switch (found.kind) {
     case "error":
-      warning(
-        `table ${table.title}: lookup ${address}: ${found.error === "retry" ? "Temporary failure" : "Configuration error"}`,
-      );
-      return undefined;
     case "absent":
       warning(`recipient ${address}: not found in ${table.title}`);
       return undefined;

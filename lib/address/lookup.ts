@@ -6,7 +6,7 @@ import { type ExtensionRules, splitAddress, splitExtension } from "./split.ts";
 export type AddressLookupResult =
   | { readonly kind: "found"; readonly value: string }
   | { readonly kind: "absent" }
-  | { readonly kind: "error"; readonly error: "retry" | "config" };
+  | { readonly kind: "error"; readonly error: "retry" | "config"; readonly reason?: string };
 
 /** A list of tables, as lib/tables/list.ts has it. */
 export interface AddressTables {
@@ -31,7 +31,7 @@ export type AddressLookup =
       readonly extension: string;
     }
   | { readonly kind: "absent" }
-  | { readonly kind: "error"; readonly error: "retry" | "config" };
+  | { readonly kind: "error"; readonly error: "retry" | "config"; readonly reason?: string };
 
 const ABSENT: AddressLookup = { kind: "absent" };
 

@@ -86,7 +86,8 @@ function readLine(entry: MutableEntry, line: string, path: string): void {
   const end = line.indexOf(">: ");
   if (line.startsWith("<") && end > 0) {
     entry.recipient = addressOrUnknown(line.slice(1, end));
-    entry.reason = trimStartSpace(line.slice(end + 3));
+    const reason = trimStartSpace(line.slice(end + 3));
+    if (reason !== "") entry.reason = reason;
     return;
   }
   warning(`${path}: malformed record: ${line.slice(0, 100)}...`);

@@ -20,8 +20,8 @@ export interface ReplyRules {
   readonly lineLimit: number;
   /** Valid UTF-8 is kept. */
   readonly utf8: boolean;
-  /** smtp_reply_filter; `peer` for what it logs. */
-  readonly filter?: ((line: string, peer: string) => Promise<string>) | undefined;
+  /** smtp_reply_filter. */
+  readonly filter?: ((line: string) => Promise<string>) | undefined;
   /** A line that is no reply, which is ignored. */
   readonly onJunk?: ((line: string) => void) | undefined;
   /** Every line, for a transcript. */
@@ -106,7 +106,7 @@ export async function readReply(channel: Channel, rules: ReplyRules): Promise<Se
     if (line === undefined || budget.left < 0) throw new ConnectionLost(rules.peer);
     if (rules.filter !== undefined) {
       const original = line;
-      line = await rules.filter(original, rules.peer);
+      line = await rules.filter(original);
       rules.onLine?.(original, line === original ? undefined : line);
     } else rules.onLine?.(line, undefined);
     const kind = lineKind(line);

@@ -23,17 +23,23 @@ export const nameAddressPort = (peer: Peer): string =>
   peer.port === undefined ? nameAddress(peer) : `${nameAddress(peer)}:${peer.port}`;
 
 /** Why a conversation broke off. */
-export type Breakdown = "lost" | "timeout";
+export type Breakdown = "lost" | "timeout" | "data";
+
+/** A table of ours failed, so that the conversation cannot go on; it was logged. */
+export class LocalDataError extends Error {}
 
 /** Classifies an error of the connection; undefined for anything else. */
 export function breakdown(error: unknown): Breakdown | undefined {
+  if (error instanceof LocalDataError) return "data";
   if (error instanceof ChannelTimeout) return "timeout";
   if (error instanceof ConnectionLost) return "lost";
   if (error instanceof SysError) return error.code === "ETIMEDOUT" ? "timeout" : "lost";
   return errorCode(error) === undefined ? undefined : "lost";
 }
 
-export interface SessionRules extends Omit<ReplyRules, "peer" | "onLine" | "onJunk"> {
+export interface SessionRules extends Omit<ReplyRules, "peer" | "onLine" | "onJunk" | "filter"> {
+  /** smtp_reply_filter. Throws LocalDataError. */
+  readonly filter?: ((line: string, session: SmtpSession) => Promise<string>) | undefined;
   /** Keep what is said, for a notice to the postmaster. */
   readonly transcript: boolean;
   /** Added to the verbosity for this session (debug_peer_level). */
@@ -46,6 +52,8 @@ export class SmtpSession implements Conversation {
   features: Features = NO_FEATURES;
   /** Deliveries made over this connection before the present one. */
   reuseCount = 0;
+  /** Of the message that the session is used for, for log lines. */
+  queueId = "";
   /** Milliseconds of performance.now() when the connection was made. */
   created = performance.now();
   /** Lines for the postmaster, ` In:  ` and ` Out: `. */
@@ -70,6 +78,7 @@ export class SmtpSession implements Conversation {
     peer: Peer,
     rules: SessionRules,
   ) {
+    const { filter } = rules;
     this.#peer = peer;
     this.#keepTranscript = rules.transcript;
     this.#debugLevel = rules.debugLevel ?? 0;
@@ -77,7 +86,7 @@ export class SmtpSession implements Conversation {
       peer: nameAddressPort(peer),
       lineLimit: rules.lineLimit,
       utf8: rules.utf8,
-      filter: rules.filter,
+      filter: filter === undefined ? undefined : (line) => filter(line, this),
       onJunk: (line) => this.onJunk?.(line),
       onLine: (line, replaced) => {
         logDialogue(this.#debugLevel, "<", nameAddressPort(this.peer), line);

@@ -12,6 +12,7 @@ import {
   type StoreResult,
   type Table,
   type TableAccess,
+  type TableFailure,
   TableFlag,
   TableOpenError,
   type TableOwner,
@@ -86,7 +87,8 @@ async function openAny(spec: string, access: TableAccess, flags: number): Promis
     return await openDirect(spec, access, flags);
   } catch (failure) {
     if (!(failure instanceof TableOpenError)) throw failure;
-    return unavailable(spec, failure.message, flags);
+    const direct = (flags & TableFlag.no_proxy) !== 0 && spec.startsWith("proxy:");
+    return unavailable(direct ? spec.slice("proxy:".length) : spec, failure.message, flags);
   }
 }
 
@@ -140,6 +142,9 @@ async function redirectLegacy(type: string, name: string, access: TableAccess): 
   return await redirect(type, name, access);
 }
 
+/** Libc's text for a file that cannot be opened. */
+const OPENING = /^open .*: ([^:]+)$/;
+
 /** Stands in for a table that cannot be opened: each access fails with "try again". */
 export class SurrogateTable implements Table {
   readonly fixed = false;
@@ -170,9 +175,10 @@ export class SurrogateTable implements Table {
     return false;
   }
   close(): void {}
-  private fail(): Promise<typeof RETRY> {
+  private fail(): Promise<TableFailure> {
     warning(`${this.name} is unavailable. ${this.reason}`);
-    return Promise.resolve(RETRY);
+    const [, cause] = OPENING.exec(this.reason) ?? [];
+    return Promise.resolve(cause === undefined ? RETRY : { ...RETRY, reason: cause });
   }
 }
 

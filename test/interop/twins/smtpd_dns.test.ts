@@ -326,6 +326,7 @@ t.test("what smtpd makes of the DNS", options, async (t: Test) => {
         "smtpd_authorized_xclient_hosts = 127.0.0.0/8",
         "smtpd_relay_restrictions = reject_unauth_destination",
         "smtpd_error_sleep_time = 0",
+        "in_flow_delay = 0",
         "smtpd_soft_error_limit = 1000",
         "smtpd_hard_error_limit = 1000",
         "rbl_reply_maps = inline:{{other.test = $rbl_code 5.7.9 by $rbl_domain: $rbl_what is $rbl_class, $rbl_reason; $client $client_address $client_name $helo_name $sender $recipient}}",
