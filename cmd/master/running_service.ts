@@ -13,6 +13,7 @@ import { sendSignal } from "../../lib/sys/process.ts";
 import { adoptSocket, socketPair } from "../../lib/sys/sockets.ts";
 import { after, every, type Timer } from "../../lib/sys/timers.ts";
 import { closeEndpoint, openEndpoint, watchEndpoint } from "./endpoint.ts";
+import { RUNTIME } from "./runtime.ts";
 import type { Supervisor } from "./supervisor.ts";
 import { sendWakeup } from "./wakeup.ts";
 
@@ -37,18 +38,6 @@ const signalNumber = (signal: number | string | null): number | null =>
     : signal;
 
 const seconds = (): number => performance.now() / 1000;
-
-/**
- * Memory goes back to the kernel when it was free for so many milliseconds. By default that is a tenth of a second, and a busy daemon gives
- * back, and faults in again, the same pages for each message.
- */
-const ALLOCATOR = { MIMALLOC_PURGE_DELAY: "60000" };
-
-/**
- * Syncs and name service lookups that a process has in flight. By default there are as many as processors, whatever the disk could do. Threads are
- * made when they are needed.
- */
-const POOL = { UV_THREADPOOL_SIZE: "32" };
 
 export class RunningService {
   readonly #supervisor: Supervisor;
@@ -202,8 +191,7 @@ export class RunningService {
       cmd: [unicode(this.#path), ...args.map(unicode)],
       argv0: unicode(this.#service.command),
       env: {
-        ...ALLOCATOR,
-        ...POOL,
+        ...RUNTIME,
         ...withLogVariables(environment),
         GENERATION: generation.toString(8),
       },
