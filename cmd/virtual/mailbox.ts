@@ -77,6 +77,12 @@ async function deliver(delivery: Delivery): Promise<Disposition> {
   return path.endsWith("/") ? maildir(delivery, path, { uid, gid }) : mbox(delivery, path, { uid, gid });
 }
 
+/** An id as a table gives it: a decimal number from `least` on, and not the one that means none. */
+export function usableId(text: string, least: number): number | undefined {
+  const id = readDecimal(text, ALL_ONES);
+  return id !== undefined && id >= least && id !== ALL_ONES ? id : undefined;
+}
+
 /** A user or group id by table; undefined, with a warning, when there is none that may be used. */
 async function ownerId(
   delivery: Delivery,
@@ -92,8 +98,8 @@ async function ownerId(
       warning(`recipient ${address}: not found in ${table.title}`);
       return undefined;
     case "found": {
-      const id = readDecimal(found.value, ALL_ONES);
-      if (id !== undefined && id >= least && id !== ALL_ONES) return id;
+      const id = usableId(found.value, least);
+      if (id !== undefined) return id;
       warning(`recipient ${address}: bad ${what} ${found.value} in ${table.title}`);
       return undefined;
     }

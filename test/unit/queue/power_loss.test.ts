@@ -6,13 +6,14 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import { Queues } from "../../../lib/queue/directories.ts";
 import { type FileSystem, fileSystem } from "../../../lib/queue/file_system.ts";
 import { createQueueFile, type QueueFile } from "../../../lib/queue/queue_file.ts";
 import type { QueueId } from "../../../lib/queue/queue_id.ts";
 import { Rec } from "../../../lib/queue/records.ts";
 import { SpareFilesIn, SpareFilesOut } from "../../../lib/queue/spare_files.ts";
+import { Random } from "../../fuzz/random.ts";
 
 const home = process.cwd();
 const scratch = mkdtempSync(join(tmpdir(), "posthaste-power-"));
@@ -40,6 +41,8 @@ class Recorder {
   readonly operations: Operation[] = [];
   readonly #inodes = new Map<number, bigint>();
   readonly #ends = new Map<bigint, number>();
+  readonly #current = new Map<bigint, bigint>();
+  #next = 1n;
 
   readonly files: FileSystem = {
     ...fileSystem,
@@ -47,7 +50,10 @@ class Recorder {
     open: (path, flags, mode) => {
       const isNew = !fileSystem.exists(path);
       const fd = fileSystem.open(path, flags, mode);
-      const { inode } = fileSystem.fstat(fd);
+      const real = fileSystem.fstat(fd).inode;
+      // a new file with the number of a removed one is another file
+      if (isNew) this.#current.set(real, this.#next++);
+      const inode = this.#known(real);
       this.#inodes.set(fd, inode);
       this.#ends.set(inode, 0);
       if (isNew) this.operations.push({ kind: "create", path, inode, mode });
@@ -80,7 +86,7 @@ class Recorder {
     },
     chmod: (path, mode) => {
       fileSystem.chmod(path, mode);
-      this.operations.push({ kind: "mode", inode: fileSystem.lstat(path).inode, mode });
+      this.operations.push({ kind: "mode", inode: this.#known(fileSystem.lstat(path).inode), mode });
     },
     ftruncate: (fd, size) => {
       fileSystem.ftruncate(fd, size);
@@ -95,6 +101,12 @@ class Recorder {
       this.operations.push({ kind: "unlink", path });
     },
   };
+
+  #known(real: bigint): bigint {
+    const known = this.#current.get(real) ?? this.#next++;
+    this.#current.set(real, known);
+    return known;
+  }
 
   #inode(fd: number): bigint {
     const inode = this.#inodes.get(fd);
@@ -203,6 +215,99 @@ function* crashes(
   }
 }
 
+/** Judges every state that a crash may leave. */
+function judge(t: Test, operations: ReadonlyArray<Operation>, messages: ReadonlyArray<Message>): number {
+  const contents = new Set(messages.map(({ content }) => content));
+  let states = 0;
+  const lost: string[] = [];
+  const mixed: string[] = [];
+  for (const { at, found } of crashes(operations)) {
+    states++;
+    for (const message of messages)
+      if (
+        message.promised <= at &&
+        at < message.finished &&
+        ![...found].some(([name, content]) => name.endsWith(`/${message.id}`) && content === message.content)
+      )
+        lost.push(`${message.id} after ${at}`);
+    // a file without content was never promised, and is put aside
+    for (const [name, content] of found)
+      if (content !== "" && !contents.has(content))
+        mixed.push(`${name} after ${at}: ${content.slice(0, 60)}`);
+  }
+  t.same(lost, []);
+  t.same(mixed, []);
+  return states;
+}
+
+t.test(
+  "invariant 5: whatever lives messages have, what was promised and is not finished is there",
+  async (t) => {
+    const random = new Random(20261129);
+    let states = 0;
+    for (let round = 0; round < 12; round++) {
+      const { operations, files } = new Recorder();
+      const queues = new Queues(
+        { hashQueueNames: "deferred", hashQueueDepth: 1, longQueueIds: false },
+        files,
+      );
+      const spares = new SpareFilesIn(queues, 10);
+      const out = new SpareFilesOut(queues, 10);
+      const messages: Message[] = [];
+      const places = new Map<Message, string>();
+      for (let step = 0; step < 25; step++) {
+        const [message, place] = random.pick([...places]) ?? [];
+        const id = message?.id as QueueId;
+        switch (random.pick(["accept", "accept", "move", "move", "finish", "look", "give up"])) {
+          case "accept":
+          case "give up": {
+            const file = await createQueueFile(queues, "incoming", { spares });
+            const mark = `${round}.${step}`;
+            file.writer.put(Rec.FROM, `${mark}@example.org`);
+            for (let line = random.below(40); line > 0; line--)
+              file.writer.put(Rec.NORMAL, `${mark} `.repeat(30));
+            file.writer.put(Rec.END, mark);
+            if (random.chance(6)) {
+              file.discard();
+              break;
+            }
+            const { path } = file;
+            t.same(await file.commit(), { status: 0 });
+            const content = recover(operations, () => true).get(path) ?? "";
+            const accepted = {
+              id: file.id,
+              content,
+              promised: operations.length,
+              finished: Number.POSITIVE_INFINITY,
+            };
+            messages.push(accepted);
+            places.set(accepted, "incoming");
+            break;
+          }
+          case "move":
+            if (message === undefined || place === undefined) break;
+            places.set(message, place === "active" ? "deferred" : "active");
+            queues.move(id, place, place === "active" ? "deferred" : "active");
+            break;
+          case "finish":
+            if (message === undefined || place === undefined) break;
+            message.finished = operations.length;
+            places.delete(message);
+            if (!random.chance(2) || !out.layDown(place, id, message.content.length))
+              queues.remove(place, id);
+            break;
+          default:
+            await spares.look();
+        }
+      }
+      states += judge(t, operations, messages);
+      for (const [{ id }, place] of places) queues.remove(place, id as QueueId);
+      out.clear();
+    }
+    t.ok(states > 2000, `${states} states`);
+  },
+);
+
 t.test("DUR-07 the power goes after any operation of any message's life", async (t) => {
   const recorder = new Recorder();
   const { operations, files } = recorder;
@@ -275,25 +380,6 @@ t.test("DUR-07 the power goes after any operation of any message's life", async 
   const last = await accept("last", 20);
   move(last, "incoming", "deferred");
 
-  const contents = new Set(messages.map(({ content }) => content));
-  let states = 0;
-  const lost: string[] = [];
-  const mixed: string[] = [];
-  for (const { at, found } of crashes(operations)) {
-    states++;
-    for (const message of messages)
-      if (
-        message.promised <= at &&
-        at < message.finished &&
-        ![...found].some(([name, content]) => name.endsWith(`/${message.id}`) && content === message.content)
-      )
-        lost.push(`${message.id} after ${at}`);
-    // a file without content was never promised, and is put aside
-    for (const [name, content] of found)
-      if (content !== "" && !contents.has(content))
-        mixed.push(`${name} after ${at}: ${content.slice(0, 60)}`);
-  }
-  t.same(lost, []);
-  t.same(mixed, []);
+  const states = judge(t, operations, messages);
   t.ok(states > 200, `${states} states of ${operations.length} operations`);
 });
