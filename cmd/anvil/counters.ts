@@ -53,6 +53,16 @@ const emptyPeaks = (): Peaks => ({
   cacheSize: emptyPeak(),
 });
 
+/** Clients that are remembered at a time. Past that, those who come first are forgotten first, once they have gone. */
+const CAPACITY = 50_000;
+/** Longest name of a client; smtpd's are service and address. */
+const IDENT_LIMIT = 512;
+/** A copy of its own, where it is cut: a part of a string keeps the whole in memory. */
+const keyOf = (ident: string): string =>
+  ident.length <= IDENT_LIMIT ? ident : Buffer.from(ident.slice(0, IDENT_LIMIT), "latin1").toString("latin1");
+/** How many of the oldest are looked at for one that has gone. */
+const LOOK_AT = 100;
+
 export class Counters {
   private readonly clients = new Map<string, Client>();
   private peaks = emptyPeaks();
@@ -63,16 +73,19 @@ export class Counters {
     private readonly now: () => number = () => performance.now(),
     /** Milliseconds since the epoch, for the time of a peak. */
     private readonly wall: () => number = Date.now,
+    private readonly capacity = CAPACITY,
   ) {}
 
   find(ident: string): Client | undefined {
-    return this.clients.get(ident);
+    return this.clients.get(keyOf(ident));
   }
 
   /** The client's entry, made when there is none. */
-  entry(ident: string): Client {
+  entry(name: string): Client {
+    const ident = keyOf(name);
     let client = this.clients.get(ident);
     if (client === undefined) {
+      if (this.clients.size >= this.capacity) this.makeRoom();
       client = { ident, count: 0, rates: emptyRates(), windowStart: 0, idleSince: this.now() };
       this.clients.set(ident, client);
       this.note(this.peaks.cacheSize, this.clients.size, ident);
@@ -117,6 +130,17 @@ export class Counters {
     const limit = this.now() - this.unit;
     for (const [ident, client] of this.clients)
       if (client.count === 0 && client.idleSince <= limit) this.clients.delete(ident);
+  }
+
+  /** Those who are connected stay: their number is bounded by connections. They become the latest, so that nobody looks at them again soon. */
+  private makeRoom(): void {
+    let looked = 0;
+    for (const [ident, client] of this.clients) {
+      this.clients.delete(ident);
+      if (client.count === 0) return;
+      this.clients.set(ident, client);
+      if (++looked === LOOK_AT) return;
+    }
   }
 
   get size(): number {

@@ -1,5 +1,7 @@
 /** The conversation with one client: greeting, flags, records, status (ipc.md 5.1), and what becomes of the queue file. */
+
 import { statSync } from "node:fs";
+import { parameter } from "../../lib/config/configuration.ts";
 import { addFlowTokens } from "../../lib/daemon/flow_control.ts";
 import type { Client } from "../../lib/daemon/single.ts";
 import { receive, send } from "../../lib/ipc/attributes.ts";
@@ -110,11 +112,11 @@ async function converse(channel: Channel, file: QueueFile, shared: Shared, keep:
   await channel.flush();
 }
 
-/** Far longer than any record of our clients; bounds the memory for one. */
-const RECORD_LIMIT = 16 * 1024 * 1024;
+/** With line_length_limit, far longer than any record of our clients; bounds the memory for one. */
+const RECORD_LIMIT = 1024 * 1024;
 
 async function readRecords(channel: Channel, message: Message, processor: MessageProcessor): Promise<void> {
-  const input = new RecordDecoder(channel.name, RECORD_LIMIT);
+  const input = new RecordDecoder(channel.name, RECORD_LIMIT + parameter("line_length_limit"));
   try {
     for (;;) {
       if (channel.buffered > 0) {

@@ -6,6 +6,9 @@ import { Rec } from "../../lib/queue/records.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
 
+/** No envelope has longer records. */
+const RECORD_LIMIT = 64 * 1024;
+
 export interface Envelope {
   /** Seconds since 1970. */
   readonly time: number;
@@ -31,7 +34,7 @@ export function readEnvelope(path: string, buffer: Buffer): Envelope | undefined
   try {
     const status = fstatSync(fd);
     if (!status.isFile() || (status.mode & MODE_MASK) !== MODE_COUNTED) return undefined;
-    return scan(new RecordReader(fd, path, { buffer }), status.mtimeMs / 1000);
+    return scan(new RecordReader(fd, path, { buffer, maximum: RECORD_LIMIT }), status.mtimeMs / 1000);
   } finally {
     closeSync(fd);
   }

@@ -35,8 +35,13 @@ export interface FoundEndpoint {
   readonly property: string;
 }
 
-/** Bound for what clients may leave here. */
+/** Bounds for what clients may leave here: how many of each kind, and characters of one. */
 const CAPACITY = 10_000;
+const TEXT_LIMIT = 4096;
+
+/** What no client of ours says: endpoints are a service and an address, properties some numbers and names. */
+const isTooLong = (...texts: ReadonlyArray<string>): boolean =>
+  texts.reduce((length, text) => length + text.length, 0) > TEXT_LIMIT;
 
 export class ConnectionStore {
   readonly #endpoints = new Map<string, Endpoint[]>();
@@ -57,7 +62,7 @@ export class ConnectionStore {
 
   /** Keeps a connection for `ttl` seconds at most; false when there is no room. */
   saveEndpoint(ttl: number, label: string, property: string, connection: IdleConnection): boolean {
-    if (this.#connections >= CAPACITY) return false;
+    if (this.#connections >= CAPACITY || isTooLong(label, property)) return false;
     const endpoint: Endpoint = { label, property, connection, timer: undefined };
     endpoint.timer = after(Math.min(ttl, this.ttlLimit), () => this.#discard(endpoint));
     append(this.#endpoints, label, endpoint);
@@ -68,6 +73,7 @@ export class ConnectionStore {
 
   /** Remembers for `ttl` seconds at most that connections to `endpoint` serve a destination. */
   saveDestination(ttl: number, label: string, property: string, endpoint: string): boolean {
+    if (isTooLong(label, property, endpoint)) return false;
     const same = this.#destinations
       .get(label)
       ?.find((entry) => entry.endpoint === endpoint && entry.property === property);

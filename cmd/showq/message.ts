@@ -18,6 +18,8 @@ import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 
 const FLUSH_AT = 32 * 1024;
+/** No envelope has longer records; users make the files in maildrop where everybody may write there. */
+const RECORD_LIMIT = 64 * 1024;
 const SIZE_TEXT = /^[0-9 ]+$/;
 
 /** Address of the queue file as it is shown: quoted, without control characters. */
@@ -80,7 +82,7 @@ function* messageLines(
   status: FileStatus,
   buffer: Buffer,
 ): Generator<string> {
-  const reader = new RecordReader(fd, path, { buffer });
+  const reader = new RecordReader(fd, path, { buffer, maximum: RECORD_LIMIT });
   let time: number | undefined;
   let size: number | undefined;
   let sender: string | undefined;

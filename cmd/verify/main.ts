@@ -80,9 +80,9 @@ async function serve(channel: Channel, service: Verifier): Promise<boolean> {
       );
     default:
       warning(`unrecognized request: "${printable(head.value.request)}", ignored`);
-      await receive(channel, VerifyCommand, { skipExtra: true });
       send(channel, VerifyStatus, { status: VERIFY_STATUS.bad });
-      return true;
+      // without the end of its list, nothing more can be read from this client
+      return (await receive(channel, VerifyCommand, { skipExtra: true })).kind === "value";
   }
 }
 

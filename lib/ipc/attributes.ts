@@ -10,8 +10,14 @@ import { type Channel, ChannelTimeout } from "../sys/channel.ts";
 import { errorText } from "../sys/errno.ts";
 
 /** Longest attribute list that we accept in bytes; far above what any peer sends, so that a hostile one cannot fill the memory. */
-export const MESSAGE_LIMIT = 16 * 1024 * 1024;
+export const MESSAGE_LIMIT = 4 * 1024 * 1024;
+/** What all long lists of this process that have not come to their end may hold together: a hostile peer has many connections. */
+const UNFINISHED_LIMIT = 32 * 1024 * 1024;
+/** Shorter lists are not counted. */
+const LONG_LIST = 256 * 1024;
 const HASH_LIMIT = 1024;
+
+let unfinished = 0;
 
 export type Encoding = "attr0" | "plain";
 
@@ -394,13 +400,18 @@ async function receiveAhead<T>(
     warning(text);
     return { kind: "bad", late };
   };
+  let counted = 0;
   try {
     for (;;) {
       if (channel.buffered > 0 || declared.fields.length === 0) {
         const result = decode(declared, channel.peek(), { ...options, stream: channel.name });
         if (result.kind === "value") return result;
         if (result.kind === "bad") return bad(result.text);
-        if (channel.buffered > MESSAGE_LIMIT) return bad(`attribute list from ${channel.name} is too long`);
+        const held = channel.buffered > LONG_LIST ? channel.buffered : 0;
+        unfinished += held - counted;
+        counted = held;
+        if (held > MESSAGE_LIMIT || (held > 0 && unfinished > UNFINISHED_LIMIT))
+          return bad(`attribute list from ${channel.name} is too long`);
       }
       if (!(await channel.more()))
         return channel.buffered === 0
@@ -415,5 +426,7 @@ async function receiveAhead<T>(
       );
     if (error instanceof TypeError || error instanceof RangeError) throw error;
     return bad(`read ${channel.name}: ${errorText(error)}`);
+  } finally {
+    unfinished -= counted;
   }
 }

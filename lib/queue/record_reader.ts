@@ -2,12 +2,12 @@
 import { readSync } from "node:fs";
 import { warning } from "../log/log.ts";
 import { fromBytes } from "../sys/bytes.ts";
-import { MAX_RECORD_LENGTH, REC_EOF, REC_ERROR, Rec } from "./records.ts";
+import { REC_EOF, REC_ERROR, Rec } from "./records.ts";
 
 export interface RecordReaderOptions {
   /** Show pointers and padding as records instead of acting on them. Default false. */
   readonly raw?: boolean;
-  /** Longest data that is accepted. Default: any. */
+  /** Longest data that is accepted. Default 16 MB: a file with holes costs its maker nothing, and its reader what it claims to hold. */
   readonly maximum?: number;
   /** False for a pipe or terminal. Default true. */
   readonly seekable?: boolean;
@@ -24,6 +24,7 @@ export interface RecordReaderOptions {
 const REVERSE_JUMP_LIMIT = 10_000;
 /** Forward jumps are bounded by the file, but not the walks between reverse jumps of a hostile file. */
 const JUMP_LIMIT = 1_000_000;
+const DEFAULT_MAXIMUM = 16 * 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
 const POINTER_VALUE = /^[ \t\n\v\f\r]*([0-9]+)$/;
 
@@ -71,7 +72,7 @@ export class RecordReader {
     options: RecordReaderOptions = {},
   ) {
     this.raw = options.raw ?? false;
-    this.maximum = options.maximum ?? MAX_RECORD_LENGTH;
+    this.maximum = options.maximum ?? DEFAULT_MAXIMUM;
     this.seekable = options.seekable ?? true;
     this.#base = options.start ?? 0;
     this.#limit = options.limit ?? Number.MAX_SAFE_INTEGER;

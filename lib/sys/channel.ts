@@ -24,7 +24,7 @@ export class ChannelTimeout extends Error {
   }
 }
 
-/** Reading stops above this many buffered bytes until the program has consumed some. */
+/** Reading stops above this many buffered bytes until the program has consumed some, or waits for more all the same. */
 const HIGH_WATER = 256 * 1024;
 const EMPTY = Buffer.alloc(0);
 /** Small writes are gathered in one buffer of this size before they reach the socket. */
@@ -221,6 +221,10 @@ export class Channel {
         return false;
       }
       if (this.#readWaiter !== undefined) throw new Error(`two readers on ${this.name}`);
+      if (this.#paused) {
+        this.#paused = false;
+        this.#transport?.resume();
+      }
       await new Promise<void>((resolve, reject) => {
         this.#readWaiter = this.#waiter(resolve, reject);
       });

@@ -28,6 +28,16 @@ const LONG = "x".repeat(200_000);
 
 /** Socket, input, reply, log lines. */
 const CASES: ReadonlyArray<readonly [string, Buffer, string, ReadonlyArray<string>]> = [
+  // half of a request that is not known: said once, not for ever
+  [
+    "private/verify",
+    bytes("request\0lookup\0table"),
+    "protocol\0address_verification_prrotocol\0\0status\x004294967294\0\0",
+    [
+      'verify: warning: unrecognized request: "lookup", ignored',
+      "verify: warning: unexpected end-of-input from verify socket while reading input attribute name",
+    ],
+  ],
   [
     "private/rewrite",
     bytes("garbage"),

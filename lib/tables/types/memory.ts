@@ -51,13 +51,36 @@ export class MemoryTable implements Table {
   close(): void {}
 }
 
-/** A table in memory that can be changed. */
+/** Bytes of keys and values that a table may grow to: what fills it comes from outside (addresses that clients ask about). */
+const GROWTH_LIMIT = 16 * 1024 * 1024;
+/** What an entry costs besides its text. */
+const ENTRY_COST = 100;
+
+/** A table in memory that can be changed. When it is full, the oldest entries make room. */
 export class WritableMemoryTable extends MemoryTable {
+  private size = 0;
+
   update(key: string, value: string): Promise<StoreResult> {
-    this.entries.set(foldFixedKey(this.flags, key), value);
+    const name = foldFixedKey(this.flags, key);
+    this.drop(name);
+    this.entries.set(name, value);
+    this.size += costOf(name, value);
+    for (const [oldest] of this.entries) {
+      if (this.size <= GROWTH_LIMIT || oldest === name) break;
+      this.drop(oldest);
+    }
     return Promise.resolve(DONE);
   }
   remove(key: string): Promise<StoreResult> {
-    return Promise.resolve(this.entries.delete(foldFixedKey(this.flags, key)) ? DONE : UNCHANGED);
+    return Promise.resolve(this.drop(foldFixedKey(this.flags, key)) ? DONE : UNCHANGED);
+  }
+
+  private drop(name: string): boolean {
+    const value = this.entries.get(name);
+    if (value === undefined) return false;
+    this.size -= costOf(name, value);
+    return this.entries.delete(name);
   }
 }
+
+const costOf = (key: string, value: string): number => key.length + value.length + ENTRY_COST;

@@ -69,3 +69,17 @@ t.test(
     t.equal(counters.takePeaks().rates.message.at, wall);
   },
 );
+
+t.test("a flood of clients pushes the oldest out that have gone", async (t) => {
+  const counters = new Counters(60_000, () => 5000, Date.now, 1000);
+  const here = counters.entry("here");
+  counters.connect(here);
+  for (let index = 0; index < 5000; index++) counters.entry(`gone ${index}`);
+  t.equal(counters.size, 1000);
+  t.equal(counters.find("here"), here, "who is connected stays");
+  t.equal(counters.find("gone 0"), undefined);
+  t.ok(counters.find("gone 4999"));
+  const long = counters.entry("x".repeat(100_000));
+  t.equal(long.ident.length, 512);
+  t.equal(counters.find("x".repeat(100_000)), long);
+});

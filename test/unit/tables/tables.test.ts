@@ -224,3 +224,19 @@ t.test("rule tables without rules find nothing (TAB-08)", async (t) => {
     table.close();
   }
 });
+
+t.test("a table in memory that grows from outside makes room", async (t) => {
+  const table = await openTable("internal:grows", { access: "create", flags: 0 });
+  const value = "v".repeat(10_000);
+  for (let index = 0; index < 3000; index++) await table.update?.(`key ${index}`, value);
+  t.equal(await get(table, "key 0"), "absent", "the oldest go");
+  t.equal(await get(table, "key 2999"), value);
+  let kept = 0;
+  for (let at: "first" | "next" = "first"; (await table.sequence?.(at))?.kind === "found"; at = "next")
+    kept++;
+  t.ok(kept > 1000 && kept < 1700, `${kept} of 10 kB are kept`);
+  await table.update?.("key 2999", "short");
+  await table.remove?.("key 2998");
+  t.equal(await get(table, "key 2999"), "short");
+  t.equal(await get(table, "key 2998"), "absent");
+});
