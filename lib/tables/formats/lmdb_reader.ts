@@ -116,10 +116,11 @@ export class LmdbReader implements IndexReader {
   private sameTransactions(length: number): boolean {
     const { metaBuffer, transactions, pageSize } = this;
     if (length !== metaBuffer.length) return false;
-    return (
-      transactions.compare(metaBuffer, TRANSACTION_AT, TRANSACTION_AT + 8, 0, 8) === 0 &&
-      transactions.compare(metaBuffer, pageSize + TRANSACTION_AT, pageSize + TRANSACTION_AT + 8, 8, 16) === 0
-    );
+    for (let index = 0; index < 8; index++) {
+      if (transactions[index] !== metaBuffer[TRANSACTION_AT + index]) return false;
+      if (transactions[8 + index] !== metaBuffer[pageSize + TRANSACTION_AT + index]) return false;
+    }
+    return true;
   }
 
   private adopt(meta: LmdbMeta | undefined): LmdbMeta {
@@ -230,10 +231,16 @@ const EMPTY: LmdbMeta = {
   transaction: 0n,
 };
 
-/** The key of a node against another one. */
+/** The key of a node against another one. Keys are short: a loop is faster than a call of the runtime's. */
 function compareNode(page: Buffer, offset: number, key: Buffer): number {
   const start = offset + NODE_HEADER;
-  return page.compare(key, 0, key.length, start, start + page.readUInt16LE(offset + 6));
+  const length = page.readUInt16LE(offset + 6);
+  const common = Math.min(length, key.length);
+  for (let index = 0; index < common; index++) {
+    const difference = (page[start + index] as number) - (key[index] as number);
+    if (difference !== 0) return difference;
+  }
+  return length - key.length;
 }
 
 /** Index of the first node at or after `from` whose key is not below `key`. */
