@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
+import { NO_SERVICE } from "../../lib/config/configuration.ts";
 import { DERIVED_PARAMETERS, type DerivedSuffix, TRANSPORT_PARAMETERS } from "../../lib/config/derived.ts";
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
 import { expandMacros } from "../../lib/config/expand.ts";
@@ -71,7 +72,7 @@ export class Sources {
       directory: this.directory,
       entries: settings,
       processName: program.slice(program.lastIndexOf("/") + 1),
-      serviceName: "",
+      serviceName: NO_SERVICE,
       owner: 0,
     });
   }

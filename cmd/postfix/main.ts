@@ -26,7 +26,7 @@ export const main: Main = async (invocation) => {
   offerHelp(HELP, invocation);
   process.umask(0o022);
   const standardError = basename(invocation.argv0);
-  const logging = { program: "postfix", bareTag: true, standardError, fallback: true };
+  const logging = { program: "postfix", tag: "postfix", standardError, fallback: true };
   setupLogging(logging);
   const { directory, words } = readOptions(invocation, standardError);
   requireOwner(directory);

@@ -18,7 +18,7 @@ async function run(invocation: Invocation): Promise<void> {
   const directory = process.env.MAIL_CONFIG;
   if (directory !== undefined && encodeUtf8(directory) !== DEFAULT_DIRECTORY)
     fatal(`Non-default configuration directory: MAIL_CONFIG=${encodeUtf8(directory)}`);
-  configureCommand({ ...definition, log: { ...definition.log, bareTag: true } }, invocation, "update");
+  configureCommand({ ...definition, log: { ...definition.log, tag: "postmulti" } }, invocation, "update");
   requireSharedDirectories();
   if (request.mode === "edit") return (await import("./edit.ts")).edit(request);
   const instances = select(loadInstances(), request.selection);

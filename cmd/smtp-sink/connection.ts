@@ -3,7 +3,7 @@
 import type { Socket } from "node:net";
 import { SMTPConnection } from "smtp-server/lib/smtp-connection.js";
 import { verbose, warning } from "../../lib/log/log.ts";
-import { fromBytes, lowerAscii, toBytes, trimSpace, upperAscii } from "../../lib/sys/bytes.ts";
+import { fromBytes, lowerAscii, toBytes, trimSpace } from "../../lib/sys/bytes.ts";
 import { after } from "../../lib/sys/timers.ts";
 import { type CommandName, isCommand, waitFor } from "./commands.ts";
 import { Dump } from "./dump.ts";
@@ -23,6 +23,9 @@ const KEYWORDS: ReadonlyArray<readonly [Feature, string]> = [
   ["enhanced", "ENHANCEDSTATUSCODES"],
   ["dsn", "DSN"],
 ];
+
+/** Of what follows the verb. */
+const LOGGED_LENGTH = 100;
 
 export class SinkConnection extends SMTPConnection {
   readonly #sink: Sink;
@@ -57,8 +60,12 @@ export class SinkConnection extends SMTPConnection {
     const argument = blank < 0 ? "" : trimSpace(text.slice(blank));
     const name = lowerAscii(word);
     verbose(() => text);
-    if (isCommand(name) && this.#isKnown(name)) this.#take(name, argument, callback);
-    else this.#reply(`500 5.5.${text === "" ? 2 : 1} Error: unknown command`, callback);
+    if (isCommand(name) && this.#isKnown(name)) {
+      const rest = fromBytes(line)
+        .replace(/^[ \t]+/, "")
+        .slice(word.length + 1, word.length + 1 + LOGGED_LENGTH);
+      this.#take(name, argument, callback, undefined, `${word} ${rest}`);
+    } else this.#reply(`500 5.5.${text === "" ? 2 : 1} Error: unknown command`, callback);
   }
 
   #isKnown(name: CommandName): boolean {
@@ -86,10 +93,11 @@ export class SinkConnection extends SMTPConnection {
     argument: string,
     next: () => void,
     perform = (): void => this.#perform(name, argument, next),
+    /** For the log: the verb as the client wrote it, and what follows. */
+    shown = `${name} `,
   ): void {
     const behaviour = this.#settings.behaviours.of(name);
-    if (behaviour.logged === true)
-      this.#sink.logCommand(`${name === "." ? name : upperAscii(name)} ${argument}`);
+    if (behaviour.logged === true) this.#sink.logCommand(shown);
     const wait = waitFor(behaviour);
     const act = (): void => {
       if (behaviour.disconnect !== undefined) {

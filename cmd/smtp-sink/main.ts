@@ -5,6 +5,7 @@ import { addressesOf, parseEndpoint } from "../../lib/load/endpoint.ts";
 import { fatal, setLogSinks } from "../../lib/log/log.ts";
 import { setupLogging } from "../../lib/log/setup.ts";
 import { dropPrivileges } from "../../lib/privsep/identity.ts";
+import { printable } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { lookupUser, type User } from "../../lib/sys/identity.ts";
 import { bindUnix, listenInet } from "../../lib/sys/sockets.ts";
@@ -39,7 +40,7 @@ function commandLog({ argv0 }: Invocation): (text: string) => void {
   const syslog = setLogSinks([]);
   setupLogging({ program: "smtp-sink", standardError: argv0, ownFile: true });
   return (text) => {
-    for (const sink of syslog) sink({ level: "info", event: "message", text, fields: {} });
+    for (const sink of syslog) sink({ level: "info", event: "message", text: printable(text), fields: {} });
   };
 }
 

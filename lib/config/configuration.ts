@@ -10,6 +10,9 @@ import { Configuration, ConfigurationError } from "./settings.ts";
 
 export { Configuration, ConfigurationError };
 
+/** The service name of a program that is no service. */
+export const NO_SERVICE = "amnesiac";
+
 export interface LoadOptions {
   /** Configuration directory; otherwise that of the environment variable MAIL_CONFIG, otherwise /etc/postfix. */
   readonly directory?: string;
@@ -17,7 +20,7 @@ export interface LoadOptions {
   readonly overrides?: ReadonlyArray<string>;
   /** Base name of the program. */
   readonly processName: string;
-  /** Service name of a daemon (`-n`); the process name otherwise. */
+  /** Service name of a daemon (`-n`). */
   readonly serviceName?: string;
 }
 
@@ -39,7 +42,7 @@ export function readConfiguration(options: LoadOptions): Configuration {
     if (!pair.ok) return fatal(`invalid "-o ${override}" option value: ${pair.problem}`);
     entries.set(pair.name, pair.value);
   }
-  const { processName, serviceName = processName } = options;
+  const { processName, serviceName = NO_SERVICE } = options;
   return new Configuration({ directory, entries, processName, serviceName, owner });
 }
 

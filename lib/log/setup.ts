@@ -36,8 +36,6 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 export interface LogSetup {
   /** Last component of the program's name: `smtpd`. */
   readonly program: string;
-  /** The tag is the bare syslog_name, without `/program` (the postfix and postmulti commands). */
-  readonly bareTag?: boolean;
   /** The tag as a whole, in place of `syslog_name/program`. */
   readonly tag?: string;
   /** Name before each line on standard error; none when undefined (daemons). */
@@ -57,7 +55,7 @@ const severity = (event: LogEvent): string => (event.level === "info" ? "" : `${
 export function setupLogging(setup: LogSetup, configuration?: Configuration): void {
   const sinks: LogSink[] = [];
   const name = configuration?.get("syslog_name") ?? encodeUtf8(process.env.MAIL_LOGTAG ?? "postfix");
-  const tag = setup.tag ?? (setup.bareTag === true ? name : `${name}/${setup.program}`);
+  const tag = setup.tag ?? `${name}/${setup.program}`;
   const shown = setup.showTag === true ? tag : setup.standardError;
   if (shown !== undefined) sinks.push(standardErrorSink(shown));
   setLogUtf8(configuration?.get("smtputf8_enable") ?? false);

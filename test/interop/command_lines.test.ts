@@ -1,6 +1,6 @@
 /** Odd command lines, environments and settings: ours says what the real program says, on both outputs and in its status. */
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -45,6 +45,13 @@ import_environment = MAIL_CONFIG LANG=C
 const quoted = (bytes: string): string =>
   `"$(printf '${[...bytes].map((char) => `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`).join("")}.')"`;
 
+/** What was logged, without times and process ids. */
+function logOf(directory: string): string {
+  const path = join(directory, "log");
+  const text = existsSync(path) ? readFileSync(path, "latin1") : "";
+  return text.replace(/^\w{3} +\d+ [\d:]{8} \S+ /gm, "").replace(/\[\d+\]: /g, ": ");
+}
+
 let count = 0;
 async function run(folder: string, root: string, one: Case): Promise<string> {
   const directory = join(root, String(count++).padStart(5, "0"));
@@ -81,7 +88,7 @@ async function run(folder: string, root: string, one: Case): Promise<string> {
     child.stdin.end(one.input ?? "", "latin1");
     child.on("close", (status) =>
       resolve(
-        `status ${status}\n${heard.stdout}\n--- stderr\n${heard.stderr}`
+        `status ${status}\n${heard.stdout}\n--- stderr\n${heard.stderr}\n--- log\n${logOf(directory)}`
           .replaceAll(directory, "DIR")
           // what bash adds
           .replace(/^(?:PWD|OLDPWD|SHLVL|_)=.*\n/gm, ""),
@@ -231,6 +238,25 @@ t.test("daemons: where they say what is wrong with their options", skip, (t) =>
         environment: { MAIL_LOGTAG: "tag" },
       })),
     ].map((one) => ({ ...one, input: "" })),
+  ),
+);
+
+t.test("names in the log", skip, (t) =>
+  same(
+    t,
+    "sbin",
+    ["foo", "foo/$service_name"].flatMap((name) =>
+      [
+        ["postsuper", "-p"],
+        ["postfix", "status"],
+        ["postlock", "DIR/f", "env"],
+        ["postconf", "-hx", "syslog_name", "service_name"],
+      ].map(([program = "", ...args]) => ({
+        program,
+        args,
+        main: `daemon_directory = DIR/nosuch\nsyslog_name = ${name}\n`,
+      })),
+    ),
   ),
 );
 

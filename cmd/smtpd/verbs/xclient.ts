@@ -35,7 +35,7 @@ export const xclient: VerbHandler = async (session, { tokens }) => {
   let protocol: "SMTP" | "ESMTP" | undefined;
   let login = session.login;
   for (const token of tokens.slice(1)) {
-    const attribute = parseAttribute(token.text);
+    const attribute = parseAttribute(token.text, session.settings.utf8);
     if (typeof attribute === "string") return session.refuse(attribute, "protocol");
     const { name, value } = attribute;
     const bad = (): Promise<false> => session.refuse(`501 5.5.4 Bad ${name} syntax: ${value}`, "protocol");

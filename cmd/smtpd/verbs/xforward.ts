@@ -18,7 +18,7 @@ export const xforward: VerbHandler = async (session, { tokens }) => {
   const forwarded: ForwardedClient = session.forwarded ?? { identified: false };
   session.forwarded = forwarded;
   for (const token of tokens.slice(1)) {
-    const attribute = parseAttribute(token.text);
+    const attribute = parseAttribute(token.text, session.settings.utf8);
     if (typeof attribute === "string") return session.refuse(attribute, "protocol");
     const { name, value } = attribute;
     const bad = (): Promise<false> => session.refuse(`501 5.5.4 Bad ${name} syntax: ${value}`, "protocol");
