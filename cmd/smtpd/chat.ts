@@ -2,7 +2,7 @@
 import { info, verbosity, warning } from "../../lib/log/log.ts";
 import { logDialogue } from "../../lib/smtp/debug_peers.ts";
 import { appendFooter, isFinalReply, isRejectReply, renderReply, replyLines } from "../../lib/smtp/reply.ts";
-import { printable } from "../../lib/sys/bytes.ts";
+import { printable, trimEndSpace } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import type { Policy } from "./policy.ts";
 
@@ -37,7 +37,7 @@ export class Chat {
 
   noteQuery(line: string): void {
     logDialogue(this.debugLevel, "<", this.peer(), line);
-    if (this.recording) this.history.push(`In:  ${line}`);
+    if (this.recording) this.history.push(`In:  ${trimEndSpace(line)}`);
   }
 
   private get recording(): boolean {

@@ -49,13 +49,15 @@ function folded(line: string): string[] {
   const lines: string[] = [];
   let rest = line;
   let indent = " ";
-  while (rest.length > WIDTH) {
-    const blank = rest.lastIndexOf(" ", WIDTH);
-    const next = blank > 5 ? blank : rest.indexOf(" ", WIDTH);
+  let width = WIDTH;
+  while (rest.length > width) {
+    const blank = rest.lastIndexOf(" ", width);
+    const next = blank > 5 ? blank : rest.indexOf(" ", width);
     if (next < 0) break;
     lines.push(indent + rest.slice(0, next));
     rest = rest.slice(next + 1);
     indent = CONTINUATION;
+    width = WIDTH - 4;
   }
   lines.push(indent + rest);
   return lines;

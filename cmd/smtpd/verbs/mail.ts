@@ -47,7 +47,7 @@ export const mail: VerbHandler = async (session, { tokens, line }) => {
   if (limit > 0 && session.declaredSize > limit) {
     const reply = "552 5.3.4 Message size exceeds fixed limit";
     session.logDecision("reject", reply, undefined, address);
-    return session.refuse(reply, "bounce");
+    return session.refuse(reply, "policy");
   }
   if (parameters.verp !== undefined && address === "")
     return session.refuse("503 5.5.4 Error: XVERP requires non-null sender");

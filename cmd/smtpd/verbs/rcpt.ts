@@ -30,9 +30,10 @@ export const rcpt: VerbHandler = async (session, { tokens, line }) => {
   const dsn = readParameters(session, tokens.slice(3));
   if (typeof dsn === "string") return session.refuse(dsn, "protocol");
   if (transaction.recipientCount >= settings.recipientLimit) {
-    session.noteError("policy");
+    const tolerated = session.overshoot++ < settings.recipientOvershoot;
+    if (!tolerated) session.noteError("policy");
     await session.reply("452 4.5.3 Error: too many recipients");
-    return session.overshoot++ < settings.recipientOvershoot;
+    return tolerated;
   }
   if (settings.strictUtf8 && !transaction.parameters.smtputf8 && !isAscii(address))
     return session.refuse("553 5.6.7 Must declare SMTPUTF8 to send unicode address", "policy");
