@@ -6,6 +6,7 @@ import { execFile } from "node:child_process";
 import { mkdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { Random } from "../fuzz/random.ts";
 import { reference } from "./support/reference.ts";
 import { converse, Twins } from "./support/twins.ts";
 
@@ -88,7 +89,7 @@ queue_minfree = 0
     );
   };
   /** The same command with both. */
-  const run = async (t: Test, name: string, args: ReadonlyArray<string>, input = ""): Promise<void> => {
+  const run = async (t: Test, name: string, args: ReadonlyArray<string>, input = ""): Promise<string> => {
     const [ours, real] = await Promise.all(
       twins.both.map(
         (instance) =>
@@ -104,7 +105,8 @@ queue_minfree = 0
           }),
       ),
     );
-    t.equal(ours, real, `${name} ${args.join(" ")}`);
+    t.equal(ours, real, `${name} ${args.join(" ").slice(0, 200)}`);
+    return ours ?? "";
   };
 
   await t.test("JS-01 JS-02 names of the language as words of the protocol", (t) =>
@@ -241,6 +243,68 @@ queue_minfree = 0
       await run(t, "postmap", ["-q", key, "cdb:DIR/order"]);
       await run(t, "postmap", ["-q", key, "inline:{ x=1 }"]);
       await run(t, "postmap", ["-q", key, `inline:{ ${key}=7 }`]);
+    }
+  });
+
+  await t.test("JS-06 what five hundred made patterns mean", async (t) => {
+    const random = new Random(6);
+    const atoms = [
+      ..."a b c x 1 . [ab] [^a] [a-c1] [[:digit:]] [[:alpha:]] [[:space:]] \\. ^ $ ^a b$ a* b+ c? (a) (ab|a) (|b) (a|b)* (b+) a{2} b{1,2} .* .+ \\w \\W \\b".split(
+        " ",
+      ),
+    ];
+    const perl = [
+      ..."(?:b) (?=b) (?!b) (?<=a) a+? a*? a++ (?>a+) \\d \\D \\s \\A \\z \\Qa.\\E (?i)B (?<n>a) \\x61".split(
+        " ",
+      ),
+    ];
+    const subjects = [
+      ...[
+        "",
+        "a",
+        "b",
+        "ab",
+        "aab",
+        "abc",
+        "abcabc",
+        "aaaa",
+        "bbb",
+        "1",
+        "a1b2",
+        "a b",
+        "a.b",
+        "x",
+        "ABC",
+        "cab",
+        "\xe9",
+        "a\xe9b",
+      ],
+      ...Array.from({ length: 30 }, () =>
+        Array.from({ length: 1 + random.below(8) }, () => random.pick([..."abcx1 ."])).join(""),
+      ),
+    ];
+    for (const type of ["regexp", "pcre"]) {
+      const made = type === "pcre" ? [...atoms, ...perl] : atoms;
+      const patterns = Array.from({ length: 250 }, () => {
+        const pattern = Array.from({ length: 1 + random.below(4) }, () => random.pick(made)).join("");
+        return `/${pattern}/${random.pick(["", "", "", "i", "m"])}`;
+      });
+      for (const instance of twins.both)
+        for (const [index, pattern] of patterns.entries())
+          writeFileSync(
+            join(instance.directory, `${type}${index}`),
+            `${pattern} ${index}:${/\((?!\?)/.test(pattern) ? "$1" : ""};\n`,
+            "latin1",
+          );
+      // every table that matches adds its own
+      const all = patterns.map((_, index) => `${type}:DIR/${type}${index}`).join(", ");
+      const said = await run(
+        t,
+        "postmap",
+        ["-q", "-", `unionmap:{${all}}`],
+        subjects.map((subject) => `${subject}\n`).join(""),
+      );
+      t.ok(said.split(";").length > 1000, `${said.split(";").length} matches`);
     }
   });
 

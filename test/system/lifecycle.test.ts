@@ -321,6 +321,26 @@ t.test("a process limit holds clients back until one leaves", async (t) => {
   for (const client of [...clients, third]) client.socket.destroy();
 });
 
+t.test("IPC-05 a daemon that ends after each client serves the next one all the same", async (t) => {
+  const port = await freePort();
+  const instance = await runningInstance(t, {
+    masterCf: `127.0.0.1:${port} inet n - n - - smtpd -o max_use=1 -o service_client_limit=1\n`,
+  });
+  for (let client = 0; client < 20; client++)
+    t.match(
+      await sendMail(
+        port,
+        "a@example.org",
+        `${instance.who.recipient}@localhost`,
+        message(`client ${client}`),
+      ),
+      /^250 /,
+    );
+  const log = instance.maillog();
+  t.equal(new Set([...log.matchAll(/smtpd\[(\d+)\]: connect from/g)].map(([, pid]) => pid)).size, 20);
+  t.notMatch(log, /throttling|exit status/);
+});
+
 t.test("IPC-05 a daemon that cannot start is throttled, the others go on", async (t) => {
   const port = await freePort();
   const starts = { file: "" };
