@@ -27,7 +27,7 @@ const ENOSYS: Verdict = { errno: 38 };
 
 /** What the runtime and every daemon need. */
 const BASE = [
-  ...["read", "write", "readv", "writev", "pread64", "close", "lseek", "fcntl", "flock", "dup", "dup3"],
+  ...["read", "write", "readv", "writev", "pread64", "close", "lseek", "flock", "dup", "dup3"],
   ...[
     "fstat",
     "newfstatat",
@@ -98,7 +98,7 @@ const WRITING = [
     "mkdir",
     "mkdirat",
   ],
-  ...["rmdir", "chmod", "fchmod", "fchmodat", "ftruncate", "truncate", "fsync", "fdatasync", "utimensat"],
+  ...["rmdir", "ftruncate", "truncate", "fsync", "fdatasync", "utimensat"],
   ...["fallocate", "copy_file_range", "sendfile", "chdir", "fchdir"],
 ] as const satisfies ReadonlyArray<SystemCall>;
 
@@ -148,6 +148,7 @@ const NEVER = [
   ],
   ...["keyctl", "add_key", "request_key", "syslog", "vhangup", "io_uring_setup"],
   ...["io_uring_enter", "io_uring_register", "process_vm_readv", "process_vm_writev", "ptrace", "kcmp"],
+  ...["pidfd_getfd", "setns"],
   ...["lookup_dcookie", "nfsservctl", "fanotify_init"],
 ] as const satisfies ReadonlyArray<SystemCall>;
 
@@ -160,6 +161,13 @@ const CLONE_THREAD = 0x10000;
 const PRCTL = [15, 16, 23, 0x53564d41, 4, 3] as const;
 /** FIONREAD, FIONBIO, TCGETS (whether it is a terminal). */
 const IOCTL = [0x541b, 0x5421, 0x5401] as const;
+/** fcntl commands by which a process has the kernel signal another one: F_SETOWN, F_SETSIG, F_SETOWN_EX, F_NOTIFY. */
+const F_SETOWN = 8;
+const SIGNALLING = [F_SETOWN, 10, 15, 1026] as const;
+const SET_ID = 0o6000;
+/** S_IFCHR, and S_IFBLK has the bit too; regular files, FIFOs and sockets do not. */
+const DEVICE = 0o020000;
+const MAKES_A_FILE = constants.O_CREAT | 0o20000000;
 const OPEN_TO_CHANGE = constants.O_WRONLY | constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC;
 
 const allow = (call: SystemCall): Rule => ({ call, verdict: "allow" });
@@ -167,11 +175,26 @@ const allow = (call: SystemCall): Rule => ({ call, verdict: "allow" });
 /** The filter of a profile. `pid`: the process itself, which alone may get signals from it. `otherwise`: what is not named. */
 export function filterOf(profile: Profile, pid: number, otherwise: Verdict = EPERM): Filter {
   if (profile.executes === true)
-    return { rules: NEVER.map((call) => ({ call, verdict: otherwise })), otherwise: "allow" };
+    return {
+      rules: [
+        ...NEVER.map((call) => ({ call, verdict: otherwise })),
+        { call: "mknod", verdict: otherwise, when: { argument: 1, having: DEVICE } },
+        { call: "mknodat", verdict: otherwise, when: { argument: 2, having: DEVICE } },
+      ],
+      otherwise: "allow",
+    };
   const families = profile.internet === true ? [AF_UNIX, AF_INET, AF_INET6] : [AF_UNIX];
   const writes = profile.files === "write";
-  const opening = (call: SystemCall, argument: number): Rule =>
-    writes ? allow(call) : { call, verdict: "allow", when: { argument, without: OPEN_TO_CHANGE } };
+  // no file that is made or changed gets set-id bits: whoever owns the daemon would leave a door for local users
+  const opening = (call: SystemCall, flags: number): ReadonlyArray<Rule> =>
+    writes
+      ? [
+          { call, verdict: "allow", when: { argument: flags, without: MAKES_A_FILE } },
+          { call, verdict: "allow", when: { argument: flags + 1, without: SET_ID } },
+        ]
+      : [{ call, verdict: "allow", when: { argument: flags, without: OPEN_TO_CHANGE } }];
+  const changingMode = (call: SystemCall, mode: number): ReadonlyArray<Rule> =>
+    writes ? [{ call, verdict: "allow", when: { argument: mode, without: SET_ID } }] : [];
   const calls = new Set<SystemCall>([
     ...BASE,
     ...(writes ? WRITING : []),
@@ -182,8 +205,20 @@ export function filterOf(profile: Profile, pid: number, otherwise: Verdict = EPE
     otherwise,
     rules: [
       ...[...calls].map(allow),
-      opening("open", 1),
-      opening("openat", 2),
+      ...opening("open", 1),
+      ...opening("openat", 2),
+      ...changingMode("chmod", 1),
+      ...changingMode("fchmod", 1),
+      ...changingMode("fchmodat", 2),
+      { call: "fcntl", verdict: "allow", when: { argument: 1, noneOf: SIGNALLING } },
+      {
+        call: "fcntl",
+        verdict: "allow",
+        when: [
+          { argument: 1, oneOf: [F_SETOWN] },
+          { argument: 2, oneOf: [pid] },
+        ],
+      },
       { call: "socket", verdict: "allow", when: { argument: 0, oneOf: families } },
       { call: "socketpair", verdict: "allow", when: { argument: 0, oneOf: [AF_UNIX] } },
       // the C library asks for threads by clone3(), whose flags a filter cannot see, and then by clone()

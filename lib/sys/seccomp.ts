@@ -13,17 +13,17 @@ export type Condition =
   /** None of these bits is set. */
   | { readonly argument: number; readonly without: number }
   /** All of these bits are set. */
-  | { readonly argument: number; readonly having: number };
+  | { readonly argument: number; readonly having: number }
+  | { readonly argument: number; readonly noneOf: ReadonlyArray<number> };
 
 export interface Rule {
   readonly call: SystemCall;
   readonly verdict: Verdict;
-  /** The verdict holds when the condition does; otherwise the filter's default does. */
-  readonly when?: Condition;
+  /** The verdict holds when the condition does, or all of several; otherwise the next rule of the same call counts, at last the filter's default. */
+  readonly when?: Condition | ReadonlyArray<Condition>;
 }
 
 export interface Filter {
-  /** At most one for a call. */
   readonly rules: ReadonlyArray<Rule>;
   readonly otherwise: Verdict;
 }
@@ -55,17 +55,36 @@ const returns = (verdict: Verdict): Instruction => [
   verdict === "allow" ? RET_ALLOW : verdict === "log" ? RET_LOG : RET_ERRNO | verdict.errno,
 ];
 
-/** Ends with `yes` when the condition holds, else with `no`. */
-function conditional(condition: Condition, yes: Instruction, no: Instruction): Instruction[] {
+/** Goes on behind itself when the condition holds, else `away` instructions further. */
+function conditional(condition: Condition, away: number): Instruction[] {
   const load: Instruction = [LOAD, 0, 0, argumentOffset(condition.argument)];
   if ("oneOf" in condition) {
     const { oneOf } = condition;
-    const tests = oneOf.map((value, index): Instruction => [EQUAL, oneOf.length - index, 0, value]);
-    return [load, ...tests, no, yes];
+    return [
+      load,
+      ...oneOf.map((value, index): Instruction => {
+        const left = oneOf.length - 1 - index;
+        return [EQUAL, left, left === 0 ? away : 0, value];
+      }),
+    ];
+  }
+  if ("noneOf" in condition) {
+    const { noneOf } = condition;
+    return [
+      load,
+      ...noneOf.map((value, index): Instruction => [EQUAL, away + noneOf.length - 1 - index, 0, value]),
+    ];
   }
   const mask = "without" in condition ? condition.without : condition.having;
   const wanted = "without" in condition ? 0 : condition.having;
-  return [load, [AND, 0, 0, mask], [EQUAL, 1, 0, wanted], no, yes];
+  return [load, [AND, 0, 0, mask], [EQUAL, 0, away, wanted]];
+}
+
+/** Ends with `yes` when all conditions hold; goes on behind itself when one does not. */
+function ruleBody(conditions: ReadonlyArray<Condition>, yes: Instruction): Instruction[] {
+  let body: Instruction[] = [yes];
+  for (const condition of conditions.toReversed()) body = [...conditional(condition, body.length), ...body];
+  return body;
 }
 
 /** The BPF program of a filter: 8 bytes an instruction (struct sock_filter). */
@@ -82,9 +101,10 @@ export function assemble(filter: Filter, machine: Machine): Buffer {
   for (const { call, verdict, when } of filter.rules) {
     const number = callNumber(call, machine);
     if (number === undefined) continue;
-    const yes = returns(verdict);
-    const body = when === undefined ? [yes] : conditional(when, yes, no);
-    program.push([EQUAL, 0, body.length, number], ...body);
+    const conditions = when === undefined ? [] : "argument" in when ? [when] : when;
+    const body = ruleBody(conditions, returns(verdict));
+    // a condition may have loaded an argument
+    program.push([LOAD, 0, 0, NUMBER], [EQUAL, 0, body.length, number], ...body);
   }
   program.push(no);
   const bytes = Buffer.alloc(8 * program.length);

@@ -225,6 +225,7 @@ export const SYSTEM_CALLS = {
   mknod: [133, undefined],
   mknodat: [259, 33],
   kcmp: [312, 272],
+  pidfd_getfd: [438, 438],
   lookup_dcookie: [212, 18],
   nfsservctl: [180, 42],
   personality: [135, 92],

@@ -128,10 +128,14 @@ const NEVER = [
   "userfaultfd",
   "perf_event_open",
   "keyctl",
+  "make a device",
+  "take another process's descriptor",
+  "enter a namespace",
 ];
 const NOT_WITHOUT_COMMANDS = [
   ...["execve", "execveat", "fork", "signal another process", "chroot", "unshare", "memfd_create"],
   ...["prctl other than names", "ioctl other than sizes", "netlink socket", "packet socket"],
+  ...["have the kernel signal another process", "make a set-uid file", "make a file set-uid"],
 ];
 const WRITING = ["make a file", "remove a file", "rename a file"];
 const ACTING = ["setuid(0)", "setresuid(0)", "change an owner"];
