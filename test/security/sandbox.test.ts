@@ -2,6 +2,7 @@
  * The cage of each daemon (docs/security.md): what it must deny is tried from inside, by executables of the test build; and the
  * ordinary executables' threads are looked at from outside.
  */
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
@@ -243,4 +244,34 @@ t.test("a table on a server lets its daemon reach the server", skip, async (t) =
     return existsSync(mailbox) && readFileSync(mailbox, "latin1").includes("through a server");
   });
   t.ok(asked.includes("get x@v.test\n"));
+});
+
+t.test("a kernel without filters: one warning of each process, and the rest holds", skip, async (t) => {
+  const instance = await runningInstance(t, { stopped: true });
+  const bun = join(ROOT, "node_modules/bun/bin/bun.exe");
+  const script = join(ROOT, "test/security/support/without_filters.ts");
+  const { status, stderr } = spawnSync(bun, [script, instance.program("postfix"), "start"], {
+    env: instance.environment,
+    encoding: "latin1",
+  });
+  t.equal(status, 0, stderr);
+  await sendMail(instance.smtpPort, "a@example.org", "nobody@localhost", "Subject: x\r\n\r\nx\r\n");
+  await logged(instance, /to=<nobody@localhost>, .*status=sent/);
+  const lines = instance
+    .maillog()
+    .split("\n")
+    .filter((line) => line.includes("sandbox"));
+  for (const name of ["smtpd", "cleanup", "qmgr", "trivial-rewrite"]) {
+    const [found] = allDaemons(instance).filter(({ command }) => command === name);
+    const said = lines.filter((line) => line.includes(`[${found?.pid}]`));
+    t.match(
+      said.join("\n"),
+      /^\S+ +\d+ \S+ \S+ \S+: warning: sandbox: no filter of system calls on this kernel$/,
+    );
+    const [main] = threads(found?.pid ?? 0);
+    t.equal(main?.get("NoNewPrivs"), "1", name);
+    t.match(main?.get("Uid"), /^(?!0\t)/, name);
+    t.match(readFileSync(`/proc/${found?.pid}/limits`, "latin1"), /^Max core file size +0 +0 /m);
+    t.equal(statSync(`/proc/${found?.pid}/environ`).uid, 0, `${name}: not dumpable`);
+  }
 });
