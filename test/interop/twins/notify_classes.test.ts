@@ -132,10 +132,13 @@ header_checks = pipemap:{pcre:{{/^Subject: fail/ x}},fail:oops}, pcre:{{/^Subjec
 `,
   });
   for (const { name, settings, sessions = /./ } of ROUNDS) {
-    for (const [side, instance] of twins.both.entries())
-      await continueWith(instance, programs, { base: side === 0 ? "ours" : "real", swapped: [] }, (mainCf) =>
-        mainCf.replace(/# round[\s\S]*$/, `# round\n${settings}\n`),
-      );
+    await Promise.all(
+      twins.both.map((instance, side) =>
+        continueWith(instance, programs, { base: side === 0 ? "ours" : "real", swapped: [] }, (mainCf) =>
+          mainCf.replace(/# round[\s\S]*$/, `# round\n${settings}\n`),
+        ),
+      ),
+    );
     await twins.compareAfter(
       t,
       name,
