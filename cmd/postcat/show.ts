@@ -38,7 +38,9 @@ export function showFile(
 ): void {
   const reader = new RecordReader(fd, path, { raw: display.verbose, seekable });
   if (display.start === 0) {
-    if (!RecordSets.ENVELOPE.has(reader.peek())) {
+    const first = reader.peek();
+    if (first === REC_EOF) return;
+    if (!RecordSets.ENVELOPE.has(first)) {
       warning(`${path}: input is not a valid queue file`);
       return;
     }

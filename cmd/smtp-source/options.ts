@@ -123,6 +123,7 @@ export function readSettings({ args, argv0 }: Invocation): Settings {
         settings.recipients = positive(value, "recipient count");
         break;
       case "R":
+        refuseOther(settings, "fixed");
         settings.delay = { kind: "random", seconds: positive(value, "random delay") };
         break;
       case "s":
@@ -141,6 +142,7 @@ export function readSettings({ args, argv0 }: Invocation): Settings {
         setVerbosity(verbosity() + 1);
         break;
       case "w":
+        refuseOther(settings, "random");
         settings.delay = { kind: "fixed", seconds: positive(value, "fixed delay") };
     }
   }
@@ -158,4 +160,8 @@ function readContent(path: string): Uint8Array {
   } catch (error) {
     return fatal(`open ${path}: ${errorText(error)}`);
   }
+}
+
+function refuseOther({ delay }: Pick<Settings, "delay">, other: "fixed" | "random"): void {
+  if (delay.kind === other) fatal("do not use -w and -R options at the same time");
 }

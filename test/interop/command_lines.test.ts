@@ -260,6 +260,27 @@ t.test("names in the log", skip, (t) =>
   ),
 );
 
+t.test("odd operands and input", skip, (t) =>
+  same(t, "sbin", [
+    { program: "postcat", args: [] },
+    { program: "postcat", args: [], input: "x" },
+    ...[
+      ["-w", "1", "-R", "1"],
+      ["-R", "1", "-w", "1"],
+      ["-w", "0", "-R", "1"],
+    ].map((args) => ({ program: "smtp-source", args: [...args, "127.0.0.1:1"] })),
+    ...["tcp:localhost:", "tcp:1x", "socketmap:inet:x", "socketmap:x:y:z"].map((table) => ({
+      program: "postmap",
+      args: ["-q", "x", table],
+    })),
+    ...["", "x", "DIR/x:y"].map((word) => ({ program: "postkick", args: ["private", word, "W"] })),
+    ...["-lbad", "-lfcntl"].map((style) => ({
+      program: "postlock",
+      args: [style, "DIR/x", "sh", "-c", "exit 7"],
+    })),
+  ]),
+);
+
 const QUEUES = "defer bounce maildrop incoming active deferred flush hold".split(" ");
 t.test("postsuper: a queue directory that is not there", skip, (t) =>
   same(

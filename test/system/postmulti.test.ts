@@ -17,6 +17,7 @@ import { Machine, POSTDROP_GID, POSTFIX } from "./support/machine.ts";
 
 t.setTimeout(240_000);
 // most of the time passes in waiting
+// each test needs options of its own: tap keeps its state of a test in them
 t.jobs = 5;
 
 interface Case {
@@ -40,7 +41,7 @@ const BETTER: Readonly<Record<string, Partial<Case>>> = {
   destroy: { stderr: "" },
 };
 
-t.test("the whole life of an instance, as recorded", NEEDS_ROOT, async (t) => {
+t.test("the whole life of an instance, as recorded", { ...NEEDS_ROOT }, async (t) => {
   const machine = new Machine(t, { mainCf: "maildrop_world_writable = yes\n" });
   const names: ReadonlyArray<readonly [string, string]> = [
     ["$command_directory", `${machine.programs}/sbin`],
@@ -105,7 +106,7 @@ async function prepared(t: Test) {
   return { machine, multi, must, refused };
 }
 
-t.test("create: places, names and owners", NEEDS_ROOT, async (t) => {
+t.test("create: places, names and owners", { ...NEEDS_ROOT }, async (t) => {
   const { machine, must, refused } = await prepared(t);
   const place = (name: string): string[] =>
     ["config", "queue", "data"].map((kind) => `${kind}_directory=${machine.directory}/${name}/${kind}`);
@@ -186,7 +187,7 @@ t.test("create: places, names and owners", NEEDS_ROOT, async (t) => {
   t.match(await must("-l", "-i", config), /^postfix-a +first +n /);
 });
 
-t.test("-p: who is started, stopped and told", NEEDS_ROOT, async (t) => {
+t.test("-p: who is started, stopped and told", { ...NEEDS_ROOT }, async (t) => {
   const { machine, multi, must, refused } = await prepared(t);
   const calls = join(machine.directory, "calls");
   // a stand-in for postfix(1) that says for whom it was called
@@ -234,7 +235,7 @@ t.test("-p: who is started, stopped and told", NEEDS_ROOT, async (t) => {
   t.equal(await must("-R", "-x", "sh", "-c", "basename $(dirname $config_directory)"), "b\na\netc\n");
 });
 
-t.test("CFG-05 destroy follows no link, and lists may have empty places", NEEDS_ROOT, async (t) => {
+t.test("CFG-05 destroy follows no link, and lists may have empty places", { ...NEEDS_ROOT }, async (t) => {
   const { machine, multi, must } = await prepared(t);
   const base = machine.directory;
   for (const name of ["a", "b"])
@@ -286,7 +287,7 @@ t.test("CFG-05 destroy follows no link, and lists may have empty places", NEEDS_
   t.match(await must("-l"), /^-.*\npostfix-b .*\n$/);
 });
 
-t.test("CFG-08 -lj is JSON whatever the names hold", NEEDS_ROOT, async (t) => {
+t.test("CFG-08 -lj is JSON whatever the names hold", { ...NEEDS_ROOT }, async (t) => {
   const { machine, must } = await prepared(t);
   await must(
     "-e",

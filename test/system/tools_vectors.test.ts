@@ -19,6 +19,7 @@ import { isAlive, NEEDS_ROOT, processesOfGroup, ROOT, until } from "./support/ha
 import { Machine, TESTUSER } from "./support/machine.ts";
 
 t.setTimeout(240_000);
+// each test needs options of its own: tap keeps its state of a test in them
 t.jobs = 3;
 
 interface Case {
@@ -122,14 +123,14 @@ class Stage {
   }
 }
 
-t.test("postqueue", NEEDS_ROOT, async (t) => {
+t.test("postqueue", { ...NEEDS_ROOT }, async (t) => {
   const cases = load("postqueue");
   const stage = new Stage(t);
   await stage.must("postfix", "start");
   await stage.replayAll(cases, [...cases.keys()]);
 });
 
-t.test("non-bdb: what it sets, and what it refuses", NEEDS_ROOT, async (t) => {
+t.test("non-bdb: what it sets, and what it refuses", { ...NEEDS_ROOT }, async (t) => {
   const stage = new Stage(t, "default_database_type = lmdb\ndefault_cache_db_type = lmdb\n");
   const { machine } = stage;
   const nonBdb = async (...words: string[]) => {
@@ -155,7 +156,7 @@ t.test("non-bdb: what it sets, and what it refuses", NEEDS_ROOT, async (t) => {
   });
 });
 
-t.test("quick-stop: the next start skips the checks", NEEDS_ROOT, async (t) => {
+t.test("quick-stop: the next start skips the checks", { ...NEEDS_ROOT }, async (t) => {
   const stage = new Stage(t);
   const spool = join(stage.machine.directory, "spool");
   await stage.must("postfix", "start");
@@ -168,7 +169,7 @@ t.test("quick-stop: the next start skips the checks", NEEDS_ROOT, async (t) => {
   t.notOk(existsSync(join(spool, "trace")));
 });
 
-t.test("postfix: up, down and damaged", NEEDS_ROOT, async (t) => {
+t.test("postfix: up, down and damaged", { ...NEEDS_ROOT }, async (t) => {
   const cases = load("postfix-command");
   const stage = new Stage(t);
   const { machine } = stage;
@@ -283,7 +284,7 @@ function damage(machine: Machine, spool: string): void {
   chownSync(join(spool, "corrupt/ABC123"), uid, 0);
 }
 
-t.test("submission: who may, what is too big, and SMTP by -bs", NEEDS_ROOT, async (t) => {
+t.test("submission: who may, what is too big, and SMTP by -bs", { ...NEEDS_ROOT }, async (t) => {
   const cases = load("submission-errors");
   const stage = new Stage(t);
   const { machine } = stage;
@@ -332,7 +333,7 @@ async function noPostdrop(t: Test, recorded: Case | undefined): Promise<void> {
   await stage.replay(recorded);
 }
 
-t.test("postkick, postlock and postlog", NEEDS_ROOT, async (t) => {
+t.test("postkick, postlock and postlog", { ...NEEDS_ROOT }, async (t) => {
   const stage = new Stage(t);
   const { machine } = stage;
   const { directory } = machine;

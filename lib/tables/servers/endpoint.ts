@@ -9,7 +9,8 @@ import { connectInet, connectUnix } from "../../sys/sockets.ts";
 
 export type Endpoint =
   | { readonly kind: "unix"; readonly path: string }
-  | { readonly kind: "inet"; readonly host: string; readonly service: string };
+  /** `text`: as it was written, for messages. */
+  | { readonly kind: "inet"; readonly host: string; readonly service: string; readonly text: string };
 
 const HOST_PORT = /^(?:\[([^\]]+)\]|([^[\]]*)):([^:[\]]+)$/;
 
@@ -17,10 +18,11 @@ const HOST_PORT = /^(?:\[([^\]]+)\]|([^[\]]*)):([^:[\]]+)$/;
 export function parseHostPort(text: string): Endpoint {
   const match = HOST_PORT.exec(text);
   if (match !== null)
-    return { kind: "inet", host: match[1] ?? (match[2] || "localhost"), service: match[3] ?? "" };
+    return { kind: "inet", host: match[1] ?? (match[2] || "localhost"), service: match[3] ?? "", text };
+  if (/^[^:[\]]+:$/.test(text)) fatal(`${text}: missing service information`);
   if (/^[0-9]+[^0-9]/.test(text)) fatal(`${text}: garbage after numerical service`);
   if (text === "" || /[:[\]]/.test(text)) fatal(`valid hostname or network address required in "${text}"`);
-  return { kind: "inet", host: "localhost", service: text };
+  return { kind: "inet", host: "localhost", service: text, text };
 }
 
 /** `inet:host:port`, `unix:path` or `local:path`; anything else is fatal. */
@@ -41,7 +43,7 @@ export function parseEndpoint(text: string): Endpoint {
 
 /** The endpoint as it stands in messages, without the transport. */
 export const endpointName = (endpoint: Endpoint): string =>
-  endpoint.kind === "unix" ? endpoint.path : `${endpoint.host}:${endpoint.service}`;
+  endpoint.kind === "unix" ? endpoint.path : endpoint.text;
 
 /** The numeric addresses of a host, as getaddrinfo() gives them. */
 export async function addressesOf(
@@ -62,7 +64,7 @@ export async function connectEndpoint(endpoint: Endpoint, name: string, seconds:
   if (endpoint.kind === "unix") return await connectUnix(endpoint.path, name, seconds);
   const { host, service } = endpoint;
   const missing = (reason: string): never => {
-    warning(`host or service ${host}:${service} not found: ${reason}`);
+    warning(`host or service ${endpoint.text} not found: ${reason}`);
     throw new SysError("connect", errnoNumber("EADDRNOTAVAIL"), name);
   };
   const port = tcpPort(service);
