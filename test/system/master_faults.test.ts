@@ -198,16 +198,16 @@ t.test("IPC-08 signals at any time cost no mail and no half line", async (t) => 
   });
   const master = masterPid(instance);
   const signals = (async () => {
-    for (let count = 0; count < 30; count++) {
-      if (count % 10 === 0) process.kill(master, "SIGHUP");
+    for (let count = 0; count < 1000; count++) {
+      if (count % 50 === 0) process.kill(master, "SIGHUP");
       const all = allDaemons(instance).filter(({ pid, command }) => pid !== master && command !== "postlogd");
       const victim = all[(count * 7) % Math.max(1, all.length)]?.pid;
       try {
-        if (victim !== undefined) process.kill(victim, count % 3 === 0 ? "SIGTERM" : "SIGHUP");
+        if (victim !== undefined) process.kill(victim, count % 20 === 0 ? "SIGTERM" : "SIGHUP");
       } catch {
         // it ended meanwhile
       }
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      if (count % 4 === 0) await new Promise((resolve) => setTimeout(resolve, 20));
     }
   })();
   const { accepted } = await submitLoad({
