@@ -257,7 +257,10 @@ export class Instance {
           .toString("latin1")
           .split("\n")
           .filter((line) => line !== "");
-        resolve({ log: log.map((line) => line.replace(`${program}: `, "")), output: Buffer.concat(output) });
+        resolve({
+          log: log.map((line) => line.replace(`postfix/${program}: `, "")),
+          output: Buffer.concat(output),
+        });
       }),
     );
   }
