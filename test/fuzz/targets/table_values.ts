@@ -90,7 +90,9 @@ export const tableValues: Target = {
     stage.log.length = 0;
     stage.messages.length = 0;
     const value = input.toString("latin1").replaceAll("\0", "");
-    process.env[KEY] = value;
+    // an object of our own: the C library never gives back what setenv() took
+    const environment = process.env;
+    process.env = { [KEY]: value };
     const dialogue = stage.connect("192.0.2.200");
     const say = async (line: string): Promise<void> => {
       if (!dialogue.closed) dialogue.channel.onData(Buffer.from(`${line}\r\n`));
@@ -114,7 +116,7 @@ export const tableValues: Target = {
       assert.ok(transport.length + nexthop.length <= 2 * value.length + 200);
       for (const line of value.split("\n")) assert.ok(parseTcpReply(line).text.length <= line.length);
     } finally {
-      delete process.env[KEY];
+      process.env = environment;
     }
   },
 };
