@@ -97,6 +97,12 @@ ${cases.join("\n")}
 `);
 }
 
+/**
+ * A program maps its own chunks alone. Not for a program that is its own entry: a chunk that it loads later would wait for the end of the entry,
+ * which waits for the chunk.
+ */
+const SPLIT = ["--splitting"];
+
 async function compile(entry: string, outfile: string): Promise<void> {
   const temporary = `${outfile}.new`;
   const child = Bun.spawn({
@@ -106,8 +112,7 @@ async function compile(entry: string, outfile: string): Promise<void> {
       "--compile",
       "--bytecode",
       ...BUNDLE,
-      // a program maps its own chunks alone
-      "--splitting",
+      ...(options.layout === "multicall" ? SPLIT : []),
       `--define=SANDBOX_PROBE=${options.probe}`,
       ...AUTOLOAD_OFF,
       "--outfile",

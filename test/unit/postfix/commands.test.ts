@@ -104,7 +104,7 @@ t.test("check and start make what is missing", { timeout: 120_000 }, async (t) =
   t.equal(rc, 0);
   t.same(
     readdirSync(join(home, "spool")).sort(),
-    "active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved tlstrace trace".split(
+    "active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved spare tlstrace trace".split(
       " ",
     ),
   );
