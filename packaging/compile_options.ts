@@ -1,7 +1,17 @@
 /** How `bun build` makes an executable of ours. */
 
-/** What goes into it. socks is installed for the tools of the tests, and mongodb would take it for its own. */
-export const BUNDLE: ReadonlyArray<string> = ["--minify", "--format=esm", "--target=bun", "--external=socks"];
+/**
+ * What goes into it. socks is installed for the tools of the tests, and mongodb would take it for its own. pino asks where its files are, which is
+ * where we build, for transports that we do not use.
+ */
+export const BUNDLE: ReadonlyArray<string> = [
+  "--minify",
+  "--format=esm",
+  "--target=bun",
+  "--external=socks",
+  '--define=__dirname="/"',
+  '--define=__filename="/pino.js"',
+];
 
 /** It reads no configuration of the runtime where it is started. */
 export const AUTOLOAD_OFF: ReadonlyArray<string> = [
