@@ -109,7 +109,8 @@ function correctBelow(directory: string, path: string, owner: Owner | undefined,
     );
     if (fd === undefined) continue;
     try {
-      correctOne(fd, `${directory}/${name}`, `${path}/${name}`, owner, mode);
+      // its owner may remove it at any moment
+      unless(["ENOENT"], () => correctOne(fd, `${directory}/${name}`, `${path}/${name}`, owner, mode));
     } finally {
       closeSync(fd);
     }

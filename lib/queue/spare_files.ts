@@ -2,7 +2,7 @@
  * Queue files whose messages are finished, kept in `spare` to be written over: to make and to remove a file costs far more than its content
  * (each waits for the journal of the file system). The queue manager lays them down, cleanup takes them up.
  *
- * A file in `spare` is never a message: it lost its ready mode before it came here. After a crash of the machine an old name may come back with
+ * A file in `spare` is never a message, and is taken up only without its ready mode. After a crash of the machine an old name may come back with
  * new bytes behind it, if the bytes went to the disk before the renaming did; so a file is taken up only after its directory was synced.
  */
 import { constants } from "node:fs";
@@ -35,17 +35,18 @@ export class SpareFilesOut {
     private readonly idleSeconds = IDLE_SECONDS,
   ) {}
 
-  /** Lays the file of a finished message down; false when it must be removed instead. Throws; ENOENT when the file is gone. */
+  /** Lays the file of a finished message down; false when it must be removed instead, or is gone. Throws. */
   layDown(queue: string, id: QueueId, size: number): boolean {
     if (this.limit === 0 || size > SPARE_SIZE_LIMIT || !this.#room()) return false;
-    const path = this.queues.path(queue, id);
-    this.queues.files.chmod(path, NOT_READY);
+    const spare = `${SPARE}/${id}`;
     try {
-      this.queues.rename(path, `${SPARE}/${id}`);
+      this.queues.rename(this.queues.path(queue, id), spare);
     } catch (error) {
       if (errorCode(error) === "ENOENT") return false;
       throw error;
     }
+    // whoever dies here leaves it where it is no message, and where nobody takes up what is ready
+    this.queues.files.chmod(spare, NOT_READY);
     this.#count = (this.#count ?? 0) + 1;
     this.#used = true;
     this.#watch();

@@ -182,9 +182,19 @@ t.test("without the directory files are made and removed", async (t) => {
   (await createQueueFile(queues, "incoming", { spares })).discard();
 });
 
-t.test("a file that is gone is an error of the queue manager's", async (t) => {
+t.test("a file that is gone is not laid down", async (t) => {
   const { queues } = recording();
-  t.throws(() => new SpareFilesOut(queues, 5).layDown("active", "AAAAA1" as QueueId, 5), { code: "ENOENT" });
+  t.notOk(new SpareFilesOut(queues, 5).layDown("active", "AAAAA1" as QueueId, 5));
+  t.same(readdirSync("spare"), []);
+});
+
+t.test("what is laid down is out of the queue before anything else happens to it", async (t) => {
+  const { queues, calls } = recording();
+  t.ok(layDown(new SpareFilesOut(queues, 5), "AAAAA1"));
+  t.same(
+    calls.filter((call) => call === "rename" || call === "chmod"),
+    ["rename", "chmod"],
+  );
 });
 
 t.test("an idle system keeps nothing", async (t) => {
