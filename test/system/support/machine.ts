@@ -12,6 +12,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   utimesSync,
   writeFileSync,
@@ -82,8 +83,10 @@ export class Machine {
   /** A file of the default configuration, as somebody wrote it a while ago. */
   write(name: string, text: string): void {
     const path = this.path(`/etc/postfix/${name}`);
-    writeFileSync(path, text);
-    utimesSync(path, 1_700_000_000, 1_700_000_000);
+    // a program that starts meanwhile sees the old file or the new one, and need not wait for either
+    writeFileSync(`${path}.new`, text);
+    utimesSync(`${path}.new`, 1_700_000_000, 1_700_000_000);
+    renameSync(`${path}.new`, path);
   }
 
   read(name: string): string {
