@@ -72,7 +72,7 @@ export class SpareFilesOut {
       try {
         this.queues.files.unlink(`${SPARE}/${name}`);
       } catch (error) {
-        if (errorCode(error) !== "ENOENT") warning(`remove ${SPARE}/${name}: ${errorText(error)}`);
+        complain(error, `remove ${SPARE}/${name}`);
       }
     this.#count = undefined;
   }
@@ -87,7 +87,7 @@ export class SpareFilesOut {
     try {
       return this.queues.files.readdir(SPARE);
     } catch (error) {
-      if (errorCode(error) !== "ENOENT") warning(`open directory ${SPARE}: ${errorText(error)}`);
+      complain(error, `open directory ${SPARE}`);
       return undefined;
     }
   }
@@ -136,6 +136,7 @@ export class SpareFilesIn {
 
   /** Learns what there is. A process that starts waits for it, so that its first message has a file. */
   async look(): Promise<void> {
+    if (this.limit === 0) return;
     this.#looking = true;
     this.#madeSince = 0;
     try {
@@ -145,7 +146,7 @@ export class SpareFilesIn {
       this.#names.push(...found.slice(0, this.limit));
       if (found.length >= LOW) this.#madeSince = LOOK_EVERY;
     } catch (error) {
-      if (errorCode(error) !== "ENOENT") warning(`open directory ${SPARE}: ${errorText(error)}`);
+      complain(error, `look into ${SPARE}`);
     } finally {
       this.#looking = false;
     }
@@ -168,12 +169,23 @@ export class SpareFilesIn {
       fd = files.open(path, constants.O_RDWR | constants.O_NOFOLLOW, 0);
     } catch (error) {
       // another process was faster
-      if (errorCode(error) !== "ENOENT") warning(`open ${path}: ${errorText(error)}`);
+      complain(error, `open ${path}`);
       return undefined;
     }
-    const { regular, links, mode, inode, size } = files.fstat(fd);
-    if (regular && links === 1 && mode === NOT_READY) return { fd, path, inode, size, spare: true };
+    try {
+      const { regular, links, mode, inode, size } = files.fstat(fd);
+      if (regular && links === 1 && mode === NOT_READY) return { fd, path, inode, size, spare: true };
+    } catch (error) {
+      complain(error, `status of ${path}`);
+    }
     files.close(fd);
     return undefined;
   }
+}
+
+/** Says what failed; that nothing is there is no failure. Whatever is no failure of the system is thrown. */
+function complain(error: unknown, what: string): void {
+  const code = errorCode(error);
+  if (code === undefined) throw error;
+  if (code !== "ENOENT") warning(`${what}: ${errorText(error)}`);
 }

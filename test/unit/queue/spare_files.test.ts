@@ -156,6 +156,27 @@ t.test("what is no plain spent file of ours is left alone", async (t) => {
   rmSync("kept");
 });
 
+t.test("a file whose status cannot be had is closed and left", async (t) => {
+  const { queues } = recording();
+  layDown(new SpareFilesOut(queues, 5), "AAAAA1");
+  const spares = new SpareFilesIn(queues, 5);
+  await spares.look();
+  const files = queues.files as unknown as Record<string, (...values: unknown[]) => unknown>;
+  let opened = -1;
+  const { open } = files as unknown as FileSystem;
+  files.open = (...values) => {
+    opened = (open as (...v: unknown[]) => number)(...values);
+    return opened;
+  };
+  files.fstat = () => {
+    throw Object.assign(new Error("EIO"), { code: "EIO" });
+  };
+  const before = setLogSinks([]);
+  t.equal(spares.takeUp(), undefined);
+  setLogSinks(before);
+  t.throws(() => fileSystem.fstat(opened), { code: "EBADF" });
+});
+
 t.test("few files are kept, and no large ones", async (t) => {
   const { queues } = recording();
   const out = new SpareFilesOut(queues, 3);
@@ -169,7 +190,9 @@ t.test("few files are kept, and no large ones", async (t) => {
   t.notOk(layDown(second, "AAAAA6", SPARE_SIZE_LIMIT + 1));
   t.ok(existsSync("active/AAAAA6"));
   t.notOk(layDown(new SpareFilesOut(queues, 0), "AAAAA7"), "none wanted");
-  t.equal(new SpareFilesIn(queues, 0).takeUp(), undefined);
+  const none = new SpareFilesIn(queues, 0);
+  await none.look();
+  t.equal(none.takeUp(), undefined);
 });
 
 t.test("without the directory files are made and removed", async (t) => {
