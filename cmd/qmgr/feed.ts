@@ -31,13 +31,19 @@ export interface Feeder {
   readonly discardNotice: (message: Message, recipient: Recipient) => Promise<void>;
 }
 
+/** True until the time of the next attempt. A time that is further ahead than we ever set it was set before the clock went back. */
+function rests({ settings }: Manager, until: number, now: number): boolean {
+  const longest = Math.max(settings.minimalBackoff, settings.maximalBackoff, LOCKED_DELAY);
+  return until > now + 1 && until <= now + longest + 1;
+}
+
 /** Tries to take a file of a scan; false when it is not (yet) to be delivered. */
 export function feedMessage(feeder: Feeder, scan: Scan, id: QueueId): boolean {
   const { manager, disk } = feeder;
   const state = disk.openable(scan.queue, id);
   if (state === undefined) return false;
   const now = manager.clock.now();
-  if (!scan.flags.all && state.modified > now + 1) return false;
+  if (!scan.flags.all && rests(manager, state.modified, now)) return false;
   if (!disk.move(id, scan.queue, "active")) {
     warning(`${id}: rename from ${scan.queue} to active: No such file or directory`);
     return false;

@@ -3,7 +3,7 @@ import { connect, type Socket } from "node:net";
 import { SMTPServer } from "smtp-server";
 
 /** One SMTP session that sends message after message, the envelope in one write. */
-class Session {
+export class Session {
   #socket: Socket;
   #buffered = "";
   #wake: (() => void) | undefined;
@@ -118,10 +118,9 @@ export async function submitLoad(options: LoadOptions): Promise<LoadResult> {
 
 /** A destination on smtp-server that remembers how often each message came. */
 export class CountingSink {
-  readonly arrivals = new Map<string, number>();
   readonly #server: SMTPServer;
 
-  constructor() {
+  constructor(readonly arrivals = new Map<string, number>()) {
     this.#server = new SMTPServer({
       authOptional: true,
       disabledCommands: ["AUTH", "STARTTLS"],
@@ -143,9 +142,9 @@ export class CountingSink {
     this.#server.on("error", () => undefined);
   }
 
-  listen(): Promise<number> {
+  listen(port = 0): Promise<number> {
     return new Promise((resolve) => {
-      const server = this.#server.listen(0, "127.0.0.1", () => {
+      const server = this.#server.listen(port, "127.0.0.1", () => {
         const address = server.address();
         resolve(typeof address === "object" && address !== null ? address.port : 0);
       });
