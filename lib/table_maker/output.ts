@@ -5,22 +5,19 @@ import { onDeath } from "../log/log.ts";
 const GATHER = 65536;
 
 export class Output {
-  private parts: string[] = [];
-  private size = 0;
+  private text = "";
 
   open(): void {
     onDeath(() => this.flush());
   }
   write(text: string): void {
-    this.parts.push(text);
-    this.size += text.length;
-    if (this.size >= GATHER) this.flush();
+    this.text += text;
+    if (this.text.length >= GATHER) this.flush();
   }
   flush(): void {
-    if (this.size === 0) return;
-    const text = this.parts.join("");
-    this.parts = [];
-    this.size = 0;
+    if (this.text === "") return;
+    const { text } = this;
+    this.text = "";
     print(text);
   }
 }

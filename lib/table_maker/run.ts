@@ -55,7 +55,7 @@ export const specOf = (operand: string): string =>
 
 /** Opens the tables of the command line when they are needed. */
 class Tables {
-  private readonly opened: Table[] = [];
+  readonly opened: Table[] = [];
   constructor(
     private readonly options: MakerOptions,
     private readonly access: TableAccess,
@@ -84,19 +84,13 @@ async function query(
   key: string,
   output: Output,
 ): Promise<boolean> {
-  const tables = new Tables(options, "read");
   if (options.messageParts !== undefined) {
     const { messageKeys } = await import("./message_keys.ts");
-    let found = false;
-    for (const line of messageKeys(readFileSync(0), options.messageParts))
-      if (await queryOne(program, options, tables, line, output, true)) found = true;
-    return found;
+    return await queryAll(program, options, messageKeys(readFileSync(0), options.messageParts), output, true);
   }
-  if (key !== "-") return await queryOne(program, options, tables, key, output, false);
-  let found = false;
-  for (const line of standardInputLines())
-    if (await queryOne(program, options, tables, line, output, true)) found = true;
-  return found;
+  return key === "-"
+    ? await queryAll(program, options, standardInputLines(), output, true)
+    : await queryAll(program, options, [key], output, false);
 }
 
 function standardInputLines(): string[] {
@@ -105,25 +99,29 @@ function standardInputLines(): string[] {
   return lines;
 }
 
-async function queryOne(
+/** Looks each key up in the tables, one after the other until one has it. One function: a million keys come this way. */
+async function queryAll(
   program: MakerProgram,
   options: MakerOptions,
-  tables: Tables,
-  key: string,
+  keys: ReadonlyArray<string>,
   output: Output,
   showKey: boolean,
 ): Promise<boolean> {
-  for (let index = 0; index < tables.count; index++) {
-    const table = await tables.get(index);
-    const result = decoded(options, table, key, await table.lookup(key));
-    if (result.kind === "error") failed(table, "query", result);
-    if (result.kind === "absent") continue;
-    if (result.value === "") warnEmptyValue(table, key);
-    if (options.json) output.write(jsonPair(key, result.value));
-    else output.write(showKey ? `${key}${program.separator}${result.value}\n` : `${result.value}\n`);
-    return true;
-  }
-  return false;
+  const tables = new Tables(options, "read");
+  let found = false;
+  for (const key of keys)
+    for (let index = 0; index < tables.count; index++) {
+      const table = tables.opened[index] ?? (await tables.get(index));
+      const result = decoded(options, table, key, await table.lookup(key));
+      if (result.kind === "error") failed(table, "query", result);
+      if (result.kind === "absent") continue;
+      if (result.value === "") warnEmptyValue(table, key);
+      if (options.json) output.write(jsonPair(key, result.value));
+      else output.write(showKey ? `${key}${program.separator}${result.value}\n` : `${result.value}\n`);
+      found = true;
+      break;
+    }
+  return found;
 }
 
 function decoded(options: MakerOptions, table: Table, key: string, result: LookupResult): LookupResult {

@@ -91,7 +91,7 @@ async function lmdbTarget(name: string, mode: BuildMode): Promise<IndexTarget> {
   const file = openLmdbFile(name, 0, "rebuild", false);
   await lockFile(file.fd, "record", "exclusive");
   await lockFile(file.fd, "record", "shared");
-  const transaction = new LmdbTransaction(file.fd, parameter("lmdb_map_size"));
+  const transaction = new LmdbTransaction(file.content, parameter("lmdb_map_size"));
   const present: Records = new Map();
   if (mode === "update")
     for (const { key, value } of transaction.records()) present.set(key.toString("latin1"), value);
@@ -139,7 +139,7 @@ async function replacedCdb(name: string): Promise<IndexTarget> {
 async function updatedBdb(kind: BdbKind, name: string): Promise<IndexTarget> {
   const file = openIndexFile(name, ".db", { access: "create", flags: 0, utf8: false });
   await lockFile(file.fd, "flock", "exclusive");
-  const pages = new BdbFile(file.fd);
+  const pages = new BdbFile(file.content);
   pages.refresh();
   return {
     label: file.path,

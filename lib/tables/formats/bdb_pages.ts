@@ -1,7 +1,7 @@
 /** What Berkeley DB hash and btree files have in common: meta data, page headers, overflow chains (docs/tables.md). */
 import { randomFillSync } from "node:crypto";
-import { fstatSync, readSync } from "node:fs";
-import { IndexError, makeRoom } from "./index.ts";
+import type { MappedFile } from "../../sys/mapped_file.ts";
+import { IndexError } from "./index.ts";
 
 export const PAGE_HEADER = 26;
 export const PAGE_SIZE = 4096;
@@ -23,63 +23,33 @@ export const HASH_SORTED = 13;
 
 export const invalid = (): IndexError => new IndexError("Invalid argument");
 
-/** Pages kept in memory. */
-const CACHE_PAGES = 1024;
-/** A file that was modified later than this before a page was read may be modified again within one tick of its clock. */
-const SETTLE_MS = 100;
-
-/** The pages of one file, kept as long as the file does not change. */
+/** The pages of one file, as they are now: who reads them holds its lock. */
 export class BdbFile {
-  private cache = new Map<number, Buffer>();
-  private modified = -1;
-  private changed = -1;
-  private keep = false;
   pageSize = PAGE_SIZE;
-  private size = 0;
-  /** Pages were read from the file since the last refresh(). */
-  touched = false;
 
-  constructor(readonly fd: number) {}
+  constructor(private readonly file: MappedFile) {}
 
-  /** Forgets what the file has changed; to be called before each operation. Returns whether nothing changed. */
-  refresh(): boolean {
-    const stat = fstatSync(this.fd);
-    this.touched = false;
-    const same = stat.mtimeMs === this.modified && stat.ctimeMs === this.changed && stat.size === this.size;
-    if (same && this.keep) return true;
-    this.cache.clear();
-    this.modified = stat.mtimeMs;
-    this.changed = stat.ctimeMs;
-    this.size = stat.size;
-    this.keep = Date.now() - Math.max(stat.mtimeMs, stat.ctimeMs) > SETTLE_MS;
-    return false;
+  /** Takes note of the file's size; to be called before each operation. */
+  refresh(): void {
+    this.file.refresh();
   }
-  forget(): void {
-    this.cache.clear();
-    this.modified = -1;
+  get size(): number {
+    return this.file.size;
   }
 
   page(number: number): Buffer {
-    const known = this.cache.get(number);
-    if (known !== undefined) return known;
-    this.touched = true;
-    const page = Buffer.alloc(this.pageSize);
-    if (readSync(this.fd, page, 0, page.length, number * this.pageSize) < page.length) throw invalid();
+    const page = Buffer.allocUnsafe(this.pageSize);
+    if (!this.file.copy(page, number * this.pageSize)) throw invalid();
     const stored = page.readUInt32LE(8);
     // a bucket that was never used is a page of zeros
     if (stored !== number && (stored !== 0 || page[25] !== 0)) throw invalid();
-    makeRoom(this.cache, CACHE_PAGES);
-    this.cache.set(number, page);
     return page;
   }
 
   /** The meta page, checked. */
   meta(kind: BdbKind): Buffer {
-    const known = this.cache.get(0);
-    if (known !== undefined) return known;
-    this.touched = true;
     const head = Buffer.alloc(512);
-    if (readSync(this.fd, head, 0, head.length, 0) < head.length) throw invalid();
+    if (!this.file.copy(head, 0)) throw invalid();
     const size = head.readUInt32LE(20);
     const magic = head.readUInt32LE(12);
     if (magic !== (kind === "hash" ? HASH_MAGIC : BTREE_MAGIC)) throw invalid();
@@ -87,10 +57,7 @@ export class BdbFile {
     if (version < 8 || version > 10 || head[24] !== 0) throw invalid();
     if (head[25] !== (kind === "hash" ? HASH_META : BTREE_META)) throw invalid();
     if (size < 512 || size > 65536 || (size & (size - 1)) !== 0) throw invalid();
-    if (size !== this.pageSize) {
-      this.pageSize = size;
-      this.cache.clear();
-    }
+    this.pageSize = size;
     return this.page(0);
   }
 

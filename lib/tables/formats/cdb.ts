@@ -1,5 +1,5 @@
 /** D. J. Bernstein's constant database. */
-import { fstatSync, readSync } from "node:fs";
+import type { MappedFile } from "../../sys/mapped_file.ts";
 import { IndexError, type IndexReader, type IndexRecord } from "./index.ts";
 
 const HEADER = 2048;
@@ -7,6 +7,9 @@ const TABLES = 256;
 const LIMIT = 0xffffffff;
 
 const invalid = (): IndexError => new IndexError("Protocol error");
+function fail(): never {
+  throw invalid();
+}
 
 export function cdbHash(key: Uint8Array): number {
   let hash = 5381;
@@ -18,16 +21,20 @@ export class CdbReader implements IndexReader {
   private readonly header = Buffer.alloc(HEADER);
   private readonly size: number;
 
-  constructor(private readonly fd: number) {
-    this.size = fstatSync(fd).size;
-    if (this.size < HEADER || readSync(fd, this.header, 0, HEADER, 0) < HEADER) throw invalid();
+  constructor(private readonly file: MappedFile) {
+    if (!file.copy(this.header, 0)) throw invalid();
+    this.size = file.size;
   }
 
   private read(position: number, length: number): Buffer {
     if (position + length > this.size) throw invalid();
     const bytes = Buffer.alloc(length);
-    if (readSync(this.fd, bytes, 0, length, position) < length) throw invalid();
+    if (!this.file.copy(bytes, position)) throw invalid();
     return bytes;
+  }
+
+  private word(position: number): number {
+    return this.file.word(position) ?? fail();
   }
 
   get(key: Buffer): Buffer | undefined {
@@ -39,10 +46,10 @@ export class CdbReader implements IndexReader {
     if (position + slots * 8 > this.size) throw invalid();
     let slot = (hash >>> 8) % slots;
     for (let i = 0; i < slots; i++) {
-      const entry = this.read(position + 8 * slot, 8);
-      const record = entry.readUInt32LE(4);
+      const entry = position + 8 * slot;
+      const record = this.word(entry + 4);
       if (record === 0) return undefined;
-      if (entry.readUInt32LE(0) === hash) {
+      if (this.word(entry) === hash) {
         const found = this.recordAt(record);
         if (found.key.equals(key)) return found.value;
       }
@@ -52,9 +59,8 @@ export class CdbReader implements IndexReader {
   }
 
   private recordAt(position: number): IndexRecord & { readonly end: number } {
-    const lengths = this.read(position, 8);
-    const keyLength = lengths.readUInt32LE(0);
-    const valueLength = lengths.readUInt32LE(4);
+    const keyLength = this.word(position);
+    const valueLength = this.word(position + 4);
     if (position + 8 + keyLength + valueLength > this.size) throw invalid();
     const bytes = this.read(position + 8, keyLength + valueLength);
     return {

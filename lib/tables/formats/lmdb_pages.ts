@@ -123,42 +123,47 @@ export function writeMeta(meta: LmdbMeta): Buffer {
   return page;
 }
 
-export const pageKind = (page: Buffer): number => page.readUInt16LE(10) & (BRANCH | LEAF | OVERFLOW | META);
+/** A 16-bit number; the methods of buffers take longer. Outside of the page: 0. */
+export const u16 = (page: Buffer, offset: number): number =>
+  (page[offset] ?? 0) | ((page[offset + 1] ?? 0) << 8);
+
+const u32 = (page: Buffer, offset: number): number => u16(page, offset) + u16(page, offset + 2) * 0x10000;
+
+/** The number that a page says it has. */
+export const ownNumber = (page: Buffer): number => u32(page, 0) + u32(page, 4) * 0x100000000;
+
+export const pageKind = (page: Buffer): number => u16(page, 10) & (BRANCH | LEAF | OVERFLOW | META);
 
 /** Number of nodes of a branch or leaf page, checked against its size. */
 export function nodeCount(page: Buffer): number {
-  const lower = page.readUInt16LE(12);
+  const lower = u16(page, 12);
   if (lower < PAGE_HEADER || lower > page.length) throw corrupted();
   return (lower - PAGE_HEADER) >> 1;
 }
 
 /** Offset of node `index`, checked so that its header and key are inside the page. */
 export function nodeOffset(page: Buffer, index: number): number {
-  const offset = page.readUInt16LE(PAGE_HEADER + 2 * index);
+  const offset = u16(page, PAGE_HEADER + 2 * index);
   if (offset < PAGE_HEADER || offset + NODE_HEADER > page.length) throw corrupted();
-  if (offset + NODE_HEADER + page.readUInt16LE(offset + 6) > page.length) throw corrupted();
+  if (offset + NODE_HEADER + u16(page, offset + 6) > page.length) throw corrupted();
   return offset;
 }
 
 export function nodeKey(page: Buffer, offset: number): Buffer {
   const start = offset + NODE_HEADER;
-  return page.subarray(start, start + page.readUInt16LE(offset + 6));
+  return page.subarray(start, start + u16(page, offset + 6));
 }
 
 export const childPage = (page: Buffer, offset: number): number =>
-  page.readUInt16LE(offset) +
-  page.readUInt16LE(offset + 2) * 0x10000 +
-  page.readUInt16LE(offset + 4) * 0x100000000;
+  u32(page, offset) + u16(page, offset + 4) * 0x100000000;
 
-export const dataSize = (page: Buffer, offset: number): number =>
-  page.readUInt16LE(offset) + page.readUInt16LE(offset + 2) * 0x10000;
+export const dataSize = (page: Buffer, offset: number): number => u32(page, offset);
 
-export const isBigData = (page: Buffer, offset: number): boolean =>
-  (page.readUInt16LE(offset + 4) & BIG_DATA) !== 0;
+export const isBigData = (page: Buffer, offset: number): boolean => (u16(page, offset + 4) & BIG_DATA) !== 0;
 
 /** The data of a leaf node inside its page (the value itself, or the 8 bytes of an overflow page number). */
 export function nodeData(page: Buffer, offset: number): Buffer {
-  const start = offset + NODE_HEADER + page.readUInt16LE(offset + 6);
+  const start = offset + NODE_HEADER + u16(page, offset + 6);
   const length = isBigData(page, offset) ? 8 : dataSize(page, offset);
   if (start + length > page.length) throw corrupted();
   return page.subarray(start, start + length);
@@ -166,7 +171,7 @@ export function nodeData(page: Buffer, offset: number): Buffer {
 
 /** The whole node as it stands in the page, padding included where the page has it. */
 export function nodeBytes(page: Buffer, offset: number, leaf: boolean): Buffer {
-  const length = NODE_HEADER + page.readUInt16LE(offset + 6) + (leaf ? nodeData(page, offset).length : 0);
+  const length = NODE_HEADER + u16(page, offset + 6) + (leaf ? nodeData(page, offset).length : 0);
   const bytes = Buffer.alloc(length + (length & 1));
   page.copy(bytes, 0, offset, offset + length);
   return bytes;

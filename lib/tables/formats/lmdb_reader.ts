@@ -1,5 +1,5 @@
-/** Reading an LMDB file on a descriptor, without locks: a read that a writer has overtaken is repeated. */
-import { fstatSync, readSync } from "node:fs";
+/** Reading an LMDB file, without locks: a read that a writer has overtaken is repeated. */
+import type { MappedFile } from "../../sys/mapped_file.ts";
 import { IndexError, type IndexReader, type IndexRecord, makeRoom } from "./index.ts";
 import {
   BRANCH,
@@ -20,13 +20,15 @@ import {
   nodeKey,
   nodeOffset,
   OVERFLOW,
+  ownNumber,
   PAGE_HEADER,
   pageKind,
   readMeta,
   type TreeDescriptor,
+  u16,
 } from "./lmdb_pages.ts";
 
-/** Pages kept in memory for one snapshot. */
+/** Branch pages kept in memory for one snapshot. */
 const CACHE_PAGES = 1024;
 /** Offset of the transaction number in a meta page. */
 const TRANSACTION_AT = 144;
@@ -37,14 +39,14 @@ export class LmdbReader implements IndexReader {
   private pageSize = DEFAULT_PAGE_SIZE;
   private metaBuffer = Buffer.alloc(DEFAULT_PAGE_SIZE + META_SIZE);
   private meta: LmdbMeta | undefined;
-  /** The transaction numbers of both meta pages as they were when `meta` was read. */
-  private readonly transactions = Buffer.alloc(16, 0xff);
-  private cache = new Map<number, Buffer>();
-  /** Pages were read from the file in the current operation. */
-  private touched = false;
+  /** The transaction numbers of both meta pages as they were when `meta` was read; their low halves tell of every commit. */
+  private readonly transactions: [number | undefined, number | undefined] = [undefined, undefined];
+  private branches = new Map<number, Buffer>();
+  /** Holds the page that was looked at last, when it is no branch. */
+  private spare = Buffer.alloc(DEFAULT_PAGE_SIZE);
 
   /** Throws IndexError when the file is not an LMDB file. An empty file is an empty database. */
-  constructor(private readonly fd: number) {
+  constructor(private readonly file: MappedFile) {
     this.refresh();
   }
 
@@ -67,10 +69,9 @@ export class LmdbReader implements IndexReader {
   private consistent<T>(read: (meta: LmdbMeta) => T): T {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const meta = this.refresh();
-      this.touched = false;
       try {
         const result = read(meta);
-        if (!this.touched || this.refresh().transaction === meta.transaction) return result;
+        if (this.refresh().transaction === meta.transaction) return result;
       } catch (failure) {
         if (!(failure instanceof IndexError) || this.refresh().transaction === meta.transaction)
           throw failure;
@@ -80,15 +81,18 @@ export class LmdbReader implements IndexReader {
   }
 
   private refresh(): LmdbMeta {
-    const length = readSync(this.fd, this.metaBuffer, 0, this.metaBuffer.length, 0);
-    if (length === 0) return this.adopt(undefined);
-    if (this.meta !== undefined && this.sameTransactions(length)) return this.meta;
-    const filled = this.metaBuffer.subarray(0, length);
+    if (this.meta !== undefined && this.nothingCommitted()) return this.meta;
+    const { file, metaBuffer } = this;
+    file.refresh();
+    if (file.size === 0) return this.adopt(undefined);
+    const filled = metaBuffer.subarray(0, file.size);
+    if (!file.copy(filled, 0)) throw new IndexError(MDB_INVALID);
     const first = readMeta(filled, 0);
     if (first !== undefined && first.pageSize !== this.pageSize) {
       this.pageSize = first.pageSize;
       this.metaBuffer = Buffer.alloc(first.pageSize + META_SIZE);
-      this.cache.clear();
+      this.spare = Buffer.alloc(first.pageSize);
+      this.branches.clear();
       return this.refresh();
     }
     const second = readMeta(filled, this.pageSize);
@@ -100,45 +104,47 @@ export class LmdbReader implements IndexReader {
         : (first ?? second);
     if (meta === undefined) throw new IndexError(MDB_INVALID);
     this.adopt(meta);
-    if (length === this.metaBuffer.length) {
-      this.metaBuffer.copy(this.transactions, 0, TRANSACTION_AT, TRANSACTION_AT + 8);
-      this.metaBuffer.copy(
-        this.transactions,
-        8,
-        this.pageSize + TRANSACTION_AT,
-        this.pageSize + TRANSACTION_AT + 8,
-      );
-    }
+    const both = filled.length === metaBuffer.length;
+    this.transactions[0] = both ? filled.readUInt32LE(TRANSACTION_AT) : undefined;
+    this.transactions[1] = both ? filled.readUInt32LE(this.pageSize + TRANSACTION_AT) : undefined;
     return meta;
   }
 
-  /** Both meta pages carry the transaction numbers that were seen last: nothing was committed since. */
-  private sameTransactions(length: number): boolean {
-    const { metaBuffer, transactions, pageSize } = this;
-    if (length !== metaBuffer.length) return false;
-    for (let index = 0; index < 8; index++) {
-      if (transactions[index] !== metaBuffer[TRANSACTION_AT + index]) return false;
-      if (transactions[8 + index] !== metaBuffer[pageSize + TRANSACTION_AT + index]) return false;
-    }
-    return true;
+  /** Both meta pages carry the transaction numbers that were seen last. */
+  private nothingCommitted(): boolean {
+    const { file, transactions, pageSize } = this;
+    return (
+      transactions[0] !== undefined &&
+      transactions[0] === file.word(TRANSACTION_AT) &&
+      transactions[1] === file.word(pageSize + TRANSACTION_AT)
+    );
   }
 
   private adopt(meta: LmdbMeta | undefined): LmdbMeta {
     const next = meta ?? EMPTY;
-    if (this.meta?.transaction !== next.transaction) this.cache.clear();
+    if (this.meta?.transaction !== next.transaction) this.branches.clear();
     this.meta = next;
     return next;
   }
 
   /** A page by number. */
   page(number: number): Buffer {
-    const known = this.cache.get(number);
+    const page = this.look(number);
+    return page === this.spare ? Buffer.from(page) : page;
+  }
+
+  /** A page by number, for as long as no other one is looked at. */
+  private look(number: number): Buffer {
+    const known = this.branches.get(number);
     if (known !== undefined) return known;
-    const page = Buffer.alloc(this.pageSize);
+    const page = this.spare;
     this.readAt(page, number);
-    if (Number(page.readBigUInt64LE(0)) !== number) throw corrupted();
-    makeRoom(this.cache, CACHE_PAGES);
-    this.cache.set(number, page);
+    if (ownNumber(page) !== number) throw corrupted();
+    if (pageKind(page) === BRANCH) {
+      makeRoom(this.branches, CACHE_PAGES);
+      this.branches.set(number, page);
+      this.spare = Buffer.alloc(this.pageSize);
+    }
     return page;
   }
 
@@ -148,9 +154,7 @@ export class LmdbReader implements IndexReader {
     const position = pageNumber * this.pageSize;
     // a damaged meta page says that there are more pages than a file can have
     if (!Number.isSafeInteger(position)) throw corrupted();
-    this.touched = true;
-    const got = readSync(this.fd, buffer, 0, buffer.length, position);
-    if (got < buffer.length) throw corrupted();
+    if (!this.file.copy(buffer, position)) throw corrupted();
   }
 
   /** The value of a leaf node. */
@@ -158,22 +162,19 @@ export class LmdbReader implements IndexReader {
     const data = nodeData(page, offset);
     if (!isBigData(page, offset)) return data;
     const size = dataSize(page, offset);
-    if (size > this.fileSize()) throw corrupted();
+    if (size > this.file.size) throw corrupted();
     const whole = Buffer.alloc(PAGE_HEADER + size);
     this.readAt(whole, bigDataPage(data));
     if (pageKind(whole) !== OVERFLOW) throw corrupted();
     return whole.subarray(PAGE_HEADER);
   }
-  private fileSize(): number {
-    return fstatSync(this.fd).size;
-  }
 
   private find(tree: TreeDescriptor, key: Buffer): Buffer | undefined {
     if (tree.root < 0) return undefined;
-    let page = this.page(tree.root);
+    let page = this.look(tree.root);
     for (let depth = 0; pageKind(page) === BRANCH; depth++) {
       if (depth > MAX_DEPTH) throw corrupted();
-      page = this.page(childPage(page, nodeOffset(page, childIndex(page, key))));
+      page = this.look(childPage(page, nodeOffset(page, childIndex(page, key))));
     }
     if (pageKind(page) !== LEAF) throw corrupted();
     const index = lowerBound(page, key, 0);
@@ -193,7 +194,7 @@ export class LmdbReader implements IndexReader {
     let from = key;
     for (;;) {
       if (path.length > MAX_DEPTH) throw corrupted();
-      const page = this.page(number);
+      const page = this.look(number);
       if (pageKind(page) === BRANCH) {
         const index =
           from === undefined ? 0 : integerKeys ? integerChild(page, from) : childIndex(page, from);
@@ -205,7 +206,7 @@ export class LmdbReader implements IndexReader {
       const index = from === undefined ? 0 : firstAfter(page, from, integerKeys);
       if (index < nodeCount(page)) {
         const offset = nodeOffset(page, index);
-        return { key: Buffer.from(nodeKey(page, offset)), value: this.value(page, offset) };
+        return { key: Buffer.from(nodeKey(page, offset)), value: Buffer.from(this.value(page, offset)) };
       }
       from = undefined;
       let next: number | undefined;
@@ -234,7 +235,7 @@ const EMPTY: LmdbMeta = {
 /** The key of a node against another one. Keys are short: a loop is faster than a call of the runtime's. */
 function compareNode(page: Buffer, offset: number, key: Buffer): number {
   const start = offset + NODE_HEADER;
-  const length = page.readUInt16LE(offset + 6);
+  const length = u16(page, offset + 6);
   const common = Math.min(length, key.length);
   for (let index = 0; index < common; index++) {
     const difference = (page[start + index] as number) - (key[index] as number);

@@ -1,6 +1,7 @@
 /** One write transaction on an LMDB file: copy-on-write pages, committed by one meta page. The caller holds the locks. */
 import { fdatasync, fstatSync, writeSync } from "node:fs";
 import { promisify } from "node:util";
+import type { MappedFile } from "../../sys/mapped_file.ts";
 import { compareKeys, IndexError, type IndexRecord } from "./index.ts";
 import { branchNode, type NewChild, NO_KEY, type Node, splitPoint, withoutFirstKey } from "./lmdb_nodes.ts";
 import {
@@ -48,10 +49,10 @@ export class LmdbTransaction {
   private readonly tree: TreeBuilder;
 
   constructor(
-    private readonly fd: number,
+    private readonly file: MappedFile,
     private readonly mapSize: number,
   ) {
-    this.reader = new LmdbReader(fd);
+    this.reader = new LmdbReader(file);
     this.meta = this.reader.snapshot();
     this.pageSize = this.meta.pageSize;
     this.main = { ...this.meta.main };
@@ -305,10 +306,10 @@ export class LmdbTransaction {
     const fileEnd = this.space.nextPage * this.pageSize;
     let mapSize = Math.max(this.mapSize, Number(this.meta.mapSize));
     while (mapSize < fileEnd) mapSize *= 2;
-    if (this.meta.transaction === 0n && fstatSync(this.fd).size < 2 * this.pageSize)
+    if (this.meta.transaction === 0n && fstatSync(this.file.fd).size < 2 * this.pageSize)
       this.writeFirstMetas(mapSize);
-    for (const [number, page] of this.space.dirty) writeAll(this.fd, page, number * this.pageSize);
-    await syncData(this.fd);
+    for (const [number, page] of this.space.dirty) writeAll(this.file.fd, page, number * this.pageSize);
+    await syncData(this.file.fd);
     const meta: LmdbMeta = {
       pageSize: this.pageSize,
       mapSize: BigInt(mapSize),
@@ -317,8 +318,8 @@ export class LmdbTransaction {
       lastPage,
       transaction,
     };
-    writeAll(this.fd, writeMeta(meta), Number(transaction & 1n) * this.pageSize);
-    await syncData(this.fd);
+    writeAll(this.file.fd, writeMeta(meta), Number(transaction & 1n) * this.pageSize);
+    await syncData(this.file.fd);
   }
 
   private writeFirstMetas(mapSize: number): void {
@@ -330,7 +331,7 @@ export class LmdbTransaction {
       lastPage: 1,
     };
     writeAll(
-      this.fd,
+      this.file.fd,
       Buffer.concat([
         writeMeta({ ...empty, transaction: 0n }),
         writeMeta({ ...empty, transaction: 1n }).fill(0, 144, 152),

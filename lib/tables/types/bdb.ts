@@ -63,7 +63,7 @@ export class BdbTable implements Table {
   ) {
     this.flags = WITH_NUL.initial(flags | TableFlag.fixed);
     this.owner = file.owner;
-    this.pages = new BdbFile(file.fd);
+    this.pages = new BdbFile(file.content);
     this.reader = kind === "hash" ? new HashReader(this.pages) : new BtreeReader(this.pages);
   }
 
@@ -105,18 +105,12 @@ export class BdbTable implements Table {
     return (this.flags & (TableFlag.lock | TableFlag.open_lock)) === TableFlag.lock;
   }
 
-  /** Pages in memory of an unchanged file need no lock; reading the file does. */
   private async read<R>(doing: string, find: () => R): Promise<R | ReturnType<typeof trouble>> {
     try {
-      if (this.pages.refresh()) {
-        const result = find();
-        if (!this.pages.touched) return result;
-      }
-      if (!this.locks) return find();
+      if (!this.locks) return this.readPages(find);
       await lockFile(this.file.fd, "flock", "shared");
       try {
-        this.pages.refresh();
-        return find();
+        return this.readPages(find);
       } finally {
         unlockFile(this.file.fd, "flock");
       }
@@ -124,6 +118,11 @@ export class BdbTable implements Table {
       rethrowFault(failure);
       return trouble(`error ${doing} ${this.file.path}: ${reason(failure)}`);
     }
+  }
+
+  private readPages<R>(find: () => R): R {
+    this.pages.refresh();
+    return find();
   }
 
   update(key: string, value: string): Promise<StoreResult> {
@@ -176,7 +175,6 @@ export class BdbTable implements Table {
       if (result.kind !== "done") return result;
       rewrite(this.file.fd, buildPages(this.kind, records));
       if ((this.flags & TableFlag.sync_update) !== 0) fdatasyncSync(this.file.fd);
-      this.pages.forget();
       return result;
     } finally {
       unlockFile(this.file.fd, "flock");
@@ -184,7 +182,6 @@ export class BdbTable implements Table {
   }
 
   private load(): Map<string, Buffer> {
-    this.pages.forget();
     this.pages.refresh();
     return loadRecords(this.kind, this.pages);
   }

@@ -1,5 +1,5 @@
 /** Berkeley DB files as a whole: all records of one, and writing one anew. */
-import { fstatSync, ftruncateSync, writeSync } from "node:fs";
+import { ftruncateSync, writeSync } from "node:fs";
 import { BtreeReader, buildBtree } from "../formats/bdb_btree.ts";
 import { buildHash, HashReader } from "../formats/bdb_hash.ts";
 import type { BdbFile, BdbKind } from "../formats/bdb_pages.ts";
@@ -12,7 +12,7 @@ const LEAST_RECORD = 4;
 export function loadRecords(kind: BdbKind, file: BdbFile): Map<string, Buffer> {
   const reader: IndexReader = kind === "hash" ? new HashReader(file) : new BtreeReader(file);
   const records = new Map<string, Buffer>();
-  const { size } = fstatSync(file.fd);
+  const { size } = file;
   if (size === 0) return records;
   for (const { key, value } of allRecords(reader, Math.floor(size / LEAST_RECORD)))
     records.set(key.toString("latin1"), value);

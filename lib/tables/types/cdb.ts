@@ -41,7 +41,7 @@ class CdbTable implements Table {
   ) {
     this.flags = WITHOUT_NUL.initial(flags | TableFlag.fixed);
     this.owner = file.owner;
-    this.reader = new CdbReader(file.fd);
+    this.reader = new CdbReader(file.content);
   }
   lookup(key: string): Promise<LookupResult> {
     return Promise.resolve(

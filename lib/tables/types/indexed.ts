@@ -2,8 +2,9 @@
 import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { fatal, warning } from "../../log/log.ts";
-import { fromBytes, pathOf, toBytes } from "../../sys/bytes.ts";
+import { pathOf, toBytes } from "../../sys/bytes.ts";
 import { errorCode, errorText, strerror, unless } from "../../sys/errno.ts";
+import { MappedFile } from "../../sys/mapped_file.ts";
 import {
   ownerOf,
   type TableAccess,
@@ -43,19 +44,18 @@ export function keyForms(
   flags: number,
   key: string,
 ): ReadonlyArray<{ readonly bytes: Buffer; readonly flags: number }> {
-  const folded = foldFixedKey(flags, key);
+  const withNul = toBytes(foldFixedKey(flags, key) + NUL);
   const forms: Array<{ bytes: Buffer; flags: number }> = [];
-  if ((flags & TableFlag.try1null) !== 0)
-    forms.push({ bytes: toBytes(folded + NUL), flags: flags & ~TableFlag.try0null });
+  if ((flags & TableFlag.try1null) !== 0) forms.push({ bytes: withNul, flags: flags & ~TableFlag.try0null });
   if ((flags & TableFlag.try0null) !== 0)
-    forms.push({ bytes: toBytes(folded), flags: flags & ~TableFlag.try1null });
+    forms.push({ bytes: withNul.subarray(0, -1), flags: flags & ~TableFlag.try1null });
   return forms;
 }
 
 /** The text of stored bytes: up to the first NUL. */
 export function storedText(bytes: Buffer): string {
   const end = bytes.indexOf(0);
-  return fromBytes(end < 0 ? bytes : bytes.subarray(0, end));
+  return bytes.toString("latin1", 0, end < 0 ? bytes.length : end);
 }
 
 export const storedBytes = (text: string, withNul: boolean): Buffer => toBytes(withNul ? text + NUL : text);
@@ -73,6 +73,7 @@ export function resolveDuplicate(flags: number, label: string, key: string): boo
 /** An open index file. */
 export interface IndexFile {
   readonly fd: number;
+  readonly content: MappedFile;
   readonly path: string;
   readonly owner: TableOwner;
   /** Modification time when it was opened, milliseconds. */
@@ -89,7 +90,8 @@ export function openIndexFile(name: string, suffix: string, options: TypeOptions
   const stat = fstatSync(fd);
   if (options.access === "read" && (options.flags & TableFlag.lock) !== 0)
     warnWhenOld(name, path, stat.mtimeMs);
-  return { fd, path, owner: ownerOf(stat.uid), mtime: stat.mtimeMs, created };
+  const content = new MappedFile(fd);
+  return { fd, content, path, owner: ownerOf(stat.uid), mtime: stat.mtimeMs, created };
 }
 
 function openWith(path: string, access: TableAccess): { fd: number; created: boolean } {
@@ -143,4 +145,7 @@ export function fileChanged(file: IndexFile, multiWriter: boolean): boolean {
   return stat.nlink === 0 || (!multiWriter && stat.mtimeMs !== file.mtime);
 }
 
-export const closeIndexFile = (file: IndexFile): void => closeSync(file.fd);
+export function closeIndexFile(file: IndexFile): void {
+  file.content.close();
+  closeSync(file.fd);
+}

@@ -61,7 +61,7 @@ export class LmdbTable implements Table {
   ) {
     this.flags = WITH_NUL.initial((flags & ~TableFlag.open_lock) | TableFlag.fixed | TableFlag.multi_writer);
     this.owner = file.owner;
-    this.reader = new LmdbReader(file.fd);
+    this.reader = new LmdbReader(file.content);
   }
 
   lookup(key: string): Promise<LookupResult> {
@@ -118,7 +118,7 @@ export class LmdbTable implements Table {
   private change(doing: string, apply: (transaction: LmdbTransaction) => StoreResult): Promise<StoreResult> {
     return this.writes.run(async () => {
       try {
-        return await lmdbTransaction(this.file.fd, async (transaction) => {
+        return await lmdbTransaction(this.file, async (transaction) => {
           const result = apply(transaction);
           if (result.kind === "done") await transaction.commit();
           return result;
@@ -156,13 +156,13 @@ export class LmdbTable implements Table {
 
 /** Runs a transaction under the locks of the reference: exclusive to wait for readers, then shared while it works. */
 export async function lmdbTransaction<T>(
-  fd: number,
+  { fd, content }: IndexFile,
   work: (transaction: LmdbTransaction) => Promise<T>,
 ): Promise<T> {
   await lockFile(fd, "record", "exclusive");
   try {
     await lockFile(fd, "record", "shared");
-    return await work(new LmdbTransaction(fd, parameter("lmdb_map_size")));
+    return await work(new LmdbTransaction(content, parameter("lmdb_map_size")));
   } finally {
     unlockFile(fd, "record");
   }
@@ -178,7 +178,7 @@ export function openLmdbFile(name: string, flags: number, access: TableAccess, u
 export const openLmdb: OpenType = async (name, options) => {
   const file = openLmdbFile(name, options.flags, options.access, options.utf8);
   try {
-    if (file.created) await lmdbTransaction(file.fd, (transaction) => transaction.commit());
+    if (file.created) await lmdbTransaction(file, (transaction) => transaction.commit());
     return new LmdbTable(`lmdb:${name}`, options.flags, file);
   } catch (failure) {
     closeIndexFile(file);

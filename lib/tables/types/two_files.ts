@@ -1,5 +1,5 @@
 /** `sdbm:name`, `dbm:name`: NAME.dir and NAME.pag. */
-import { fstatSync, fsyncSync, readSync } from "node:fs";
+import { fstatSync, fsyncSync } from "node:fs";
 import { errorText } from "../../sys/errno.ts";
 import { buildGdbm, gdbmGet, gdbmPairs } from "../formats/gdbm.ts";
 import { IndexError, type IndexRecord } from "../formats/index.ts";
@@ -74,10 +74,9 @@ const partOf =
   (file: IndexFile): ReadPart =>
   (position, size) => {
     // a damaged file may speak of more than it has
-    const bytes = Buffer.alloc(Math.max(0, Math.min(size, fstatSync(file.fd).size - position)));
-    return bytes.length === 0
-      ? bytes
-      : bytes.subarray(0, readSync(file.fd, bytes, 0, bytes.length, position));
+    file.content.refresh();
+    const bytes = Buffer.alloc(Math.max(0, Math.min(size, file.content.size - position)));
+    return file.content.copy(bytes, position) ? bytes : bytes.subarray(0, 0);
   };
 
 /** All records, by key as a byte string. Throws IndexError. */

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { closeSync, ftruncateSync, openSync, unlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MappedFile } from "../../../lib/sys/mapped_file.ts";
 import { BtreeReader, buildBtree } from "../../../lib/tables/formats/bdb_btree.ts";
 import { buildHash, HashReader } from "../../../lib/tables/formats/bdb_hash.ts";
 import { BdbFile } from "../../../lib/tables/formats/bdb_pages.ts";
@@ -28,10 +29,10 @@ const SETS = [records(0, 1), records(3, 10), records(400, 60), records(4, 9000)]
 
 type Open = (fd: number) => IndexReader;
 const FORMATS: ReadonlyArray<Open> = [
-  (fd) => new CdbReader(fd),
-  (fd) => new HashReader(new BdbFile(fd)),
-  (fd) => new BtreeReader(new BdbFile(fd)),
-  (fd) => new LmdbReader(fd),
+  (fd) => new CdbReader(new MappedFile(fd)),
+  (fd) => new HashReader(new BdbFile(new MappedFile(fd))),
+  (fd) => new BtreeReader(new BdbFile(new MappedFile(fd))),
+  (fd) => new LmdbReader(new MappedFile(fd)),
 ];
 const WALK = 5000;
 

@@ -2,6 +2,7 @@
 import { closeSync, openSync, readFileSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MappedFile } from "../../../lib/sys/mapped_file.ts";
 import type { IndexRecord } from "../../../lib/tables/formats/index.ts";
 import { LmdbTransaction } from "../../../lib/tables/formats/lmdb_writer.ts";
 
@@ -9,7 +10,7 @@ export async function buildLmdb(records: ReadonlyArray<IndexRecord>): Promise<Bu
   const path = join(tmpdir(), `posthaste-fuzz-lmdb-${process.pid}`);
   const fd = openSync(path, "w+");
   try {
-    const transaction = new LmdbTransaction(fd, 1 << 22);
+    const transaction = new LmdbTransaction(new MappedFile(fd), 1 << 22);
     transaction.bulkLoad([...records]);
     await transaction.commit();
     return readFileSync(path);

@@ -1,6 +1,7 @@
 /** Calls every kind of foreign function again and again under Bun and compares what they say with what is known otherwise; prints what differs. */
 import {
   closeSync,
+  ftruncateSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -24,6 +25,7 @@ import {
   lookupUserById,
   passwdLine,
 } from "../../../lib/sys/identity.ts";
+import { MappedFile } from "../../../lib/sys/mapped_file.ts";
 import { resourceLimit, setResourceLimit, threadMilliseconds } from "../../../lib/sys/process.ts";
 import { connectLocal, readableNow } from "../../../lib/sys/sockets.ts";
 import { formatTime } from "../../../lib/sys/strftime.ts";
@@ -68,6 +70,30 @@ writeFileSync(join(folder, "rules"), "/^(a+)(b*)$/ <$1><$2>\n/^x(.*)$/ [$1]\n");
 const regexp = await openRegexp(join(folder, "rules"), { flags: 0 } as never);
 const pcre = await openPcre(join(folder, "rules"), { flags: 0 } as never);
 
+/** What a mapped file shows while it is empty, grows, is written over, and is cut. */
+function mapping(round: number): void {
+  const fd = openSync(join(folder, "lock"), "w+");
+  const file = new MappedFile(fd);
+  const read = (length: number, position: number): string | undefined => {
+    const bytes = Buffer.alloc(length);
+    return file.copy(bytes, position) ? bytes.toString("latin1") : undefined;
+  };
+  const maps = (): number => readFileSync("/proc/self/maps", "latin1").split("/lock").length - 1;
+  check("an empty file", () => [read(0, 0), read(1, 0), file.word(0)], ["", null, null]);
+  const text = `${"x".repeat(5000 * (round + 1))}number \x01\x02\x00\x80`;
+  writeSync(fd, text, 0, "latin1");
+  check("a file that has grown", () => [read(text.length, 0), read(2, text.length - 1)], [text, null]);
+  check("mmap", () => [file.word(text.length - 4), file.size, maps()], [0x8000_0201, text.length, 1]);
+  writeSync(fd, "written", text.length - 11, "latin1");
+  check("what was written over", () => read(7, text.length - 11), "written");
+  ftruncateSync(fd, 5);
+  file.refresh();
+  check("a file that was cut", () => [read(5, 0), read(6, 0), file.size], [text.slice(0, 5), null, 5]);
+  file.close();
+  check("munmap", maps, 0);
+  closeSync(fd);
+}
+
 for (let round = 0; round < ROUNDS; round++) {
   for (const [name = "", , uid, gid, gecos, home, shell] of users.slice(0, 8)) {
     const user = { name, uid: Number(uid), gid: Number(gid), gecos, home, shell };
@@ -108,6 +134,7 @@ for (let round = 0; round < ROUNDS; round++) {
   check("flock", () => tryLock(fd, "exclusive"), true);
   check("fcntl", () => recordLock(fd, "exclusive"), true);
   closeSync(fd);
+  mapping(round);
   setResourceLimit("core", 12_345 + round);
   check("getrlimit", () => resourceLimit("core"), 12_345 + round);
   check("getrusage", () => threadMilliseconds() >= 0, true);

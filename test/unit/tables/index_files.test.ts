@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { gunzipSync } from "node:zlib";
 import tap, { type Test } from "tap";
 import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
+import { MappedFile } from "../../../lib/sys/mapped_file.ts";
 import { BtreeReader } from "../../../lib/tables/formats/bdb_btree.ts";
 import { HashReader } from "../../../lib/tables/formats/bdb_hash.ts";
 import { BdbFile } from "../../../lib/tables/formats/bdb_pages.ts";
@@ -50,9 +51,9 @@ const expected: Record<string, Map<string, string>> = {
 
 const text = (bytes: Buffer): string => bytes.toString("latin1").replace(/\0$/, "");
 const openReader = (type: string, fd: number): IndexReader => {
-  if (type === "lmdb") return new LmdbReader(fd);
-  if (type === "cdb") return new CdbReader(fd);
-  const file = new BdbFile(fd);
+  if (type === "lmdb") return new LmdbReader(new MappedFile(fd));
+  if (type === "cdb") return new CdbReader(new MappedFile(fd));
+  const file = new BdbFile(new MappedFile(fd));
   file.refresh();
   return type === "hash" ? new HashReader(file) : new BtreeReader(file);
 };
@@ -148,7 +149,7 @@ for (const [name, entries] of [
   });
   tap.test(`writes and reads lmdb (${name})`, async (t) => {
     const fd = openSync(`${directory}/out-${name}.lmdb`, "wx+");
-    const transaction = new LmdbTransaction(fd, 1 << 20);
+    const transaction = new LmdbTransaction(new MappedFile(fd), 1 << 20);
     transaction.bulkLoad(asRecords(entries));
     await transaction.commit();
     checkReader(t, openReader("lmdb", fd), entries);
@@ -166,7 +167,7 @@ tap.test("lmdb: random changes keep the tree whole and the file small", async (t
     return (seed >>> 8) % limit;
   };
   for (let round = 0; round < 160; round++) {
-    const transaction = new LmdbTransaction(fd, 1 << 20);
+    const transaction = new LmdbTransaction(new MappedFile(fd), 1 << 20);
     for (let i = 0; i < 25; i++) {
       const key = `key ${random(3000)}${"p".repeat(random(200))}`;
       const bytes = Buffer.from(`${key}\0`);
@@ -184,12 +185,12 @@ tap.test("lmdb: random changes keep the tree whole and the file small", async (t
       }
     }
     await transaction.commit();
-    if (round % 40 === 39) checkReader(t, new LmdbReader(fd), model);
+    if (round % 40 === 39) checkReader(t, new LmdbReader(new MappedFile(fd)), model);
   }
-  const transaction = new LmdbTransaction(fd, 1 << 20);
+  const transaction = new LmdbTransaction(new MappedFile(fd), 1 << 20);
   for (const key of model.keys()) transaction.remove(Buffer.from(`${key}\0`));
   await transaction.commit();
-  checkReader(t, new LmdbReader(fd), new Map());
+  checkReader(t, new LmdbReader(new MappedFile(fd)), new Map());
   t.ok(statSync(path).size < 6e6, `file has ${statSync(path).size} bytes`);
   closeSync(fd);
 });
