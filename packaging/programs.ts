@@ -21,6 +21,7 @@ export const PROGRAMS: ReadonlyArray<ProgramEntry> = [
   { name: "nbdb_reindexd", directory: "libexec" },
   { name: "pickup", directory: "libexec" },
   { name: "pipe", directory: "libexec" },
+  { name: "postfix-wrapper", directory: "libexec" },
   { name: "postlogd", directory: "libexec" },
   { name: "proxymap", directory: "libexec" },
   { name: "qmgr", directory: "libexec" },

@@ -1,5 +1,5 @@
 /** What has to be in order before the mail system is started. */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { complainAndPause } from "../../lib/daemon/script_log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
@@ -10,11 +10,7 @@ import { commandPath, runProgram } from "./programs.ts";
 export async function checkFatal(): Promise<boolean> {
   const { directory } = configuration();
   const masterCf = `${directory}/master.cf`;
-  const hasMasterCf = existsSync(pathOf(masterCf));
-  if (!hasMasterCf)
-    process.stderr.write(
-      `${commandPath("postconf")}: warning: open ${masterCf}: No such file or directory\n`,
-    );
+  const hasMasterCf = statSync(pathOf(masterCf), { throwIfNoEntry: false })?.isFile() === true;
   if (runPostInstall(["create-missing"]) !== 0)
     return complainAndPause("unable to create missing queue directories");
   if (!hasMasterCf) return complainAndPause(`no ${masterCf} file found`);

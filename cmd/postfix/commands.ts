@@ -4,7 +4,7 @@ import { accessSync, constants, existsSync, statSync, unlinkSync, writeFileSync 
 import { configuration } from "../../lib/config/configuration.ts";
 import { currentEnvironment } from "../../lib/config/environment.ts";
 import type { ParameterName } from "../../lib/config/parameters.ts";
-import { logAs } from "../../lib/daemon/script_log.ts";
+import { complainAndPause, logAs } from "../../lib/daemon/script_log.ts";
 import { fatal, info, log, warning } from "../../lib/log/log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
@@ -46,9 +46,16 @@ export async function runCommand([name = "", ...args]: ReadonlyArray<string>): P
   requireInstallation();
   const command = COMMANDS.get(name);
   if (command !== undefined) await command(args);
-  else if (name.startsWith("/")) process.exit(runProgram(name, args));
+  else if (name.startsWith("/")) process.exit(runGiven(name, args));
   else fatal(`unknown command: '${name}'. ${USAGE}`);
   process.exit(0);
+}
+
+/** A program that cannot be started ends as it would in a shell. */
+function runGiven(path: string, args: ReadonlyArray<string>): number {
+  if (existsSync(path) && isExecutable(path)) return runProgram(path, args);
+  complainAndPause(`${path}: ${existsSync(path) ? "Permission denied" : "No such file or directory"}`);
+  return existsSync(path) ? 126 : 127;
 }
 
 const say = (text: string): void => {
@@ -82,8 +89,11 @@ function requireInstallation(): void {
   if (!isExecutable(commandPath("postconf"))) fatal(`cannot execute ${commandPath("postconf")}!`);
 }
 
-/** postconf says what it thinks of the configuration; its output is of no interest. */
-const hearPostconf = (): boolean => runProgram(commandPath("postconf"), [], { quiet: true }) === 0;
+/** postconf says what it thinks of the configuration, which has to be one that it can read; its output is of no interest. */
+function hearPostconf(): void {
+  const path = commandPath("postconf");
+  if (runProgram(path, [], { quiet: true }) !== 0) fatal(`cannot execute ${path}!`);
+}
 
 const QUICK_START = "quick-start";
 
@@ -93,6 +103,7 @@ async function prepareStart(): Promise<void> {
     unlinkSync(QUICK_START);
     return;
   }
+  hearPostconf();
   const { checkFatal } = await import("./check_fatal.ts");
   if (!(await checkFatal())) fatal("Postfix integrity check failed!");
   await checkWarn();
@@ -105,7 +116,6 @@ async function checkAliasMaps(): Promise<void> {
 }
 
 async function checkWarn(): Promise<void> {
-  hearPostconf();
   const { inspect } = await import("./inspect.ts");
   inspect(isSecondary());
 }
@@ -117,8 +127,8 @@ async function start(): Promise<void> {
 }
 
 async function startForeground(): Promise<void> {
-  if (hasOtherInstances()) fatal("start-fg does not support multi_instance_directories");
   await prepareStart();
+  if (hasOtherInstances()) fatal("start-fg does not support multi_instance_directories");
   info("starting the Postfix mail system");
   if (process.pid !== 1) process.exit(await runForeground(daemonPath("master"), ["-s"]));
   try {
@@ -128,8 +138,10 @@ async function startForeground(): Promise<void> {
   }
 }
 
+const NOT_RUNNING = "the Postfix mail system is not running";
+
 function requireRunning(): void {
-  if (!isRunning()) fatal("the Postfix mail system is not running");
+  if (!isRunning()) fatal(NOT_RUNNING);
 }
 
 const ATTEMPTS = 5;
@@ -156,8 +168,10 @@ async function hasStopped(): Promise<boolean> {
   return !isRunning();
 }
 
+/** The next start is quick even where nothing had to be stopped. */
 async function quickStop(): Promise<void> {
-  await stop();
+  if (isRunning()) await stop();
+  else complainAndPause(NOT_RUNNING);
   writeFileSync(QUICK_START, "");
 }
 
@@ -174,7 +188,7 @@ function drain(): void {
 }
 
 function reload(): void {
-  if (!hearPostconf()) fatal(`cannot execute ${commandPath("postconf")}!`);
+  hearPostconf();
   requireRunning();
   info("refreshing the Postfix mail system");
   const status = runProgram(commandPath("postsuper"), ["active"]);
@@ -184,6 +198,7 @@ function reload(): void {
 }
 
 async function check(): Promise<void> {
+  hearPostconf();
   const { checkFatal } = await import("./check_fatal.ts");
   if (!(await checkFatal())) process.exit(1);
   await checkAliasMaps();
@@ -196,7 +211,7 @@ function status(): void {
     info(`the Postfix mail system is running: PID: ${masterPid()}`);
     return;
   }
-  info("the Postfix mail system is not running");
+  info(NOT_RUNNING);
   process.exit(1);
 }
 

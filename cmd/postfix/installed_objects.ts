@@ -36,7 +36,7 @@ const QUEUES = [
 const COMMANDS = "postalias postcat postconf postfix postkick postlock postmap postmulti postsuper";
 const SUBMITTERS = "postdrop postqueue postlog";
 const DAEMONS =
-  "anvil bounce cleanup discard dnsblog error flush lmtp local master nbdb_reindexd oqmgr pickup pipe postlogd postscreen proxymap qmgr qmqpd scache showq smtp smtpd spawn tlsmgr tlsproxy trivial-rewrite verify virtual";
+  "anvil bounce cleanup discard dnsblog error flush lmtp local master nbdb_reindexd oqmgr pickup pipe postfix-wrapper postlogd postscreen proxymap qmgr qmqpd scache showq smtp smtpd spawn tlsmgr tlsproxy trivial-rewrite verify virtual";
 
 /** Our own list, in the form of postfix-files. */
 const OWN_LIST: ReadonlyArray<string> = [

@@ -66,7 +66,10 @@ function readOptions(
   let verbose = 0;
   for (const { option, value } of parsed.options) {
     if (option === "c") {
-      if (!value.startsWith("/")) fatal("-c requires absolute pathname");
+      if (!value.startsWith("/")) {
+        if (realUid() !== 0) refuseUser();
+        fatal("-c requires absolute pathname");
+      }
       process.env.MAIL_CONFIG = unicode(value);
     } else if (option === "D") process.env.MAIL_DEBUG = "";
     else {

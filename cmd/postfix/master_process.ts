@@ -1,6 +1,5 @@
 /** The running master: its lock says that it runs, its pid file whom to signal. */
 import { closeSync, constants, readFileSync } from "node:fs";
-import { configuration } from "../../lib/config/configuration.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { trimSpace } from "../../lib/sys/bytes.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
@@ -8,15 +7,15 @@ import { safeOpen, tryLock } from "../../lib/sys/files.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
 import { sendSignal } from "../../lib/sys/process.ts";
 
-const pidFile = (): string => `${configuration().get("process_id_directory")}/master.pid`;
+/** Below the queue directory, which is where we are; process_id_directory can be read, and changes nothing. */
+const PID_FILE = "pid/master.pid";
 
 /** Whether a master holds the lock of this instance. */
 export function isRunning(): boolean {
-  const path = pidFile();
-  const opened = safeOpen(path, constants.O_RDWR, 0);
+  const opened = safeOpen(PID_FILE, constants.O_RDWR, 0);
   if (!opened.ok) {
-    if (opened.code === "ENOENT") return false;
-    return fatal(`open lock file ${path}: ${opened.reason}`);
+    if (opened.code === "ENOENT" || opened.code === "ENOTDIR") return false;
+    return fatal(`open lock file ${PID_FILE}: ${opened.reason}`);
   }
   const free = tryLock(opened.fd, "exclusive");
   closeSync(opened.fd);
@@ -24,9 +23,9 @@ export function isRunning(): boolean {
 }
 
 export function masterPid(): number {
-  const line = readFileSync(pidFile(), "latin1").split("\n", 1)[0] ?? "";
+  const line = readFileSync(PID_FILE, "latin1").split("\n", 1)[0] ?? "";
   const pid = readDecimal(trimSpace(line), 0x7fffffff);
-  return pid !== undefined && pid > 1 ? pid : fatal(`bad process ID in ${pidFile()}: ${line}`);
+  return pid !== undefined && pid > 1 ? pid : fatal(`bad process ID in ${PID_FILE}: ${line}`);
 }
 
 const SIGNALS = { HUP: 1, KILL: 9, TERM: 15 } as const;

@@ -47,10 +47,14 @@ export function applyPermissions(objects: ReadonlyArray<InstalledObject>, work: 
   return true;
 }
 
+const isDirectory = (path: string): boolean =>
+  existsSync(pathOf(path)) && statSync(pathOf(path)).isDirectory();
+
 function applyTo(object: InstalledObject, work: PermissionWork, own: boolean): void {
   const missing = !existsSync(pathOf(object.path));
-  if (missing && object.type === "directory" && object.flags.includes("c")) {
+  if (object.type === "directory" && object.flags.includes("c") && !isDirectory(object.path)) {
     if (!work.createMissing) return;
+    // where a file has its name, this says so
     mkdirSync(pathOf(object.path));
     setPermissions(object, own);
     return;

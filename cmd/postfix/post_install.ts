@@ -33,6 +33,9 @@ const PATH_PARAMETERS: ReadonlySet<string> = new Set([
 const MAY_BE_NO: ReadonlySet<string> = new Set(["html_directory", "readme_directory", "shlib_directory"]);
 const ACCOUNT_PARAMETERS: ReadonlySet<string> = new Set(["mail_owner", "setgid_group"]);
 
+const USAGE =
+  "Usage: post-install [name=value]... command... where a command is one of create-missing, set-permissions, upgrade-permissions, upgrade-configuration, upgrade-source, upgrade-package, first-install-reminder.";
+
 function fail(text: string): 1 {
   process.stderr.write(`post-install: Error: ${text}\n`);
   return 1;
@@ -42,20 +45,21 @@ function fail(text: string): 1 {
 export function runPostInstall(args: ReadonlyArray<string>): number {
   const settings = new Map<string, string>();
   const work: Work = { createMissing: false, scope: "none", upgrade: false };
+  let words = 0;
   for (const argument of args) {
-    if (/[ \t\n\v\f\r]/.test(argument)) return fail(`"${argument}" contains whitespace.`);
+    if (/[ \t\n\v\f\r]/.test(argument)) return fail(`argument contains whitespace: '${argument}'`);
     if (argument.includes("=")) {
       const pair = splitNameValue(argument);
-      if (!pair.ok || !isParameterName(pair.name)) return fail(`bad setting: "${argument}".`);
-      settings.set(pair.name, pair.value);
-    } else if (!addWord(argument, work))
-      return fail(
-        "Usage: post-install [name=value]... command... where a command is one of create-missing, set-permissions, upgrade-permissions, upgrade-configuration, upgrade-source, upgrade-package, first-install-reminder.",
-      );
+      if (!pair.ok) return fail(`bad setting: "${argument}".`);
+      // packages give names here that only the installation from source knows
+      if (isParameterName(pair.name)) settings.set(pair.name, pair.value);
+    } else if (addWord(argument, work)) words++;
+    else return fail(USAGE);
   }
+  if (words === 0) return fail(USAGE);
   for (const [name, value] of settings)
     if (PATH_PARAMETERS.has(name) && !value.startsWith("/") && !(value === "no" && MAY_BE_NO.has(name)))
-      return fail(`"${value}" should be an absolute path name.`);
+      return fail(`"${value}" should be ${MAY_BE_NO.has(name) ? '"no" or ' : ""}an absolute path name.`);
   if (!saveSettings(settings)) return 1;
   const secondary = isSecondary();
   const { objects, strict } = installedObjects(settings);

@@ -36,11 +36,19 @@ const STEPS: ReadonlyArray<Step> = [
   repair(/^(pickup[ \t]+fifo[ \t]+n[ \t]+)n([ \t])/m, "$1-$2", "making the pickup service unprivileged"),
   repair(/^(cleanup[ \t]+unix[ \t]+)-([ \t])/m, "$1n$2", "making the cleanup service public"),
   repair(/^(flush[ \t]+unix[ \t]+)-([ \t])/m, "$1n$2", "making the flush service public"),
+];
+
+/** After hash_queue_names was looked at. */
+const LATER_STEPS: ReadonlyArray<Step> = [
   missing(/^proxymap.*proxymap/m, "proxymap service", "proxymap unix - - n - - proxymap"),
   missing(/^anvil.*anvil/m, "anvil service", "anvil unix - - n - 1 anvil"),
   missing(/^scache.*scache/m, "scache service", "scache unix - - n - 1 scache"),
   missing(/^discard.*discard/m, "discard service", "discard unix - - n - - discard"),
-  repair(/^(tlsmgr[ \t]+)fifo([ \t])/m, "$1unix$2", "updating the tlsmgr from fifo to unix service"),
+  repair(
+    /^(tlsmgr[ \t]+)fifo([ \t]+\S+[ \t]+\S+[ \t]+\S+[ \t]+[0-9]+)\??/m,
+    "$1unix$2?",
+    "updating the tlsmgr from fifo to unix service",
+  ),
   missing(/^tlsmgr.*tlsmgr/m, "tlsmgr service", "tlsmgr unix - - n 1000? 1 tlsmgr"),
   missing(/^retry.*error/m, "retry service", "retry unix - - n - - error"),
   missing(/^proxywrite.*proxymap/m, "proxywrite service", "proxywrite unix - - n - 1 proxymap"),
@@ -75,6 +83,7 @@ export function upgradeConfiguration(directory: string): void {
   const path = `${directory}/master.cf`;
   for (const step of STEPS) upgradeMaster(path, step);
   fixQueueNames(directory);
+  for (const step of LATER_STEPS) upgradeMaster(path, step);
   fixProtocols(directory);
   upgradeMaster(path, POSTLOG);
 }
@@ -100,8 +109,8 @@ function fixQueueNames(directory: string): void {
   const names = splitList(configuration().get("hash_queue_names"));
   const lacking = ["defer", "deferred"].filter((name) => !names.includes(name));
   if (lacking.length === 0) return;
-  say(`fixing main.cf hash_queue_names for missing ${lacking.join(" and ")}`);
-  editMain(directory, `hash_queue_names=${[...names, ...lacking].join(",")}`);
+  say(`fixing main.cf hash_queue_names for missing ${lacking.join(" ")}`);
+  editMain(directory, `hash_queue_names=${[...names, ...lacking].join(" ")}`);
 }
 
 /** Releases before had IPv4 alone unless they were told otherwise; an upgrade does not change what a machine listens on. */

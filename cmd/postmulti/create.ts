@@ -1,11 +1,12 @@
 /** `postmulti -e create` and `-e import`: another instance in the list, made from the stock files when it is new. */
-import { chmodSync, copyFileSync, existsSync, mkdirSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, statSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
 import { readMainCf } from "../../lib/config/main_cf.ts";
 import type { ParameterName } from "../../lib/config/parameters.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { pathOf, trimSpace } from "../../lib/sys/bytes.ts";
+import { errorText } from "../../lib/sys/errno.ts";
 import { type Instance, loadSecondary, requireDistinct, requireUnused, select } from "./instances.ts";
 import type { Assignment, EditAction, Selection } from "./options.ts";
 import { addInstance, setParameters } from "./primary.ts";
@@ -123,16 +124,30 @@ const SHARED: ReadonlyArray<ParameterName> = [
   "shlib_directory",
 ];
 
+const FILES = ["main.cf", "master.cf"] as const;
+const prototypeOf = (file: (typeof FILES)[number]): string => `${parameter("meta_directory")}/${file}.proto`;
+
+function makeDirectory(path: string, mode: number): void {
+  if (statSync(pathOf(path), { throwIfNoEntry: false })?.isDirectory() === true) return;
+  try {
+    mkdirSync(pathOf(path), { recursive: true, mode });
+  } catch (error) {
+    fatal(`cannot create directory ${path}: ${errorText(error)}`);
+  }
+}
+
 function makeFiles({ config, queue, data }: Instance): void {
+  for (const file of FILES)
+    if (!existsSync(pathOf(prototypeOf(file)))) fatal(`Missing ${file} prototype: ${prototypeOf(file)}`);
   for (const [path, mode] of [
     [config, 0o755],
     [queue, 0o755],
     [data, 0o700],
   ] as const)
-    if (!existsSync(pathOf(path))) mkdirSync(pathOf(path), { recursive: true, mode });
-  for (const file of ["main.cf", "master.cf"]) {
+    makeDirectory(path, mode);
+  for (const file of FILES) {
     const path = pathOf(`${config}/${file}`);
-    copyFileSync(pathOf(`${parameter("meta_directory")}/${file}.proto`), path);
+    copyFileSync(pathOf(prototypeOf(file)), path);
     chmodSync(path, 0o644);
   }
   const { entries } = readMainCf(DEFAULT_DIRECTORY, new Map());

@@ -1,8 +1,10 @@
 /** `postmulti -e`: changes of instances and of the list of them. */
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { logAs } from "../../lib/daemon/script_log.ts";
 import { fatal } from "../../lib/log/log.ts";
+import { pathOf } from "../../lib/sys/bytes.ts";
 import { nameInstance, planInstance } from "./create.ts";
 import { removeInstance } from "./destroy.ts";
 import { type Instance, loadInstances, requireDistinct, select } from "./instances.ts";
@@ -71,8 +73,9 @@ function requireInitialized(): void {
   if (!parameter("multi_instance_enable")) fatal(`multi_instance_enable!=yes, ${first}`);
 }
 
-/** master -t says that none runs. */
+/** master -t says that none runs; without a queue directory it cannot. */
 const isRunning = (instance: Instance): boolean =>
+  existsSync(pathOf(instance.queue)) &&
   spawnSync(daemonPath("master"), ["-t"], {
     stdio: "ignore",
     env: environmentOf(instance) as NodeJS.ProcessEnv,

@@ -109,18 +109,21 @@ const directoriesOf = ({ config, queue, data }: Instance): Place[] => [
   ["data_directory", data],
 ];
 
-/** Two instances must have nothing in common: no directory, and no name. */
+/** An instance has a directory of its own for each purpose, and two instances have nothing in common: no directory, and no name. */
 export function requireDistinct(instance: Instance, others: ReadonlyArray<Instance>): void {
   const clash = ([name, value]: Place, other: Instance, [otherName]: Place): never =>
     fatal(
       `instance ${instance.config}, ${name}=${value} conflicts with instance ${other.config}, ${otherName}=${value}`,
     );
+  const own = directoriesOf(instance);
+  for (const [index, mine] of own.entries())
+    for (const before of own.slice(0, index)) if (mine[1] === before[1]) clash(mine, instance, before);
   for (const other of others) {
     if (instance.name !== "" && instance.name === other.name) {
       const named: Place = ["multi_instance_name", instance.name];
       clash(named, other, named);
     }
-    for (const mine of directoriesOf(instance))
+    for (const mine of own)
       for (const theirs of directoriesOf(other)) if (mine[1] === theirs[1]) clash(mine, other, theirs);
   }
 }

@@ -14,11 +14,11 @@ export const main = command({ ...definition, run });
 
 async function run(invocation: Invocation): Promise<void> {
   process.umask(0o022);
+  configureCommand({ ...definition, log: { ...definition.log, tag: "postmulti" } }, invocation, "update");
   const request = readRequest(invocation);
   const directory = process.env.MAIL_CONFIG;
   if (directory !== undefined && encodeUtf8(directory) !== DEFAULT_DIRECTORY)
     fatal(`Non-default configuration directory: MAIL_CONFIG=${encodeUtf8(directory)}`);
-  configureCommand({ ...definition, log: { ...definition.log, tag: "postmulti" } }, invocation, "update");
   requireSharedDirectories();
   if (request.mode === "edit") return (await import("./edit.ts")).edit(request);
   const instances = select(loadInstances(), request.selection);

@@ -88,7 +88,10 @@ export function ownAddresses(value: string, protocols: Protocols): OwnAddress[] 
     if (selected.length === 0) throw new InterfaceProblem("could not find any active network interfaces");
     return selected;
   }
-  return resolveList("inet_interfaces", value, protocols).map((bytes) => {
+  const wanted = resolveList("inet_interfaces", value, protocols);
+  if (wanted.length > 0 && machine.length === 0)
+    throw new InterfaceProblem("could not find any active network interfaces");
+  return wanted.map((bytes) => {
     const own = machine.find((candidate) => compareInet(candidate.bytes, bytes) === 0);
     if (own === undefined)
       throw new InterfaceProblem(

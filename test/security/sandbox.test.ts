@@ -45,7 +45,10 @@ const ROWS: ReadonlyArray<Row> = [
   executes: executes === "yes",
 }));
 
-const DAEMONS = EXECUTABLES.filter(({ directory }) => directory === "libexec").map(({ name }) => name);
+/** The wrapper only lives with the daemons: postfix(1) runs it as a command. */
+const DAEMONS = EXECUTABLES.filter(
+  ({ directory, name }) => directory === "libexec" && name !== "postfix-wrapper",
+).map(({ name }) => name);
 const PROBE = join(ROOT, "dist-probe");
 const MACHINE = process.arch === "x64" || process.arch === "arm64";
 const skip = MACHINE ? NEEDS_ROOT : { skip: "no filters for this machine" };

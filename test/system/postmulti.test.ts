@@ -150,7 +150,16 @@ t.test("create: places, names and owners", { ...NEEDS_ROOT }, async (t) => {
   );
   await refused("Malformed parameter setting 'x'", "-e", "create", "-I", "postfix-z", "x");
   await refused("Unsafe characters in '-G a b'", "-e", "create", "-I", "postfix-z", "-G", "a b");
-  await refused("No matching secondary instances", "-i", "-", "-e", "create", "-I", "postfix-z");
+  await refused(
+    "No matching secondary instances",
+    "-i",
+    "-",
+    "-e",
+    "create",
+    "-I",
+    "postfix-z",
+    ...place("z"),
+  );
   const config = `${machine.directory}/a/config`;
   await refused(
     `new config_directory=${config} is already in use by instance ${config}, config_directory=${config}`,

@@ -31,6 +31,7 @@ const COMMANDS = [
   "postlock",
   "postlog",
   "postmap",
+  "postmulti",
   "postqueue",
   "postsuper",
   "sendmail",
@@ -54,7 +55,7 @@ export function reference(): Reference | { readonly missing: string } {
   if (!existsSync(`${REFERENCE}/usr/lib/postfix/sbin/master`))
     return { missing: "no real Postfix installed" };
   if (!existsSync("/usr/bin/patchelf")) return { missing: "no patchelf" };
-  if (!existsSync(PATCHED)) prepare();
+  if (!existsSync(join(PATCHED, "sbin/postmulti"))) prepare();
   adoptLibraries(PATCHED);
   return { libexec: join(PATCHED, "libexec"), sbin: join(PATCHED, "sbin"), libraries: join(PATCHED, "lib") };
 }
@@ -112,6 +113,7 @@ function prepare(): void {
       .find((path) => existsSync(path));
     if (source !== undefined) adopt(source, join(partial, "sbin", name));
   }
+  rmSync(PATCHED, { recursive: true, force: true });
   renameSync(partial, PATCHED);
 }
 

@@ -31,7 +31,7 @@ t.test("every program and each of its names has a page", async (t) => {
   for (const program of PROGRAMS)
     for (const name of [program.name, ...(program.links ?? [])])
       t.ok(
-        existsSync(join(out, "man/man1", `${name}.1`)) || existsSync(join(out, "man/man8", `${name}.8`)),
+        ["1", "5", "8"].some((section) => existsSync(join(out, `man/man${section}`, `${name}.${section}`))),
         name,
       );
 });

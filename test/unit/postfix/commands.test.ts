@@ -117,7 +117,7 @@ t.test("check and start make what is missing", { timeout: 120_000 }, async (t) =
 
   rmSync(join(home, "calls"));
   t.equal(run(home, "start").rc, 0);
-  t.same(calls(home), ["sbin/postsuper ", "sbin/postconf ", "libexec/master -w"]);
+  t.same(calls(home), ["sbin/postconf ", "sbin/postsuper ", "libexec/master -w"]);
   writeFileSync(join(home, "spool/quick-start"), "");
   rmSync(join(home, "calls"));
   t.equal(run(home, "start").rc, 0);
