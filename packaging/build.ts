@@ -85,9 +85,9 @@ function multicallEntry(programs: ReadonlyArray<ProgramEntry>): string {
     ) => `  ${[program.name, ...(program.links ?? [])].map((name) => `case ${JSON.stringify(name)}:`).join(" ")}
     await launch((await import(${mainOf(program.name)})).main); break;`,
   );
-  return launcher(`import { basename } from "node:path";
-const file = basename(process.execPath);
-const name = ${JSON.stringify(programs.flatMap((program) => [program.name, ...(program.links ?? [])]))}.includes(file) ? file : basename(process.argv0);
+  return launcher(`const baseName = (path) => path.slice(path.lastIndexOf("/") + 1);
+const file = baseName(process.execPath);
+const name = ${JSON.stringify(programs.flatMap((program) => [program.name, ...(program.links ?? [])]))}.includes(file) ? file : baseName(process.argv0);
 switch (name) {
 ${cases.join("\n")}
   default:

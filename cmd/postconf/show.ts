@@ -1,9 +1,9 @@
 /** The modes that print: main.cf parameters, and the entries, fields and settings of master.cf. */
 
-import { basename } from "node:path";
 import { splitNameValue } from "../../lib/config/main_cf.ts";
 import { isParameterName } from "../../lib/config/parameters.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
+import { baseName } from "../../lib/sys/paths.ts";
 import { entryText, entryWords, fieldLine, jsonLine, parameterLine, type Style } from "./format.ts";
 import {
   type Argument,
@@ -174,6 +174,6 @@ export function showSettings(request: Request, sources: Sources, references: Ref
 
 function generalValue(name: string, entry: MasterEntry, sources: Sources): string | undefined {
   if (name === "service_name") return fieldOf(entry, "service");
-  if (name === "process_name" && isParameterName(name)) return basename(fieldOf(entry, "command"));
+  if (name === "process_name" && isParameterName(name)) return baseName(fieldOf(entry, "command"));
   return sources.valueOf(name);
 }

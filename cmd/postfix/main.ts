@@ -1,6 +1,5 @@
 /** postfix(1): controls the mail system of one instance. */
 
-import { basename } from "node:path";
 import { isBelowLevel } from "../../lib/config/compatibility.ts";
 import { configuration, installConfiguration, loadConfiguration } from "../../lib/config/configuration.ts";
 import { importEnvironment } from "../../lib/config/environment.ts";
@@ -14,6 +13,7 @@ import { setupLogging } from "../../lib/log/setup.ts";
 import { decodeUtf8, splitAny } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { realUid } from "../../lib/sys/identity.ts";
+import { baseName } from "../../lib/sys/paths.ts";
 import { ignoreSignal } from "../../lib/sys/process.ts";
 import { runCommand } from "./commands.ts";
 import { HELP } from "./help.ts";
@@ -25,7 +25,7 @@ const unicode = (text: string): string => decodeUtf8(text) ?? text;
 export const main: Main = async (invocation) => {
   offerHelp(HELP, invocation);
   process.umask(0o022);
-  const standardError = basename(invocation.argv0);
+  const standardError = baseName(invocation.argv0);
   const logging = { program: "postfix", tag: "postfix", standardError, fallback: true };
   setupLogging(logging);
   const { directory, words } = readOptions(invocation, standardError);

@@ -1,7 +1,6 @@
 /** sendmail(1), mailq(1), newaliases(1): submits mail, or runs the command that does what was asked (tools.md 2). */
 
 import { writeSync } from "node:fs";
-import { basename, dirname } from "node:path";
 import { parameter } from "../../lib/config/configuration.ts";
 import { authorizeDirectory } from "../../lib/config/directory.ts";
 import { cleanEnvironment, currentEnvironment } from "../../lib/config/environment.ts";
@@ -13,6 +12,7 @@ import { errorText } from "../../lib/sys/errno.ts";
 import { replaceProcess } from "../../lib/sys/exec.ts";
 import { Getopt } from "../../lib/sys/getopt.ts";
 import { effectiveUid, realGid, realUid, setGid, setUid } from "../../lib/sys/identity.ts";
+import { baseName, directoryOf } from "../../lib/sys/paths.ts";
 import { HELP } from "./help.ts";
 import { OPTION_LETTERS, readOptions, type Settings } from "./options.ts";
 
@@ -55,7 +55,8 @@ function chooseConfiguration(invocation: Invocation, complain: (text: string) =>
     if (option.kind === "end") return;
     if (option.kind === "invalid") complain(option.text);
     else if (option.letter === "C") {
-      const directory = basename(option.argument) === "main.cf" ? dirname(option.argument) : option.argument;
+      const directory =
+        baseName(option.argument) === "main.cf" ? directoryOf(option.argument) : option.argument;
       authorizeDirectory(directory, effectiveUid() !== 0);
       process.env.MAIL_CONFIG = decodeUtf8(directory) ?? directory;
     }

@@ -1,10 +1,10 @@
 /** Messages written to files (-d, -D). */
 import { closeSync, constants, mkdirSync, openSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
 import { fatal } from "../../lib/log/log.ts";
 import { mailDate } from "../../lib/message/date.ts";
 import { pathOf, toBytes } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { directoryOf } from "../../lib/sys/paths.ts";
 import { formatTime } from "../../lib/sys/strftime.ts";
 import type { Settings } from "./options.ts";
 
@@ -101,7 +101,7 @@ function create(name: string, flag: number): number {
     if (errorCode(error) !== "ENOENT") fatal(`create dump file ${name}: ${errorText(error)}`);
   }
   try {
-    mkdirSync(pathOf(dirname(name)), { recursive: true });
+    mkdirSync(pathOf(directoryOf(name)), { recursive: true });
     return open();
   } catch (error) {
     return fatal(`create dump file ${name}: ${errorText(error)}`);

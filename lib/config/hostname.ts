@@ -1,5 +1,4 @@
 /** The default of myhostname, and what is wrong with a host name. */
-import { hostname } from "node:os";
 import { isAlnumCode } from "../sys/bytes.ts";
 
 const NAME_LIMIT = 255;
@@ -32,7 +31,7 @@ export function hostnameFault(name: string): string | undefined {
 
 /** The kernel's host name, completed with a domain when it has none. */
 export function ownHostname(domain: () => string | undefined): string {
-  const name = hostname();
+  const name = process.getBuiltinModule("node:os").hostname();
   return name.includes(".") ? name : `${name}.${domain() ?? "localdomain"}`;
 }
 

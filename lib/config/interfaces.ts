@@ -1,6 +1,5 @@
 /** The machine's own addresses: inet_protocols, inet_interfaces, proxy_interfaces, mynetworks. */
 import { existsSync, readFileSync } from "node:fs";
-import { networkInterfaces } from "node:os";
 import { lowerAscii, splitAny } from "../sys/bytes.ts";
 import { errorText } from "../sys/errno.ts";
 import {
@@ -61,7 +60,7 @@ function listInterfaces(list: () => Interfaces): Interfaces {
 /** Addresses of the interfaces that are up, IPv4 first. */
 export function machineAddresses(
   protocols: Protocols,
-  list: () => Interfaces = networkInterfaces,
+  list: () => Interfaces = () => process.getBuiltinModule("node:os").networkInterfaces(),
 ): OwnAddress[] {
   const v4: OwnAddress[] = [];
   const v6: OwnAddress[] = [];

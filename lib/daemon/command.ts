@@ -1,7 +1,6 @@
 /** Start-up of a command-line program (tools.md 1). */
 
 import { writeSync } from "node:fs";
-import { basename } from "node:path";
 import { configuration, installConfiguration, loadConfiguration } from "../config/configuration.ts";
 import {
   cleanEnvironment,
@@ -12,6 +11,7 @@ import {
 import { setFatalStatus, setVerbosity } from "../log/log.ts";
 import { type LogSetup, setupLogging } from "../log/setup.ts";
 import { toBytes } from "../sys/bytes.ts";
+import { baseName } from "../sys/paths.ts";
 import { ignoreSignal } from "../sys/process.ts";
 import { type CommandHelp, offerHelp } from "./help.ts";
 import type { Invocation, Main } from "./program.ts";
@@ -44,7 +44,7 @@ export const command =
 
 const logSetup = (definition: CommandDefinition, invocation: Invocation): LogSetup => ({
   program: definition.program ?? invocation.processName,
-  standardError: definition.label?.(invocation) ?? basename(invocation.argv0),
+  standardError: definition.label?.(invocation) ?? baseName(invocation.argv0),
   ...definition.log,
 });
 

@@ -1,11 +1,11 @@
 /** What a program is: a main function that is given its name, arguments and environment as byte strings. */
 import { existsSync, readFileSync } from "node:fs";
-import { basename } from "node:path";
 import { currentEnvironment } from "../config/environment.ts";
 import { ConfigurationError } from "../config/settings.ts";
 import { fatal } from "../log/log.ts";
 import { encodeUtf8 } from "../sys/bytes.ts";
 import { SysError } from "../sys/errno.ts";
+import { baseName } from "../sys/paths.ts";
 
 export interface Invocation {
   /** As the caller named it, path included. */
@@ -21,7 +21,7 @@ export type Main = (invocation: Invocation) => Promise<void>;
 /** The invocation of this process. */
 export function ownInvocation(): Invocation {
   const argv0 = encodeUtf8(process.argv0);
-  return { argv0, processName: basename(argv0), args: ownArguments(), environment: currentEnvironment() };
+  return { argv0, processName: baseName(argv0), args: ownArguments(), environment: currentEnvironment() };
 }
 
 /** What the runtime puts in the place of bytes that are no UTF-8. */

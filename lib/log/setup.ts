@@ -59,17 +59,30 @@ export function setupLogging(setup: LogSetup, configuration?: Configuration): vo
   const shown = setup.showTag === true ? tag : setup.standardError;
   if (shown !== undefined) sinks.push(standardErrorSink(shown));
   setLogUtf8(configuration?.get("smtputf8_enable") ?? false);
-  const output =
-    setup.ownFile === true
-      ? undefined
-      : (internalSink(setup, tag, configuration) ?? syslogSink(tag, configuration));
-  if (output !== undefined) sinks.push(output);
+  if (setup.ownFile !== true) {
+    const open = (): LogSink => internalSink(setup, tag, configuration) ?? syslogSink(tag, configuration);
+    sinks.push(configuration === undefined ? whenNeeded(open) : open());
+  }
   closePrevious();
   setLogSinks(sinks);
 }
 
 let openDescriptor = -1;
 let descriptorInUse = -1;
+
+/** An output that its first line opens: before main.cf was read there is rarely anything to say. */
+function whenNeeded(open: () => LogSink): LogSink {
+  descriptorInUse = -1;
+  let sink: LogSink | undefined;
+  return (event) => {
+    if (sink === undefined) {
+      sink = open();
+      openDescriptor = descriptorInUse;
+    }
+    sink(event);
+  };
+}
+
 function closePrevious(): void {
   if (openDescriptor >= 0 && openDescriptor !== descriptorInUse) closeSync(openDescriptor);
   openDescriptor = descriptorInUse;
@@ -88,7 +101,7 @@ const standardErrorSink =
 
 // --- syslog ------------------------------------------------------------------------------------------
 
-function syslogSink(tag: string, configuration: Configuration | undefined): LogSink | undefined {
+function syslogSink(tag: string, configuration: Configuration | undefined): LogSink {
   if (configuration !== undefined) {
     delete process.env.POSTLOG_SERVICE;
     delete process.env.POSTLOG_HOSTNAME;

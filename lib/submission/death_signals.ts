@@ -1,13 +1,18 @@
 /** A submission that is killed leaves no unfinished file behind (tools.md 3.7). */
 import { readFileSync } from "node:fs";
-import { constants } from "node:os";
 import { runDeathCleanups } from "../log/log.ts";
+
+const NUMBERS = [
+  ["SIGHUP", 1],
+  ["SIGINT", 2],
+  ["SIGQUIT", 3],
+  ["SIGTERM", 15],
+] as const;
 
 /** SIGTERM and SIGHUP stay ignored when the parent (nohup) made them so. */
 export function cleanUpOnSignals(): void {
   const ignored = ignoredSignals();
-  for (const name of ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"] as const) {
-    const number = constants.signals[name];
+  for (const [name, number] of NUMBERS) {
     const always = name === "SIGINT" || name === "SIGQUIT";
     if (!always && (ignored & (1n << BigInt(number - 1))) !== 0n) continue;
     process.on(name, () => {

@@ -9,10 +9,10 @@ import {
   type Stats,
   statSync,
 } from "node:fs";
-import { dirname } from "node:path";
 import { pathOf } from "./bytes.ts";
 import { errorCode, errorText, SysError } from "./errno.ts";
 import { checked, cString, errno, ffi, library } from "./ffi.ts";
+import { directoryOf } from "./paths.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   flock: { args: ["i32", "i32"], returns: "i32" },
@@ -184,7 +184,7 @@ function safeOpenExisting(path: string, flags: number): SafeOpenResult {
 /** A link is followed only when root made it in a directory where nobody else can write. */
 function linkIsTrusted(path: string, link: Stats): boolean {
   if (link.uid !== 0) return false;
-  const parent = statSync(pathOf(dirname(path)));
+  const parent = statSync(pathOf(directoryOf(path)));
   return parent.uid === 0 && (parent.mode & 0o022) === 0;
 }
 

@@ -1,6 +1,5 @@
 /** Building one table from its source file or, incrementally, from standard input. */
 import { closeSync, fstatSync, openSync, readFileSync, type Stats, statSync } from "node:fs";
-import { dirname } from "node:path";
 import { parameter } from "../config/configuration.ts";
 import { logicalLines } from "../config/lines.ts";
 import { Progress } from "../daemon/progress.ts";
@@ -8,6 +7,7 @@ import { fatal, warning } from "../log/log.ts";
 import { fromBytes, isValidUtf8, pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { effectiveUid, setEffectiveGid, setEffectiveUid, setGroups } from "../sys/identity.ts";
+import { directoryOf } from "../sys/paths.ts";
 import { type IndexBuilder, openBuilder } from "../tables/build.ts";
 import { encodeFiles } from "../tables/files.ts";
 import { TableFlag } from "../tables/table.ts";
@@ -118,7 +118,7 @@ function takeIdentity(name: string, source: Stats, options: MakerOptions): () =>
       setGroups([0]);
     };
   }
-  const directory = dirname(name);
+  const directory = directoryOf(name);
   if (statSync(pathOf(directory)).uid !== 0)
     warning(
       `Creating root-owned database file(s) ${name}.* in non-root-owned directory ${directory}. ` +

@@ -1,12 +1,12 @@
 /** The command line of postmap(1) and postalias(1). */
 import { writeSync } from "node:fs";
-import { basename } from "node:path";
 import { configureCommand } from "../daemon/command.ts";
 import { optionLetters } from "../daemon/help.ts";
 import { parseOptions } from "../daemon/options.ts";
 import type { Invocation } from "../daemon/program.ts";
 import { fatal, setVerbosity, verbosity, warning } from "../log/log.ts";
 import { decodeUtf8, toBytes } from "../sys/bytes.ts";
+import { baseName } from "../sys/paths.ts";
 import { TableFlag } from "../tables/table.ts";
 import type { Output } from "./output.ts";
 import type { MakerProgram } from "./program.ts";
@@ -41,7 +41,7 @@ export interface MakerDefinition {
 
 export const makerDefinition = (program: string): MakerDefinition => ({
   program,
-  label: (invocation) => basename(invocation.argv0),
+  label: (invocation) => baseName(invocation.argv0),
 });
 
 /** Parses the command line and reads the configuration; every mistake is fatal. */
@@ -49,7 +49,7 @@ export function readOptions(program: MakerProgram, invocation: Invocation, outpu
   const parsed = parseOptions(invocation.args, optionLetters(program.help));
   const usage = `usage: ${program.name} ${program.synopsis}`;
   if (!parsed.ok) {
-    writeSync(2, toBytes(`${basename(invocation.argv0)}: ${parsed.problem}\n`));
+    writeSync(2, toBytes(`${baseName(invocation.argv0)}: ${parsed.problem}\n`));
     fatal(usage);
   }
   const given = new Set<string>();

@@ -1,6 +1,5 @@
 /** Where a cache database may be: what the mail system writes must lie in a directory of the mail owner's (tables.md 18). */
 import { statSync } from "node:fs";
-import { basename, dirname } from "node:path";
 import { parameter } from "../config/configuration.ts";
 import { fatal, warning } from "../log/log.ts";
 import { pathOf } from "../sys/bytes.ts";
@@ -13,6 +12,7 @@ import {
   setEffectiveUid,
   type User,
 } from "../sys/identity.ts";
+import { baseName, directoryOf } from "../sys/paths.ts";
 
 const FILE_TYPES: ReadonlySet<string> = new Set(["hash", "btree", "dbm", "lmdb", "cdb", "sdbm", "dbz"]);
 
@@ -27,13 +27,13 @@ export function cacheLocation(spec: string): string {
   const type = colon < 0 ? parameter("default_database_type") : spec.slice(0, colon);
   const path = spec.slice(colon + 1);
   if (!FILE_TYPES.has(type)) return spec;
-  const directory = dirname(path);
+  const directory = directoryOf(path);
   const owner = ownerOf(directory);
   if (owner === undefined || owner === mailOwner().uid) return `${type}:${path}`;
   const data = parameter("data_directory");
   warning(`request to update table ${type}:${path} in non-${parameter("mail_owner")} directory ${directory}`);
   warning(`redirecting the request to ${parameter("mail_owner")}-owned data_directory ${data}`);
-  return `${type}:${data}/${basename(path)}`;
+  return `${type}:${data}/${baseName(path)}`;
 }
 
 function ownerOf(directory: string): number | undefined {

@@ -1,10 +1,10 @@
 /** What the tables with an index file have in common: the trailing NUL, duplicates, change detection, ownership. */
 import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
-import { dirname } from "node:path";
 import { fatal, warning } from "../../log/log.ts";
 import { pathOf, toBytes } from "../../sys/bytes.ts";
 import { errorCode, errorText, strerror, unless } from "../../sys/errno.ts";
 import { MappedFile } from "../../sys/mapped_file.ts";
+import { directoryOf } from "../../sys/paths.ts";
 import {
   ownerOf,
   type TableAccess,
@@ -124,7 +124,7 @@ function openWith(path: string, access: TableAccess): { fd: number; created: boo
 /** Root is about to write in a directory where somebody else can make links. */
 function othersMayLink(path: string): boolean {
   if (process.geteuid?.() !== 0) return false;
-  const directory = unless(["ENOENT"], () => statSync(pathOf(dirname(path))));
+  const directory = unless(["ENOENT"], () => statSync(pathOf(directoryOf(path))));
   return directory !== undefined && (directory.uid !== 0 || (directory.mode & 0o022) !== 0);
 }
 
