@@ -1,5 +1,5 @@
 /** `.forward` files (delivery.md 4.4): undefined when the mailbox is next. */
-import { constants, lstatSync, openSync, type Stats } from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, type Stats } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { type Disposition, traceExpansion } from "../../lib/delivery/disposition.ts";
 import { dsn } from "../../lib/delivery/status.ts";
@@ -114,7 +114,11 @@ function openForwardFile(file: ForwardFile, user: User): number | undefined {
     if (errorCode(error) === undefined) throw error;
     return refuse(`cannot open file ${path}: ${errorText(error)}`);
   }
-  return fd;
+  // another file may have taken the name meanwhile
+  const opened = faultOf(path, fstatSync(fd), user);
+  if (opened === undefined) return fd;
+  closeSync(fd);
+  return refuse(opened);
 }
 
 function faultOf(path: string, stat: Stats, user: User): string | undefined {

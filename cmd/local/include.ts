@@ -1,11 +1,12 @@
 /** `:include:` files (delivery.md 4.3). */
-import { closeSync, constants, openSync, type Stats, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, type Stats, statSync } from "node:fs";
 import type { Disposition } from "../../lib/delivery/disposition.ts";
 import { dsn } from "../../lib/delivery/status.ts";
 import { check, warning } from "../../lib/log/log.ts";
 import { asUser, type Identity } from "../../lib/privsep/identity.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { safeOpen } from "../../lib/sys/files.ts";
 import { effectiveGid, effectiveUid, lookupUserById } from "../../lib/sys/identity.ts";
 import { addressLines } from "./lines.ts";
 import { bounce, defer, type ItemsResult, nested, type State, tooDeep } from "./state.ts";
@@ -50,20 +51,35 @@ export async function deliverInclude(outer: State, path: string): Promise<Dispos
     }
     reader = { ...state, rights: user };
   }
-  let fd: number;
-  try {
-    fd = asUser(identityOf(reader), () => openSync(pathOf(path), constants.O_RDONLY | constants.O_NONBLOCK));
-  } catch (error) {
-    if (errorCode(error) === undefined) throw error;
-    return refuse(`cannot open include file ${path}: ${errorText(error)}`);
-  }
+  const opened = asUser(identityOf(reader), () => openAs(path, stat));
+  if (!opened.ok) return refuse(`cannot open include file ${path}: ${opened.reason}`);
   const expansion: State = {
     ...reader,
     origin: "include",
     owner: state.owner ?? state.recipient.recipient,
     unmatched: session.settings.propagate.has("include") ? state.unmatched : "",
   };
-  return (await deliverFileItems(expansion, fd, path)).disposition;
+  return (await deliverFileItems(expansion, opened.fd, path)).disposition;
+}
+
+const READ = constants.O_RDONLY | constants.O_NONBLOCK;
+
+/** Opens the file that `seen` is of. Root takes no name that somebody else may have linked to a file of root's. */
+function openAs(path: string, seen: Stats): { ok: true; fd: number } | { ok: false; reason: string } {
+  if (effectiveUid() === 0) {
+    const opened = safeOpen(path, READ, 0);
+    return opened.ok ? opened : { ok: false, reason: opened.reason.replace(/^cannot open file: /, "") };
+  }
+  try {
+    const fd = openSync(pathOf(path), READ);
+    const { dev, ino } = fstatSync(fd);
+    if (dev === seen.dev && ino === seen.ino) return { ok: true, fd };
+    closeSync(fd);
+    return { ok: false, reason: "file status changed unexpectedly" };
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return { ok: false, reason: errorText(error) };
+  }
 }
 
 /** Delivers to the addresses of an open file, line by line, up to the first line that has to be tried again. Closes the file. */

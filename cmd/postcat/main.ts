@@ -1,5 +1,5 @@
 /** postcat(1): shows queue files (queue.md 34). */
-import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import { optionLetters } from "../../lib/daemon/help.ts";
@@ -83,11 +83,14 @@ function open(path: string): number {
   }
 }
 
+/** The owner of the queue may have put anything there. */
+const QUEUE_FILE = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
+
 function findInQueue(id: QueueId): { fd: number; path: string } | undefined {
   for (let round = 0; round < 2; round++)
     for (const queue of SEARCHED) {
       const path = queues().path(queue, id);
-      const fd = unless(["ENOENT", "ENOTDIR"], () => openSync(path, "r"));
+      const fd = unless(["ENOENT", "ENOTDIR"], () => openSync(path, QUEUE_FILE));
       if (fd !== undefined) return { fd, path };
     }
   return undefined;

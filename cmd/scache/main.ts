@@ -21,10 +21,11 @@ import { info, panic, warning } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import { printable } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import { resourceLimit } from "../../lib/sys/process.ts";
 import { every } from "../../lib/sys/timers.ts";
 import { watchConnection } from "./idle_connection.ts";
 import { Statistics } from "./statistics.ts";
-import { ConnectionStore } from "./store.ts";
+import { CAPACITY, ConnectionStore } from "./store.ts";
 
 class Scache {
   readonly statistics = new Statistics();
@@ -147,6 +148,10 @@ async function handOver(channel: Channel, fd: number): Promise<boolean> {
   }
 }
 
+/** Half of the descriptors: the others are for clients, and for connections on their way. */
+const connectionLimit = (): number =>
+  Math.min(CAPACITY, (resourceLimit("openFiles") ?? Number.POSITIVE_INFINITY) / 2);
+
 let scache: Scache | undefined;
 
 export const main = multiServer({
@@ -154,13 +159,16 @@ export const main = multiServer({
   greeting: ScacheGreeting,
   processLimit: 1,
   maxUse: 0,
+  descriptorsPerClient: 3,
   parameters: ["connection_cache_ttl_limit", "connection_cache_status_update_time"],
   preJail() {
     // the zone's rules are outside the jail
     localZone();
   },
   postJail() {
-    const started = new Scache(new ConnectionStore(parameter("connection_cache_ttl_limit")));
+    const started = new Scache(
+      new ConnectionStore(parameter("connection_cache_ttl_limit"), connectionLimit()),
+    );
     scache = started;
     every(parameter("connection_cache_status_update_time"), () => started.report(), { background: true });
   },

@@ -36,7 +36,7 @@ export interface FoundEndpoint {
 }
 
 /** Bounds for what clients may leave here: how many of each kind, and characters of one. */
-const CAPACITY = 10_000;
+export const CAPACITY = 10_000;
 const TEXT_LIMIT = 4096;
 
 /** What no client of ours says: endpoints are a service and an address, properties some numbers and names. */
@@ -49,8 +49,11 @@ export class ConnectionStore {
   #connections = 0;
   #links = 0;
 
-  /** `ttlLimit` in seconds. */
-  constructor(private readonly ttlLimit: number) {}
+  /** `ttlLimit` in seconds; `connectionLimit`: how many connections there are descriptors for. */
+  constructor(
+    private readonly ttlLimit: number,
+    private readonly connectionLimit: number,
+  ) {}
 
   get sizes(): Sizes {
     return {
@@ -62,7 +65,7 @@ export class ConnectionStore {
 
   /** Keeps a connection for `ttl` seconds at most; false when there is no room. */
   saveEndpoint(ttl: number, label: string, property: string, connection: IdleConnection): boolean {
-    if (this.#connections >= CAPACITY || isTooLong(label, property)) return false;
+    if (this.#connections >= this.connectionLimit || isTooLong(label, property)) return false;
     const endpoint: Endpoint = { label, property, connection, timer: undefined };
     endpoint.timer = after(Math.min(ttl, this.ttlLimit), () => this.#discard(endpoint));
     append(this.#endpoints, label, endpoint);

@@ -1,5 +1,5 @@
 /** The server side of the delivery protocol: one request with its queue file, opened and locked (ipc.md 5.4, queue.md 28). */
-import { closeSync, constants, fchmodSync, openSync, writeSync } from "node:fs";
+import { closeSync, constants, fchmodSync, fstatSync, openSync, statSync, writeSync } from "node:fs";
 import { receive, send } from "../ipc/attributes.ts";
 import {
   DeliveryGreeting,
@@ -17,6 +17,7 @@ import { pathOf } from "../sys/bytes.ts";
 import type { Channel } from "../sys/channel.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { tryLock } from "../sys/files.ts";
+import { effectiveUid } from "../sys/identity.ts";
 import type { Disposition } from "./disposition.ts";
 import { type MessageStats, moment } from "./stats.ts";
 import { type Dsn, NO_DSN } from "./status.ts";
@@ -119,12 +120,16 @@ function openQueueFile(queueName: string, queueId: QueueId): { fd: number; path:
   const path = queues().path(queueName, queueId);
   let fd: number;
   try {
-    fd = openSync(pathOf(path), constants.O_RDWR);
+    fd = openSync(pathOf(path), constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW);
   } catch (error) {
     if (errorCode(error) !== "ENOENT")
       throw new ClientAbort(`open ${queueName} ${queueId}: ${errorText(error)}`);
     warning(`open ${queueName} ${queueId}: ${errorText(error)}`);
     return undefined;
+  }
+  if (!isOfQueue(fd, queueName)) {
+    closeSync(fd);
+    throw new ClientAbort(`open ${queueName} ${queueId}: not a file of the mail system`);
   }
   let reason = "Resource temporarily unavailable";
   try {
@@ -134,6 +139,12 @@ function openQueueFile(queueName: string, queueId: QueueId): { fd: number; path:
   }
   closeSync(fd);
   throw new ClientAbort(`shared lock ${path}: ${reason}`);
+}
+
+/** Root could open, and mark, any file that the owner of the queue made a link to. */
+function isOfQueue(fd: number, queueName: string): boolean {
+  const stat = fstatSync(fd);
+  return stat.isFile() && (effectiveUid() !== 0 || stat.uid === statSync(queueName).uid);
 }
 
 const DONE = Uint8Array.of(Rec.DONE);

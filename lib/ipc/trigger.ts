@@ -1,5 +1,5 @@
 /** One-way requests to trigger servers over unix sockets or FIFOs (ipc.md 5.16). */
-import { closeSync, openSync, statSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from "node:fs";
 import { verbose, warning } from "../log/log.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { connectUnix, FIFO_WRITE, sendAndClose } from "../sys/sockets.ts";
@@ -35,8 +35,9 @@ export async function trigger(
   }
   try {
     if (kind === "fifo") {
-      const fd = openSync(path, FIFO_WRITE);
+      const fd = openSync(path, FIFO_WRITE | constants.O_NOFOLLOW);
       try {
+        if (!fstatSync(fd).isFIFO()) return failed;
         writeSync(fd, request);
       } finally {
         closeSync(fd);
