@@ -1,4 +1,5 @@
 /** Timers of any length. The runtime's own take a delay above 2^31-1 milliseconds, 24.8 days, for one of a millisecond. */
+import { checked, ffi, library } from "./ffi.ts";
 
 export interface Timer {
   cancel(): void;
@@ -45,6 +46,19 @@ export function every(seconds: number, action: () => unknown, options: TimerOpti
       timer.cancel();
     },
   };
+}
+
+const libc = library(["libc.so.6", "libc.so"], {
+  setitimer: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+});
+const ITIMER_PROF = 2;
+
+/** Acts whenever the process has used so much processor time: one that rests is not woken. There is one such timer in a process. */
+export function everyBusy(milliseconds: number, action: () => void): void {
+  process.on("SIGPROF", action);
+  const interval = BigInt(milliseconds * 1000);
+  const timer = new BigInt64Array([0n, interval, 0n, interval]);
+  checked("setitimer", "", libc().setitimer(ITIMER_PROF, ffi().ptr(timer), null));
 }
 
 export const sleep = (seconds: number): Promise<void> => new Promise((resolve) => after(seconds, resolve));

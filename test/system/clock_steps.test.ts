@@ -18,7 +18,8 @@ import {
   until,
 } from "./support/harness.ts";
 import { CountingSink, Session } from "./support/load.ts";
-import { NEEDS_COMPILER, SetClock } from "./support/set_clock.ts";
+import { NEEDS_COMPILER } from "./support/preloaded.ts";
+import { SetClock } from "./support/set_clock.ts";
 
 t.setTimeout(240_000);
 
