@@ -2,10 +2,12 @@
 
 import { isOwnInstance } from "../../lib/config/accounts.ts";
 import { configuration, installConfiguration, loadConfiguration } from "../../lib/config/configuration.ts";
-import { cleanEnvironment, currentEnvironment, installEnvironment } from "../../lib/config/environment.ts";
+import { cleanEnvironment } from "../../lib/config/environment.ts";
 import { startDebugger } from "../../lib/daemon/debugger.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
+import { currentEnvironment, installEnvironment } from "../../lib/sys/environment.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { changeDirectory } from "../../lib/sys/files.ts";
 import { effectiveUid, realUid } from "../../lib/sys/identity.ts";
 import { setResourceLimit } from "../../lib/sys/process.ts";
 import type { MasterOptions } from "./options.ts";
@@ -23,7 +25,7 @@ export function configure({ debug }: Pick<MasterOptions, "debug">): ReadonlyMap<
   setResourceLimit("fileSize", undefined);
   const directory = configuration().get("queue_directory");
   try {
-    process.chdir(directory);
+    changeDirectory(directory);
   } catch (error) {
     fatal(`chdir("${directory}"): ${errorText(error)}`);
   }

@@ -1,9 +1,11 @@
 /** The command line of master. */
+
 import { closeSync, writeSync } from "node:fs";
 import { offerHelp, optionLetters } from "../../lib/daemon/help.ts";
 import { complain, parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal, setVerbosity } from "../../lib/log/log.ts";
+import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
 import { HELP } from "./help.ts";
 
@@ -39,7 +41,7 @@ export function readOptions(invocation: Invocation): MasterOptions {
   if (!parsed.ok || parsed.operands.length > 0) return fatal(USAGE);
   const given = new Map(parsed.options.map(({ option, value }) => [option, value]));
   const directory = given.get("c");
-  if (directory !== undefined) process.env.MAIL_CONFIG = Buffer.from(directory, "latin1").toString("utf8");
+  if (directory !== undefined) setEnvironmentVariable("MAIL_CONFIG", directory);
   const verbose = given.has("v") || invocation.environment.has("MAIL_VERBOSE");
   if (verbose) setVerbosity(1);
   if (given.has("t") && given.has("w")) fatal("the -t and -w options cannot be used together");

@@ -1,7 +1,6 @@
 /** One service of master.cf while the system runs: its endpoint, its processes, their status reports. */
 
 import { closeSync } from "node:fs";
-import { constants } from "node:os";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { childArguments, isStressAware, type MasterService } from "../../lib/config/master_cf.ts";
 import { AVAILABILITY, decodeStatus, STATUS_SIZE } from "../../lib/daemon/status.ts";
@@ -10,6 +9,7 @@ import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 import { setCloseOnExec } from "../../lib/sys/files.ts";
 import { sendSignal } from "../../lib/sys/process.ts";
+import { type ProgramEnd, startWatched } from "../../lib/sys/program_end.ts";
 import { adoptSocket, socketPair } from "../../lib/sys/sockets.ts";
 import { after, every, type Timer } from "../../lib/sys/timers.ts";
 import { closeEndpoint, openEndpoint, watchEndpoint } from "./endpoint.ts";
@@ -30,12 +30,6 @@ interface ChildProcess {
   /** Idle reports so far. */
   useCount: number;
 }
-
-/** Bun gives the name of a signal. */
-const signalNumber = (signal: number | string | null): number | null =>
-  typeof signal === "string"
-    ? ((constants.signals as Readonly<Record<string, number>>)[signal] ?? 0)
-    : signal;
 
 const seconds = (): number => performance.now() / 1000;
 
@@ -187,33 +181,28 @@ export class RunningService {
       verbose: options.verbose,
       stress: seconds() < this.#stressUntil,
     });
-    const child = Bun.spawn({
-      cmd: [unicode(this.#path), ...args.map(unicode)],
-      argv0: unicode(this.#service.command),
-      env: {
-        ...RUNTIME,
-        ...withLogVariables(environment),
-        GENERATION: generation.toString(8),
-      },
-      stdio: [0, 1, 2, flowPipe[0], flowPipe[1], this.#statusChildEnd, ...this.#listeners],
-      onExit: (_child: unknown, status: number | null, signal: number | string | null) =>
-        this.#exited(child.pid, status, signalNumber(signal)),
-    } as unknown as { cmd: string[] });
-    return child.pid;
+    const { pid, ended } = startWatched({
+      path: this.#path,
+      argv: [this.#service.command, ...args],
+      environment: withLogVariables(environment).set("GENERATION", generation.toString(8)),
+      descriptors: [0, 1, 2, flowPipe[0], flowPipe[1], this.#statusChildEnd, ...this.#listeners],
+    });
+    void ended.then((end) => this.#exited(pid, end));
+    return pid;
   }
 
-  #exited(pid: number, status: number | null, signal: number | null): void {
+  #exited(pid: number, end: ProgramEnd): void {
     const child = this.#children.get(pid);
     if (child === undefined) panic(`master_reap_child: unknown pid: ${pid}`);
     verbose(() => `master_reap_child: pid ${pid}`);
     this.#children.delete(pid);
     if (child.availability === AVAILABILITY.available) this.#idle--;
-    const killedByUs = this.#removed && signal === SIGTERM;
-    if (signal !== null && !killedByUs)
-      warning(`process ${this.#path} pid ${pid} killed by signal ${signal}`);
-    else if (signal === null && status !== 0)
-      warning(`process ${this.#path} pid ${pid} exit status ${status}`);
-    const abnormal = signal !== null || status !== 0;
+    const killedByUs = this.#removed && end.kind === "signal" && end.signal === SIGTERM;
+    if (end.kind === "signal" && !killedByUs)
+      warning(`process ${this.#path} pid ${pid} killed by signal ${end.signal}`);
+    else if (end.kind === "exit" && end.status !== 0)
+      warning(`process ${this.#path} pid ${pid} exit status ${end.status}`);
+    const abnormal = end.kind === "signal" || end.status !== 0;
     if (abnormal && child.useCount === 0 && this.#throttled === undefined && !this.#removed) {
       warning(`${this.#path}: bad command startup -- throttling`);
       this.#throttle();
@@ -326,8 +315,11 @@ export class RunningService {
 }
 
 /** The environment of the children, with where they log before they have read main.cf. */
-function withLogVariables(environment: ReadonlyMap<string, string>): Record<string, string> {
-  const variables = new Map(environment).set("MAIL_LOGTAG", configuration().get("syslog_name"));
+function withLogVariables(environment: ReadonlyMap<string, string>): Map<string, string> {
+  const variables = new Map([...RUNTIME, ...environment]).set(
+    "MAIL_LOGTAG",
+    configuration().get("syslog_name"),
+  );
   if (configuration().get("maillog_file") === "") {
     variables.delete("POSTLOG_SERVICE");
     variables.delete("POSTLOG_HOSTNAME");
@@ -336,7 +328,5 @@ function withLogVariables(environment: ReadonlyMap<string, string>): Record<stri
     variables.set("POSTLOG_SERVICE", `${configuration().get("queue_directory")}/${socket}`);
     variables.set("POSTLOG_HOSTNAME", configuration().get("myhostname"));
   }
-  return Object.fromEntries([...variables].map(([name, value]) => [unicode(name), unicode(value)]));
+  return variables;
 }
-
-const unicode = (text: string): string => Buffer.from(text, "latin1").toString("utf8");

@@ -1,17 +1,17 @@
 /** What the children's runtime is told by its environment, before the first line of ours runs. docs/performance.md has the measurements. */
-export const RUNTIME: Readonly<Record<string, string>> = {
+export const RUNTIME: ReadonlyMap<string, string> = new Map([
   /**
    * Memory goes back to the kernel when it was free for so many milliseconds. By default that is a tenth of a second, and a busy daemon gives
    * back, and faults in again, the same pages for each message.
    */
-  MIMALLOC_PURGE_DELAY: "60000",
+  ["MIMALLOC_PURGE_DELAY", "60000"],
   /**
    * Syncs and name service lookups that a process has in flight. By default there are as many as processors, whatever the disk could do. Threads
    * are made when they are needed.
    */
-  UV_THREADPOOL_SIZE: "32",
+  ["UV_THREADPOOL_SIZE", "32"],
   /** The last tier of the compiler costs more processor time and memory in every process than its code saves: ours is no arithmetic. */
-  BUN_JSC_useFTLJIT: "0",
+  ["BUN_JSC_useFTLJIT", "0"],
   /** The collector lets the heap of a process grow by what it takes for the memory of the machine: there are many processes. */
-  BUN_JSC_forceRAMSize: "200000000",
-};
+  ["BUN_JSC_forceRAMSize", "200000000"],
+]);

@@ -11,6 +11,7 @@ import {
   sendSignal,
   stoppedChild,
 } from "../../lib/sys/process.ts";
+import { collectEnded } from "../../lib/sys/program_end.ts";
 import { after } from "../../lib/sys/timers.ts";
 import type { MasterOptions } from "./options.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -30,23 +31,15 @@ export function installSignals(supervisor: Supervisor, options: MasterOptions): 
     });
 }
 
-const ORPHAN_MILLISECONDS = 100;
-
-/**
- * Children that end are the runtime's to reap. It does not tell of those that are stopped, and does not know those that process 1 of a
- * container inherits: what a command of a user left behind.
- */
+/** Also those children that process 1 of a container inherits: what a command of a user left behind. */
 function childrenChanged(supervisor: Supervisor, options: MasterOptions): void {
   for (let child = stoppedChild(); child !== undefined; child = stoppedChild())
     supervisor.stopped(child.pid, child.signal);
   if (!options.init) return;
   for (let pid = endedChild(); pid !== undefined; pid = endedChild()) {
-    if (supervisor.owns(pid)) {
-      // it stands before the others until the runtime has reaped it
-      setTimeout(() => childrenChanged(supervisor, options), ORPHAN_MILLISECONDS);
-      return;
-    }
-    reapChild(pid);
+    // one of ours stands before the others until it has been taken note of
+    if (supervisor.owns(pid)) collectEnded();
+    else reapChild(pid);
   }
 }
 

@@ -9,7 +9,9 @@ import { fatal, setVerbosity, verbosity } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { isQueueId, type QueueId } from "../../lib/queue/queue_id.ts";
 import { pathOf, toBytes } from "../../lib/sys/bytes.ts";
+import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorText, unless } from "../../lib/sys/errno.ts";
+import { changeDirectory } from "../../lib/sys/files.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
 import { HELP } from "./help.ts";
 import { type Display, showFile } from "./show.ts";
@@ -40,7 +42,7 @@ async function run(invocation: Invocation): Promise<void> {
   let start = 0;
   for (const { option, value } of parsed.options) {
     given.add(option);
-    if (option === "c") process.env.MAIL_CONFIG = value;
+    if (option === "c") setEnvironmentVariable("MAIL_CONFIG", value);
     if (option === "s") start = readDecimal(value) ?? fatal(`bad offset: ${value}`);
     if (option === "v") setVerbosity(verbosity() + 1);
   }
@@ -58,7 +60,7 @@ async function run(invocation: Invocation): Promise<void> {
     start,
   };
   if (given.has("q")) {
-    process.chdir(parameter("queue_directory"));
+    changeDirectory(parameter("queue_directory"));
     for (const id of parsed.operands) {
       if (!isQueueId(id)) fatal(`bad mail queue ID: ${id}`);
       const { fd, path } = findInQueue(id) ?? fatal(`open queue file ${id}: No such file or directory`);

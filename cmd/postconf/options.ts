@@ -1,11 +1,11 @@
 /** The command line of postconf: options, the mode they ask for, and what does not go together. */
 
-import { environmentVariable } from "../../lib/config/environment.ts";
 import { parseNames } from "../../lib/config/lists.ts";
 import { optionLetters } from "../../lib/daemon/help.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
 import { fatal, setVerbosity } from "../../lib/log/log.ts";
 import { lowerAscii } from "../../lib/sys/bytes.ts";
+import { environmentVariable, setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { HELP } from "./help.ts";
 
 /** Options that exclude each other somewhere, in the order in which messages list them. */
@@ -98,7 +98,7 @@ export function readRequest(
   for (const { option, value } of parsed.options) {
     switch (option) {
       case "c":
-        process.env.MAIL_CONFIG = Buffer.from(value, "latin1").toString("utf8");
+        setEnvironmentVariable("MAIL_CONFIG", value);
         break;
       case "C":
         options.add("-C");

@@ -1,4 +1,5 @@
 /** postdrop(1): takes a message from a local program and puts it into maildrop (tools.md 3). Runs with borrowed group rights. */
+
 import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { isUnsafeProcess } from "../../lib/config/directory.ts";
@@ -20,7 +21,9 @@ import { limitFileSize } from "../../lib/submission/size_limit.ts";
 import { Submission } from "../../lib/submission/submission.ts";
 import { deniedUser } from "../../lib/submission/user_access.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
+import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { changeDirectory } from "../../lib/sys/files.ts";
 import { effectiveUid, realUid } from "../../lib/sys/identity.ts";
 import { HELP } from "./help.ts";
 
@@ -37,7 +40,7 @@ async function run(invocation: Invocation): Promise<void> {
   limitFileSize();
   const directory = parameter("queue_directory");
   try {
-    process.chdir(directory);
+    changeDirectory(directory);
   } catch (error) {
     fatal(`chdir ${directory}: ${errorText(error)}`);
   }
@@ -67,7 +70,7 @@ function readOptions(invocation: Invocation): void {
   const parsed = parseOptions(invocation.args, optionLetters(HELP));
   if (isUnsafeProcess()) setVerbosity(0);
   for (const { option, value } of parsed.options) {
-    if (option === "c") process.env.MAIL_CONFIG = value;
+    if (option === "c") setEnvironmentVariable("MAIL_CONFIG", value);
     else if (option === "v" && effectiveUid() === 0) setVerbosity(verbosity() + 1);
   }
   if (parsed.ok) return;

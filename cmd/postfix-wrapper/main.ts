@@ -1,13 +1,14 @@
 /** postfix-wrapper(5): a command of postfix(1) for the default instance and each one that it lists, one after another; postmulti(1) does that and more. */
-import { spawnSync } from "node:child_process";
-import { constants } from "node:os";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { splitList } from "../../lib/config/lists.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal, setFatalStatus } from "../../lib/log/log.ts";
-import { decodeUtf8, trimSpace } from "../../lib/sys/bytes.ts";
-import { errorText } from "../../lib/sys/errno.ts";
+import { trimSpace } from "../../lib/sys/bytes.ts";
+import { currentEnvironment } from "../../lib/sys/environment.ts";
+import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { outputOf, runProgram, statusOf } from "../../lib/sys/program_end.ts";
+import type { Start } from "../../lib/sys/spawn.ts";
 
 /** The default instance goes down last. */
 const REVERSED: ReadonlySet<string> = new Set(["stop", "quick-stop", "abort", "drain"]);
@@ -20,7 +21,7 @@ const definition = { program: "postfix-wrapper", log: { fallback: true } };
 export const main = command({ ...definition, run });
 
 async function run(invocation: Invocation): Promise<void> {
-  if (process.env.command_directory === undefined) {
+  if (!invocation.environment.has("command_directory")) {
     setFatalStatus(DIRECT_CALL);
     fatal("do not invoke this command directly");
   }
@@ -38,24 +39,20 @@ function control(directory: string, words: ReadonlyArray<string>): number {
   const [word = ""] = words;
   if (NEEDS_RUNNING.has(word) && !isEnabled(directory)) return 0;
   const command = word === "start" && !isEnabled(directory) ? ["check"] : words;
-  return runProgram("postfix", ["-c", directory, ...command], "inherit").status;
+  return withProgram("postfix", ["-c", directory, ...command], (start) => statusOf(runProgram(start)));
 }
 
 const isEnabled = (directory: string): boolean =>
-  runProgram("postconf", ["-c", directory, "-h", "multi_instance_enable"], "pipe").output === "yes";
+  withProgram("postconf", ["-c", directory, "-h", "multi_instance_enable"], (start) =>
+    trimSpace(outputOf(start).output),
+  ) === "yes";
 
-const unicode = (text: string): string => decodeUtf8(text) ?? text;
-
-function runProgram(
-  name: string,
-  args: ReadonlyArray<string>,
-  stdout: "inherit" | "pipe",
-): { readonly status: number; readonly output: string } {
+function withProgram<T>(name: string, args: ReadonlyArray<string>, run: (start: Start) => T): T {
   const path = `${parameter("command_directory")}/${name}`;
-  const child = spawnSync(unicode(path), args.map(unicode), { stdio: ["inherit", stdout, "inherit"] });
-  if (child.error !== undefined) return fatal(`${path}: ${errorText(child.error)}`);
-  return {
-    status: child.status ?? 128 + (child.signal === null ? 0 : constants.signals[child.signal]),
-    output: trimSpace(child.stdout?.toString("latin1") ?? ""),
-  };
+  try {
+    return run({ path, argv: [path, ...args], environment: currentEnvironment() });
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return fatal(`${path}: ${errorText(error)}`);
+  }
 }

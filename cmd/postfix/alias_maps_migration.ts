@@ -5,7 +5,7 @@ import { splitBraced } from "../../lib/config/lists.ts";
 import { warning } from "../../lib/log/log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
-import { daemonPath, runProgram } from "./programs.ts";
+import { daemonPath, run } from "./programs.ts";
 
 const DONE = "check-alias-maps-migration-done";
 
@@ -19,7 +19,7 @@ export function migrateAliasMaps(): void {
     const [, suffix, path] = /^(cdb|lmdb):(\/.*)$/.exec(table) ?? [];
     if (path === undefined) continue;
     if (exists(`${path}.${suffix}`) || !exists(path) || !exists(`${path}.db`)) continue;
-    if (runProgram(daemonPath("nbdb_reindexd"), ["-S", `hash:${path}`]) !== 0) failed = true;
+    if (run(daemonPath("nbdb_reindexd"), ["-S", `hash:${path}`]) !== 0) failed = true;
   }
   if (failed) warning("See https://www.postfix.org/NON_BERKELEYDB_README.html for suggestions");
   try {

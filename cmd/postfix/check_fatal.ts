@@ -4,7 +4,7 @@ import { configuration } from "../../lib/config/configuration.ts";
 import { complainAndPause } from "../../lib/daemon/script_log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { runPostInstall } from "./post_install.ts";
-import { commandPath, runProgram } from "./programs.ts";
+import { commandPath, run } from "./programs.ts";
 
 /** Makes what is missing and looks for what cannot be made; false: the mail system must not start. */
 export async function checkFatal(): Promise<boolean> {
@@ -16,7 +16,7 @@ export async function checkFatal(): Promise<boolean> {
   if (!hasMasterCf) return complainAndPause(`no ${masterCf} file found`);
   if (configuration().get("maillog_file") !== "" && !hasPostlog(masterCf))
     return complainAndPause("missing 'postlog' service in master.cf - run 'postfix upgrade-configuration'");
-  return runProgram(commandPath("postsuper"), []) === 0;
+  return run(commandPath("postsuper"), []) === 0;
 }
 
 const hasPostlog = (path: string): boolean =>

@@ -2,17 +2,17 @@
 
 import { accessSync, constants, existsSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
-import { currentEnvironment } from "../../lib/config/environment.ts";
 import type { ParameterName } from "../../lib/config/parameters.ts";
 import { complainAndPause, logAs } from "../../lib/daemon/script_log.ts";
 import { fatal, info, log, warning } from "../../lib/log/log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
+import { currentEnvironment } from "../../lib/sys/environment.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { replaceProcess } from "../../lib/sys/exec.ts";
 import { sleep } from "../../lib/sys/timers.ts";
 import { hasOtherInstances, isSecondary } from "./instance.ts";
 import { isRunning, masterPid, signalMaster } from "./master_process.ts";
-import { commandPath, daemonPath, runForeground, runProgram, startProgram } from "./programs.ts";
+import { commandPath, daemonPath, run, runForeground, startDetached } from "./programs.ts";
 
 type Command = (args: ReadonlyArray<string>) => void | Promise<void>;
 
@@ -24,7 +24,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ["abort", abort],
   ["drain", drain],
   ["reload", reload],
-  ["flush", () => process.exit(runProgram(commandPath("postqueue"), ["-f"]))],
+  ["flush", () => process.exit(run(commandPath("postqueue"), ["-f"]))],
   ["check", check],
   ["status", status],
   ["set-permissions", (args) => postInstall(["create-missing", "set-permissions", ...args])],
@@ -53,7 +53,7 @@ export async function runCommand([name = "", ...args]: ReadonlyArray<string>): P
 
 /** A program that cannot be started ends as it would in a shell. */
 function runGiven(path: string, args: ReadonlyArray<string>): number {
-  if (existsSync(path) && isExecutable(path)) return runProgram(path, args);
+  if (existsSync(path) && isExecutable(path)) return run(path, args);
   complainAndPause(`${path}: ${existsSync(path) ? "Permission denied" : "No such file or directory"}`);
   return existsSync(path) ? 126 : 127;
 }
@@ -92,7 +92,7 @@ function requireInstallation(): void {
 /** postconf says what it thinks of the configuration, which has to be one that it can read; its output is of no interest. */
 function hearPostconf(): void {
   const path = commandPath("postconf");
-  if (runProgram(path, [], { quiet: true }) !== 0) fatal(`cannot execute ${path}!`);
+  if (run(path, [], { quiet: true }) !== 0) fatal(`cannot execute ${path}!`);
 }
 
 const QUICK_START = "quick-start";
@@ -123,7 +123,7 @@ async function checkWarn(): Promise<void> {
 async function start(): Promise<void> {
   await prepareStart();
   info("starting the Postfix mail system");
-  if (runProgram(daemonPath("master"), ["-w"]) !== 0) fatal("mail system startup failed");
+  if (run(daemonPath("master"), ["-w"]) !== 0) fatal("mail system startup failed");
 }
 
 async function startForeground(): Promise<void> {
@@ -191,10 +191,10 @@ function reload(): void {
   hearPostconf();
   requireRunning();
   info("refreshing the Postfix mail system");
-  const status = runProgram(commandPath("postsuper"), ["active"]);
+  const status = run(commandPath("postsuper"), ["active"]);
   if (status !== 0) process.exit(1);
   signalMaster("HUP");
-  startProgram(commandPath("postsuper"), []);
+  startDetached(commandPath("postsuper"), []);
 }
 
 async function check(): Promise<void> {

@@ -1,13 +1,13 @@
 /** `postfix logrotate`: the log file gets another name, postlogd begins a new one, and the old one is compressed. */
-import { spawnSync } from "node:child_process";
+
 import { renameSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { fatal } from "../../lib/log/log.ts";
-import { decodeUtf8, pathOf, trimSpace } from "../../lib/sys/bytes.ts";
-import { errorText } from "../../lib/sys/errno.ts";
+import { pathOf, trimSpace } from "../../lib/sys/bytes.ts";
+import { currentEnvironment } from "../../lib/sys/environment.ts";
+import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { outputOf, statusOf } from "../../lib/sys/program_end.ts";
 import { isRunning, signalMaster } from "./master_process.ts";
-
-const unicode = (text: string): string => decodeUtf8(text) ?? text;
 
 export async function rotateLog(args: ReadonlyArray<string>): Promise<void> {
   if (args.length > 0) fatal("usage postfix logrotate (no arguments)");
@@ -22,12 +22,15 @@ export async function rotateLog(args: ReadonlyArray<string>): Promise<void> {
   const suffix = setting("maillog_file_rotate_suffix");
   if (file.startsWith("/dev/")) fatal(`not rotating '${file}'`);
   const run = (program: string, words: ReadonlyArray<string>): string => {
-    const child = spawnSync(unicode(program), words.map(unicode), { encoding: "latin1" });
-    if (child.error !== undefined)
-      return fatal(`logfile '${file}' rotation failed: ${program}: ${errorText(child.error)}`);
-    if (child.status !== 0)
-      return fatal(`logfile '${file}' rotation failed: ${trimSpace(`${child.stdout}${child.stderr}`)}`);
-    return trimSpace(child.stdout);
+    try {
+      const start = { path: program, argv: [program, ...words], environment: currentEnvironment() };
+      const { end, output } = outputOf(start, { errors: true });
+      if (statusOf(end) === 0) return trimSpace(output);
+      return fatal(`logfile '${file}' rotation failed: ${trimSpace(output)}`);
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      return fatal(`logfile '${file}' rotation failed: ${program}: ${errorText(error)}`);
+    }
   };
   const rotated = `${file}.${run("date", [`+${suffix}`])}`;
   try {

@@ -11,14 +11,16 @@ import type { Invocation, Main } from "../../lib/daemon/program.ts";
 import { error, fatal, info, setVerbosity } from "../../lib/log/log.ts";
 import { setupLogging } from "../../lib/log/setup.ts";
 import { decodeUtf8, splitAny } from "../../lib/sys/bytes.ts";
+import { environmentVariable, setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { changeDirectory } from "../../lib/sys/files.ts";
 import { realUid } from "../../lib/sys/identity.ts";
 import { baseName } from "../../lib/sys/paths.ts";
 import { ignoreSignal } from "../../lib/sys/process.ts";
 import { runCommand } from "./commands.ts";
 import { HELP } from "./help.ts";
 import { ownsInstance } from "./instance.ts";
-import { runProgram } from "./programs.ts";
+import { run } from "./programs.ts";
 
 const unicode = (text: string): string => decodeUtf8(text) ?? text;
 
@@ -30,7 +32,7 @@ export const main: Main = async (invocation) => {
   setupLogging(logging);
   const { directory, words } = readOptions(invocation, standardError);
   requireOwner(directory);
-  const single = process.env.MAIL_CONFIG !== undefined;
+  const single = environmentVariable("MAIL_CONFIG") !== undefined;
   installConfiguration(loadConfiguration({ processName: "postfix" }));
   configuration().select(PATHS);
   importEnvironment(configuration(), "clean");
@@ -70,11 +72,11 @@ function readOptions(
         if (realUid() !== 0) refuseUser();
         fatal("-c requires absolute pathname");
       }
-      process.env.MAIL_CONFIG = unicode(value);
-    } else if (option === "D") process.env.MAIL_DEBUG = "";
+      setEnvironmentVariable("MAIL_CONFIG", value);
+    } else if (option === "D") setEnvironmentVariable("MAIL_DEBUG", "");
     else {
       setVerbosity(++verbose);
-      process.env.MAIL_VERBOSE = "";
+      setEnvironmentVariable("MAIL_VERBOSE", "");
     }
   }
   if (!parsed.ok) {
@@ -82,7 +84,7 @@ function readOptions(
     else requireOwner(undefined);
     return fatal("usage: postfix [-c config_dir] [-Dv] command");
   }
-  return { directory: process.env.MAIL_CONFIG, words: parsed.operands };
+  return { directory: environmentVariable("MAIL_CONFIG"), words: parsed.operands };
 }
 
 /** Root, or the user whose own instance this is. */
@@ -119,17 +121,17 @@ const EXPORTED: ReadonlyArray<ParameterName> = [
 ];
 
 function exportSettings(): void {
-  process.env.PATH = "/bin:/usr/bin:/sbin:/usr/sbin";
-  process.env.MAIL_CONFIG = unicode(configuration().directory);
-  process.env.MAIL_LOGTAG = unicode(configuration().get("syslog_name"));
-  for (const name of EXPORTED) process.env[name] = unicode(String(configuration().get(name)));
+  setEnvironmentVariable("PATH", "/bin:/usr/bin:/sbin:/usr/sbin");
+  setEnvironmentVariable("MAIL_CONFIG", configuration().directory);
+  setEnvironmentVariable("MAIL_LOGTAG", configuration().get("syslog_name"));
+  for (const name of EXPORTED) setEnvironmentVariable(name, String(configuration().get(name)));
 }
 
 function enterDirectories(): void {
   for (const name of ["command_directory", "daemon_directory", "queue_directory"] as const) {
     const directory = configuration().get(name);
     try {
-      process.chdir(unicode(directory));
+      changeDirectory(directory);
     } catch (failure) {
       fatal(`chdir(${directory}): ${errorText(failure)}`);
     }
@@ -141,5 +143,5 @@ function runWrapper(words: ReadonlyArray<string>): never {
   const [wrapper, ...args] = splitAny(configuration().get("multi_instance_wrapper"), " \t\r\n");
   if (wrapper === undefined)
     return fatal("multi-instance support is requested, but multi_instance_wrapper is empty");
-  return process.exit(runProgram(wrapper, [...args, ...words]));
+  return process.exit(run(wrapper, [...args, ...words]));
 }

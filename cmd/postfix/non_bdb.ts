@@ -3,7 +3,7 @@ import { configuration } from "../../lib/config/configuration.ts";
 import { splitBraced } from "../../lib/config/lists.ts";
 import { logAs } from "../../lib/daemon/script_log.ts";
 import { fatal, info } from "../../lib/log/log.ts";
-import { commandPath, runProgram } from "./programs.ts";
+import { commandPath, run } from "./programs.ts";
 
 const SERVICE = "nbdb_reindex/unix";
 
@@ -34,7 +34,7 @@ export function nonBerkeley([command = ""]: ReadonlyArray<string>): void {
 }
 
 function postconf(args: ReadonlyArray<string>): void {
-  const status = runProgram(commandPath("postconf"), ["-c", configuration().directory, ...args]);
+  const status = run(commandPath("postconf"), ["-c", configuration().directory, ...args]);
   if (status !== 0) process.exit(status);
 }
 
@@ -57,6 +57,6 @@ function reindexEarly(): void {
     for (const table of splitBraced(configuration().get(name))) {
       if (!/^(?:hash|btree):/.test(table)) continue;
       info(`Proactively reindexing ${table}`);
-      if (runProgram(commandPath("postmap"), [table]) !== 0) process.exit(1);
+      if (run(commandPath("postmap"), [table]) !== 0) process.exit(1);
     }
 }

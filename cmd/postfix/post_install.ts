@@ -5,7 +5,7 @@ import { isParameterName } from "../../lib/config/parameters.ts";
 import { installedObjects } from "./installed_objects.ts";
 import { isSecondary } from "./instance.ts";
 import { applyPermissions, type PermissionScope } from "./permissions.ts";
-import { commandPath, runProgram } from "./programs.ts";
+import { commandPath, run } from "./programs.ts";
 import { upgradeConfiguration } from "./upgrade.ts";
 
 interface Work {
@@ -114,5 +114,5 @@ function saveSettings(settings: ReadonlyMap<string, string>): boolean {
     const portable = value.endsWith(version) ? `${value.slice(0, -version.length)}\${mail_version}` : value;
     return `${name}=${portable}`;
   });
-  return runProgram(commandPath("postconf"), ["-c", configuration().directory, "-e", ...args]) === 0;
+  return run(commandPath("postconf"), ["-c", configuration().directory, "-e", ...args]) === 0;
 }

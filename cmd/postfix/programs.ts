@@ -1,12 +1,12 @@
 /** Running other programs of the mail system and waiting for them. */
-import { spawn, spawnSync } from "node:child_process";
 import { constants } from "node:os";
 import { configuration } from "../../lib/config/configuration.ts";
 import { fatal } from "../../lib/log/log.ts";
-import { decodeUtf8 } from "../../lib/sys/bytes.ts";
-import { errorText } from "../../lib/sys/errno.ts";
-
-const unicode = (text: string): string => decodeUtf8(text) ?? text;
+import { currentEnvironment } from "../../lib/sys/environment.ts";
+import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { sendSignal } from "../../lib/sys/process.ts";
+import { runProgram, startWatched, statusOf } from "../../lib/sys/program_end.ts";
+import { type Start, startProgram } from "../../lib/sys/spawn.ts";
 
 export const daemonPath = (name: string): string => `${configuration().get("daemon_directory")}/${name}`;
 export const commandPath = (name: string): string => `${configuration().get("command_directory")}/${name}`;
@@ -16,33 +16,37 @@ export interface RunOptions {
   readonly quiet?: boolean;
 }
 
+const startOf = (path: string, args: ReadonlyArray<string>): Start => ({
+  path,
+  argv: [path, ...args],
+  environment: currentEnvironment(),
+});
+
+function orFatal<T>(path: string, start: () => T): T {
+  try {
+    return start();
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return fatal(`${path}: ${errorText(error)}`);
+  }
+}
+
 /** Runs a program with our descriptors; its exit status, 128 + signal when it was killed. */
-export function runProgram(
-  path: string,
-  args: ReadonlyArray<string>,
-  { quiet = false }: RunOptions = {},
-): number {
-  const child = spawnSync(unicode(path), args.map(unicode), {
-    stdio: ["inherit", quiet ? "ignore" : "inherit", "inherit"],
-  });
-  if (child.error !== undefined) return fatal(`${path}: ${errorText(child.error)}`);
-  return child.status ?? 128 + (child.signal === null ? 0 : constants.signals[child.signal]);
+export function run(path: string, args: ReadonlyArray<string>, { quiet = false }: RunOptions = {}): number {
+  const descriptors = [0, quiet ? "null" : 1, 2] as const;
+  return statusOf(orFatal(path, () => runProgram({ ...startOf(path, args), descriptors })));
 }
 
 /** Starts a program that goes on without us. */
-export function startProgram(path: string, args: ReadonlyArray<string>): void {
-  spawn(unicode(path), args.map(unicode), { stdio: "ignore", detached: true }).unref();
+export function startDetached(path: string, args: ReadonlyArray<string>): void {
+  const descriptors = ["null", "null", "null"] as const;
+  orFatal(path, () => startProgram({ ...startOf(path, args), descriptors, session: true }));
 }
 
 /** Runs a program in the foreground: what ends us is passed on to it, and its end is ours. */
 export async function runForeground(path: string, args: ReadonlyArray<string>): Promise<number> {
-  const child = spawn(unicode(path), args.map(unicode), { stdio: "inherit" });
+  const { pid, ended } = orFatal(path, () => startWatched(startOf(path, args)));
   for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const)
-    process.on(signal, () => child.kill(signal));
-  return new Promise((resolve) => {
-    child.on("error", (failure) => fatal(`${path}: ${errorText(failure)}`));
-    child.on("exit", (status, signal) =>
-      resolve(status ?? 128 + (signal === null ? 0 : constants.signals[signal])),
-    );
-  });
+    process.on(signal, () => sendSignal(pid, constants.signals[signal]));
+  return statusOf(await ended);
 }

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { splitList } from "../../lib/config/lists.ts";
 import { pathOf, toBytes } from "../../lib/sys/bytes.ts";
-import { commandPath, runProgram } from "./programs.ts";
+import { commandPath, run } from "./programs.ts";
 
 interface Missing {
   readonly present: RegExp;
@@ -102,7 +102,7 @@ function upgradeMaster(path: string, step: Step): void {
 }
 
 const editMain = (directory: string, setting: string): number =>
-  runProgram(commandPath("postconf"), ["-c", directory, "-e", setting]);
+  run(commandPath("postconf"), ["-c", directory, "-e", setting]);
 
 /** The deferred queue and its logs grow large: both have to be hashed. */
 function fixQueueNames(directory: string): void {

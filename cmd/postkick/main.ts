@@ -8,7 +8,9 @@ import type { Invocation } from "../../lib/daemon/program.ts";
 import type { ServiceClass } from "../../lib/ipc/client.ts";
 import { trigger } from "../../lib/ipc/trigger.ts";
 import { fatal, setVerbosity, verbosity, warning } from "../../lib/log/log.ts";
+import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { changeDirectory } from "../../lib/sys/files.ts";
 import { sleep } from "../../lib/sys/timers.ts";
 import { HELP } from "./help.ts";
 
@@ -25,7 +27,7 @@ async function run(invocation: Invocation): Promise<void> {
     return fatal(USAGE);
   }
   for (const { option, value } of parsed.options) {
-    if (option === "c") process.env.MAIL_CONFIG = Buffer.from(value, "latin1").toString("utf8");
+    if (option === "c") setEnvironmentVariable("MAIL_CONFIG", value);
     else setVerbosity(verbosity() + 1);
   }
   const [serviceClass, service, request] = parsed.operands;
@@ -39,7 +41,7 @@ async function run(invocation: Invocation): Promise<void> {
   configureCommand(definition, invocation, "update");
   const queue = configuration().get("queue_directory");
   try {
-    process.chdir(queue);
+    changeDirectory(queue);
   } catch (error) {
     return fatal(`chdir ${queue}: ${errorText(error)}`);
   }

@@ -1,14 +1,14 @@
 /** postlock(1): runs a command while a mail folder is locked. */
 import { parameter } from "../../lib/config/configuration.ts";
-import { currentEnvironment } from "../../lib/config/environment.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import { optionLetters } from "../../lib/daemon/help.ts";
 import { complain, parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { closeMailbox, openMailbox, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
 import { fatal, logFatal, setFatalDelay, setVerbosity, verbosity, warning } from "../../lib/log/log.ts";
+import { currentEnvironment, setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
-import { runProgram } from "../../lib/sys/exec.ts";
+import { runProgram } from "../../lib/sys/program_end.ts";
 import { HELP } from "./help.ts";
 
 /** sysexits.h: try again later. */
@@ -34,7 +34,7 @@ async function run(invocation: Invocation): Promise<void> {
   }
   let style: string | undefined;
   for (const { option, value } of parsed.options) {
-    if (option === "c") process.env.MAIL_CONFIG = Buffer.from(value, "latin1").toString("utf8");
+    if (option === "c") setEnvironmentVariable("MAIL_CONFIG", value);
     else if (option === "l") style = value;
     else setVerbosity(verbosity() + 1);
   }
@@ -62,22 +62,16 @@ async function run(invocation: Invocation): Promise<void> {
 
 /** The command's status; 1 when a signal ended it or when it cannot be executed. The lock is the caller's to release. */
 function runLocked(words: ReadonlyArray<string>): number {
+  const [path = ""] = words;
   const attempts = parameter("fork_attempts");
-  let argv = words;
   for (let attempt = 1; ; attempt++) {
     try {
-      return runProgram(argv, currentEnvironment()) ?? 1;
+      const end = runProgram({ path, argv: words, environment: currentEnvironment() });
+      return end.kind === "exit" ? end.status : 1;
     } catch (error) {
       const code = errorCode(error);
-      const [program = "", ...rest] = argv;
-      if (code === "ENOEXEC" && argv === words) {
-        // as execvp() does: a file of no known format is a script
-        argv = ["/bin/sh", Bun.which(program) ?? program, ...rest];
-        attempt--;
-        continue;
-      }
-      if (code !== "EAGAIN" && code !== "ENOMEM") return cannotExecute(words[0] ?? "", error);
-      warning(`fork ${words[0]}: ${errorText(error)}`);
+      if (code !== "EAGAIN" && code !== "ENOMEM") return cannotExecute(path, error);
+      warning(`fork ${path}: ${errorText(error)}`);
       if (attempt >= attempts) return EX_TEMPFAIL;
       Bun.sleepSync(parameter("fork_delay") * 1000);
     }

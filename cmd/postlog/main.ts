@@ -1,4 +1,5 @@
 /** postlog(1): logs lines from scripts. */
+
 import { readSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
@@ -9,6 +10,7 @@ import type { Level } from "../../lib/log/event.ts";
 import { fatal, logRecord, setVerbosity, verbosity } from "../../lib/log/log.ts";
 import { setupLogging } from "../../lib/log/setup.ts";
 import { lowerAscii, printable } from "../../lib/sys/bytes.ts";
+import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
 import { effectiveUid } from "../../lib/sys/identity.ts";
 import { isTerminal } from "../../lib/sys/process.ts";
@@ -41,7 +43,7 @@ async function run(invocation: Invocation): Promise<void> {
   let tag: string | undefined;
   let level: Level = "info";
   for (const { option, value } of parsed.options) {
-    if (option === "c") process.env.MAIL_CONFIG = Buffer.from(value, "latin1").toString("utf8");
+    if (option === "c") setEnvironmentVariable("MAIL_CONFIG", value);
     else if (option === "p") level = SEVERITIES.get(lowerAscii(value)) ?? fatal(`bad severity: "${value}"`);
     else if (option === "t") tag = printable(value);
     else if (option === "v" && effectiveUid() === 0) setVerbosity(verbosity() + 1);

@@ -1,10 +1,10 @@
 /** `postmulti -e`: changes of instances and of the list of them. */
-import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { logAs } from "../../lib/daemon/script_log.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
+import { runProgram, statusOf } from "../../lib/sys/program_end.ts";
 import { nameInstance, planInstance } from "./create.ts";
 import { removeInstance } from "./destroy.ts";
 import { type Instance, loadInstances, requireDistinct, select } from "./instances.ts";
@@ -76,7 +76,11 @@ function requireInitialized(): void {
 /** master -t says that none runs; without a queue directory it cannot. */
 const isRunning = (instance: Instance): boolean =>
   existsSync(pathOf(instance.queue)) &&
-  spawnSync(daemonPath("master"), ["-t"], {
-    stdio: "ignore",
-    env: environmentOf(instance) as NodeJS.ProcessEnv,
-  }).status !== 0;
+  statusOf(
+    runProgram({
+      path: daemonPath("master"),
+      argv: ["master", "-t"],
+      environment: environmentOf(instance),
+      descriptors: ["null", "null", "null"],
+    }),
+  ) !== 0;

@@ -1,9 +1,11 @@
 /** postmulti(1): several instances of the mail system on one machine (tools.md 9). */
+
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { encodeUtf8 } from "../../lib/sys/bytes.ts";
+import { environmentVariable } from "../../lib/sys/environment.ts";
 import { HELP } from "./help.ts";
 import { loadInstances, requireSharedDirectories, select } from "./instances.ts";
 import { readRequest } from "./options.ts";
@@ -16,7 +18,7 @@ async function run(invocation: Invocation): Promise<void> {
   process.umask(0o022);
   configureCommand({ ...definition, log: { ...definition.log, tag: "postmulti" } }, invocation, "update");
   const request = readRequest(invocation);
-  const directory = process.env.MAIL_CONFIG;
+  const directory = environmentVariable("MAIL_CONFIG");
   if (directory !== undefined && encodeUtf8(directory) !== DEFAULT_DIRECTORY)
     fatal(`Non-default configuration directory: MAIL_CONFIG=${encodeUtf8(directory)}`);
   requireSharedDirectories();

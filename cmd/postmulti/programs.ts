@@ -1,30 +1,28 @@
 /** Running programs for an instance. */
-import { spawnSync } from "node:child_process";
 import { parameter } from "../../lib/config/configuration.ts";
 import { complainAndPause } from "../../lib/daemon/script_log.ts";
 import { fatal } from "../../lib/log/log.ts";
-import { decodeUtf8 } from "../../lib/sys/bytes.ts";
-import { errorText } from "../../lib/sys/errno.ts";
+import { currentEnvironment } from "../../lib/sys/environment.ts";
+import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { outputOf as programOutput, runProgram, statusOf } from "../../lib/sys/program_end.ts";
 import type { Instance } from "./instances.ts";
-
-const unicode = (text: string): string => decodeUtf8(text) ?? text;
 
 export const commandPath = (name: string): string => `${parameter("command_directory")}/${name}`;
 export const daemonPath = (name: string): string => `${parameter("daemon_directory")}/${name}`;
-
-const OUTPUT_LIMIT = 1 << 24;
 
 /** Runs a program that speaks for itself on standard error; its output, and its status (1 for a signal). */
 export function outputOf(
   path: string,
   args: ReadonlyArray<string>,
 ): { readonly status: number; readonly output: string } {
-  const child = spawnSync(unicode(path), args.map(unicode), {
-    stdio: ["ignore", "pipe", "inherit"],
-    maxBuffer: OUTPUT_LIMIT,
-  });
-  if (child.error !== undefined) return fatal(`execvp ${path}: ${errorText(child.error)}`);
-  return { status: child.status ?? 1, output: child.stdout.toString("latin1") };
+  try {
+    const start = { path, argv: [path, ...args], environment: currentEnvironment() };
+    const { end, output } = programOutput(start);
+    return { status: end.kind === "exit" ? end.status : 1, output };
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return fatal(`execvp ${path}: ${errorText(error)}`);
+  }
 }
 
 /** Runs a program that an edit depends on. */
@@ -34,8 +32,10 @@ export function mustRun(path: string, args: ReadonlyArray<string>): void {
 }
 
 /** What the programs of an instance find in their environment. */
-export function environmentOf(instance: Instance): Record<string, string | undefined> {
+export function environmentOf(instance: Instance): ReadonlyMap<string, string> {
+  const environment = currentEnvironment();
   const settings = {
+    PATH: `${parameter("command_directory")}:${environment.get("PATH") ?? ""}`,
     MAIL_CONFIG: instance.config,
     config_directory: instance.config,
     queue_directory: instance.queue,
@@ -46,22 +46,19 @@ export function environmentOf(instance: Instance): Record<string, string | undef
     command_directory: parameter("command_directory"),
     daemon_directory: parameter("daemon_directory"),
   };
-  const environment: Record<string, string | undefined> = {
-    ...process.env,
-    PATH: `${unicode(parameter("command_directory"))}:${process.env.PATH ?? ""}`,
-    // each instance names itself in its log lines
-    MAIL_LOGTAG: undefined,
-  };
-  for (const [name, value] of Object.entries(settings)) environment[name] = unicode(value);
+  // each instance names itself in its log lines
+  environment.delete("MAIL_LOGTAG");
+  for (const [name, value] of Object.entries(settings)) environment.set(name, value);
   return environment;
 }
 
 /** Runs a program of an instance with our descriptors: whether it ended well. A program that is not there is reported, and the others run. */
 export function runFor(instance: Instance, path: string, args: ReadonlyArray<string>): boolean {
-  const child = spawnSync(unicode(path), args.map(unicode), {
-    stdio: "inherit",
-    env: environmentOf(instance) as NodeJS.ProcessEnv,
-  });
-  if (child.error !== undefined) complainAndPause(`execvp ${path}: ${errorText(child.error)}`);
-  return child.error === undefined && child.status === 0;
+  try {
+    return statusOf(runProgram({ path, argv: [path, ...args], environment: environmentOf(instance) })) === 0;
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    complainAndPause(`execvp ${path}: ${errorText(error)}`);
+    return false;
+  }
 }

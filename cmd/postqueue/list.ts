@@ -1,17 +1,20 @@
 /** Shows the queue: from the showq service, or when the mail system is down and we are root, from showq run by ourselves. */
-import { writeSync } from "node:fs";
+
+import { closeSync, writeSync } from "node:fs";
 import { isOwnInstance } from "../../lib/config/accounts.ts";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { connectService } from "../../lib/ipc/client.ts";
 import { ClientAbort, fatal, logClientAbort, verbosity, warning } from "../../lib/log/log.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import { currentEnvironment } from "../../lib/sys/environment.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { effectiveUid } from "../../lib/sys/identity.ts";
+import { adoptSocket, socketPair } from "../../lib/sys/sockets.ts";
+import { startProgram } from "../../lib/sys/spawn.ts";
 import { jsonFormat } from "./json.ts";
 import { printListing } from "./listing.ts";
 import { mailqFormat } from "./mailq.ts";
-import { channelOfStream } from "./stream_channel.ts";
 
 export async function listQueue(json: boolean): Promise<void> {
   const utf8 = parameter("smtputf8_enable");
@@ -36,17 +39,19 @@ async function openShowq(): Promise<Channel> {
   }
 }
 
-function runShowq(): Channel {
+function runShowq(): Promise<Channel> {
   const path = `${parameter("daemon_directory")}/showq`;
   const verbose = Array.from({ length: verbosity() }, () => "-v");
   try {
-    const child = Bun.spawn({
-      cmd: [path, "-u", "-S", ...verbose],
-      stdin: "ignore",
-      stdout: "pipe",
-      stderr: "inherit",
+    const [ours, theirs] = socketPair();
+    startProgram({
+      path,
+      argv: [path, "-u", "-S", ...verbose],
+      environment: currentEnvironment(),
+      descriptors: ["null", theirs, 2],
     });
-    return channelOfStream(child.stdout, path);
+    closeSync(theirs);
+    return adoptSocket(ours, path);
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
     // the words of a child that could not start, and of the program that waits for its output

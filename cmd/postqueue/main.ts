@@ -1,4 +1,5 @@
 /** postqueue(1): lists the queue, or asks for delivery attempts (tools.md 4). Runs with borrowed group rights. */
+
 import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { isUnsafeProcess } from "../../lib/config/directory.ts";
@@ -9,7 +10,9 @@ import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal, setFatalDelay, setVerbosity, verbosity } from "../../lib/log/log.ts";
 import { deniedUser } from "../../lib/submission/user_access.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
+import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { changeDirectory } from "../../lib/sys/files.ts";
 import { effectiveUid, lookupUser, realUid } from "../../lib/sys/identity.ts";
 import { HELP } from "./help.ts";
 
@@ -32,7 +35,7 @@ async function run(invocation: Invocation): Promise<void> {
   configureCommand(definition, invocation, "clean");
   const directory = parameter("queue_directory");
   try {
-    process.chdir(directory);
+    changeDirectory(directory);
   } catch (error) {
     fatal(`chdir ${directory}: ${errorText(error)}`);
   }
@@ -72,7 +75,7 @@ function readOptions(invocation: Invocation): Action {
   for (const { option, value } of parsed.options) {
     switch (option) {
       case "c":
-        process.env.MAIL_CONFIG = value;
+        setEnvironmentVariable("MAIL_CONFIG", value);
         break;
       case "f":
         choose({ kind: "flush" });

@@ -1,4 +1,5 @@
 /** postsuper(1): the superuser's changes to the queue: repair, delete, requeue, hold, release, expire (queue.md 33). */
+
 import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
@@ -8,7 +9,9 @@ import type { Invocation } from "../../lib/daemon/program.ts";
 import { error, fatal, setVerbosity, verbosity } from "../../lib/log/log.ts";
 import { dropPrivileges } from "../../lib/privsep/identity.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
+import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { changeDirectory } from "../../lib/sys/files.ts";
 import { lookupUser, realUid } from "../../lib/sys/identity.ts";
 import { actOnAll } from "./all.ts";
 import { actOnId, actOnStandardInput } from "./by_id.ts";
@@ -56,7 +59,7 @@ async function run(invocation: Invocation): Promise<void> {
     else if (option === "v") setVerbosity(verbosity() + 1);
     else if (option === "c") {
       if (!value.startsWith("/")) fatal("-c requires absolute pathname");
-      process.env.MAIL_CONFIG = value;
+      setEnvironmentVariable("MAIL_CONFIG", value);
     }
   }
   configureCommand(definition, invocation, "update");
@@ -89,7 +92,7 @@ function becomeMailOwner(): void {
   if (realUid() !== 0 && realUid() !== owner.uid) fatal("use of this command is reserved for the superuser");
   const directory = parameter("queue_directory");
   try {
-    process.chdir(directory);
+    changeDirectory(directory);
   } catch (failure) {
     fatal(`chdir ${directory}: ${errorText(failure)}`);
   }

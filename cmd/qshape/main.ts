@@ -1,4 +1,5 @@
 /** qshape(1): how old the mail in the queue is, by domain (tools.md 12). */
+
 import { existsSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { command, configureCommand, print } from "../../lib/daemon/command.ts";
@@ -7,7 +8,8 @@ import { complain, parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { QueueScan } from "../../lib/queue/scan.ts";
-import { decodeUtf8, pathOf } from "../../lib/sys/bytes.ts";
+import { pathOf } from "../../lib/sys/bytes.ts";
+import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
 import { isTerminal } from "../../lib/sys/process.ts";
@@ -50,7 +52,7 @@ function readSettings({ args, processName }: Invocation): Settings {
   const values = new Map<string, string>();
   const numbers = new Map<string, number>();
   for (const { option, value } of parsed.options) {
-    if (option === "c") process.env.MAIL_CONFIG = decodeUtf8(value) ?? value;
+    if (option === "c") setEnvironmentVariable("MAIL_CONFIG", value);
     else if ("bmNntw".includes(option)) {
       const number = readDecimal(value, option === "b" ? MOST_BUCKETS : LIMIT);
       // as the original: what is no positive number changes nothing

@@ -21,7 +21,7 @@ import { openSink, type Sink } from "./sink.ts";
 const INPUT_BUFFER = 64 * 1024;
 
 export interface EnqueueContext {
-  readonly environment: Readonly<Record<string, string>>;
+  readonly environment: ReadonlyMap<string, string>;
   /** NAME of the environment, when that can be trusted. */
   readonly nameVariable: string | undefined;
 }

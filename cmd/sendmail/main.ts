@@ -3,16 +3,19 @@
 import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { authorizeDirectory } from "../../lib/config/directory.ts";
-import { cleanEnvironment, currentEnvironment } from "../../lib/config/environment.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
+import { exportedEnvironment } from "../../lib/delivery/exported_environment.ts";
 import { fatal, logFatal, setFatalDelay, setVerbosity, warning } from "../../lib/log/log.ts";
-import { decodeUtf8, splitAny, toBytes } from "../../lib/sys/bytes.ts";
+import { splitAny, toBytes } from "../../lib/sys/bytes.ts";
+import { currentEnvironment, setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { replaceProcess } from "../../lib/sys/exec.ts";
+import { changeDirectory } from "../../lib/sys/files.ts";
 import { Getopt } from "../../lib/sys/getopt.ts";
 import { effectiveUid, realGid, realUid, setGid, setUid } from "../../lib/sys/identity.ts";
 import { baseName, directoryOf } from "../../lib/sys/paths.ts";
+import { startProgram } from "../../lib/sys/spawn.ts";
 import { HELP } from "./help.ts";
 import { OPTION_LETTERS, readOptions, type Settings } from "./options.ts";
 
@@ -33,7 +36,7 @@ async function run(invocation: Invocation): Promise<void> {
   configureCommand(definition, invocation, "update");
   const directory = parameter("queue_directory");
   try {
-    process.chdir(directory);
+    changeDirectory(directory);
   } catch (error) {
     fatal(`chdir ${directory}: ${errorText(error)}`);
   }
@@ -58,7 +61,7 @@ function chooseConfiguration(invocation: Invocation, complain: (text: string) =>
       const directory =
         baseName(option.argument) === "main.cf" ? directoryOf(option.argument) : option.argument;
       authorizeDirectory(directory, effectiveUid() !== 0);
-      process.env.MAIL_CONFIG = decodeUtf8(directory) ?? directory;
+      setEnvironmentVariable("MAIL_CONFIG", directory);
     }
   }
 }
@@ -121,15 +124,7 @@ async function act(settings: Settings, invocation: Invocation): Promise<void> {
 
 async function submit(settings: Settings, invocation: Invocation): Promise<void> {
   const { enqueue } = await import("./enqueue.ts");
-  const exported = cleanEnvironment(
-    "export_environment",
-    parameter("export_environment"),
-    currentEnvironment(),
-  );
-  // entries, since a variable may be called __proto__
-  const environment = Object.fromEntries(
-    [...exported].map(([name, value]) => [decodeUtf8(name) ?? name, decodeUtf8(value) ?? value]),
-  );
+  const environment = exportedEnvironment();
   await enqueue(settings, { environment, nameVariable: invocation.environment.get("NAME") });
 }
 
@@ -150,11 +145,7 @@ function execute(
 function startMailSystem(verbose: ReadonlyArray<string>): void {
   const path = `${parameter("command_directory")}/postfix`;
   try {
-    Bun.spawn({
-      cmd: [path, ...verbose, "start"],
-      argv0: "postfix",
-      stdio: ["inherit", "inherit", "inherit"],
-    }).unref();
+    startProgram({ path, argv: ["postfix", ...verbose, "start"], environment: currentEnvironment() });
   } catch (error) {
     // the words of the child, which nobody waits for
     logFatal(`execv ${path}: ${errorText(error)}`);

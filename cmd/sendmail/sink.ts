@@ -19,7 +19,7 @@ export interface Sink {
 export interface SinkOptions {
   readonly uid: number;
   readonly verbose: number;
-  readonly environment: Readonly<Record<string, string>>;
+  readonly environment: ReadonlyMap<string, string>;
   /** `SENDER(UID)`, for error texts. */
   readonly who: string;
 }

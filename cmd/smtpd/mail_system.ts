@@ -3,7 +3,7 @@
 import { constants, openSync, statfsSync, unlinkSync } from "node:fs";
 import { externalToInternal, internalToExternal } from "../../lib/address/quote.ts";
 import { parameter } from "../../lib/config/configuration.ts";
-import { cleanEnvironment, currentEnvironment } from "../../lib/config/environment.ts";
+import { exportedEnvironment } from "../../lib/delivery/exported_environment.ts";
 import { connectEndpoint } from "../../lib/dns/endpoint.ts";
 import { resolver } from "../../lib/dns/resolver.ts";
 import { connectWaiting, requestOnce } from "../../lib/ipc/client.ts";
@@ -53,9 +53,7 @@ export function mailSystem(submits: boolean): SessionServices {
           const started = await PostdropClient.start({
             path: `${parameter("command_directory")}/postdrop`,
             verbose: 0,
-            environment: Object.fromEntries(
-              cleanEnvironment("import_environment", parameter("import_environment"), currentEnvironment()),
-            ),
+            environment: exportedEnvironment(),
           });
           return started.ok ? new PostdropStream(started.client) : undefined;
         }

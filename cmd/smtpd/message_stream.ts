@@ -158,13 +158,13 @@ export class PostdropStream implements MessageStream {
   async finish(): Promise<QueueOutcome> {
     await this.flush();
     if (this.failed) {
-      await this.command.abandon();
+      this.command.abandon();
       return { status: BAD, reason: "" };
     }
     return (await this.command.finish()) ?? { status: BAD, reason: "" };
   }
 
   abort(): void {
-    void this.command.abandon();
+    this.command.abandon();
   }
 }

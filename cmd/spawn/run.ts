@@ -1,9 +1,10 @@
 /** Running the command of a spawn service with a client's connection as its standard input, output and error. */
 
-import { findProgram, signalNumber } from "../../lib/delivery/command.ts";
+import { findProgram } from "../../lib/delivery/command.ts";
 import { exportedEnvironment } from "../../lib/delivery/exported_environment.ts";
 import { ClientAbort, logClientAbort, warning } from "../../lib/log/log.ts";
-import { type CommandEnd, startCommand } from "../../lib/privsep/start_command.ts";
+import { startCommand } from "../../lib/privsep/start_command.ts";
+import type { ProgramEnd } from "../../lib/sys/program_end.ts";
 import { after } from "../../lib/sys/timers.ts";
 import type { SpawnAttributes } from "./attributes.ts";
 
@@ -48,7 +49,7 @@ function refused(name: string, reason: string): void {
   report(name, { kind: "exit", status: 1 });
 }
 
-function report(name: string, end: CommandEnd): void {
-  if (end.kind === "signal") warning(`command ${name} killed by signal ${signalNumber(end.signal)}`);
+function report(name: string, end: ProgramEnd): void {
+  if (end.kind === "signal") warning(`command ${name} killed by signal ${end.signal}`);
   else if (end.status !== 0) warning(`command ${name} exit status ${end.status}`);
 }

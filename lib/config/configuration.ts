@@ -1,8 +1,7 @@
 /** The configuration of this process: reading main.cf, and the values that everything else asks for. */
 import { fatal } from "../log/log.ts";
-import { decodeUtf8 } from "../sys/bytes.ts";
+import { environmentVariable, setEnvironmentVariable } from "../sys/environment.ts";
 import { authorizeDirectory, DEFAULT_DIRECTORY } from "./directory.ts";
-import { environmentVariable } from "./environment.ts";
 import { parseMainCf, readMainCf, splitNameValue } from "./main_cf.ts";
 import type { ParameterName, ParameterValue } from "./parameters.ts";
 import { checkConfiguration } from "./sanity.ts";
@@ -28,7 +27,7 @@ export interface LoadOptions {
 export function loadConfiguration(options: LoadOptions): Configuration {
   const loaded = readConfiguration(options);
   checkConfiguration(loaded);
-  process.env.MAIL_LOGTAG = decodeUtf8(loaded.get("syslog_name")) ?? loaded.get("syslog_name");
+  setEnvironmentVariable("MAIL_LOGTAG", loaded.get("syslog_name"));
   return loaded;
 }
 

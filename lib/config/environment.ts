@@ -1,65 +1,12 @@
 /** import_environment and export_environment: what passes from one process to the next. */
-import { readFileSync } from "node:fs";
-import { decodeUtf8, encodeUtf8 } from "../sys/bytes.ts";
-import { errorCode } from "../sys/errno.ts";
+import { currentEnvironment, type Environment, installEnvironment } from "../sys/environment.ts";
 import { isUnsafeProcess } from "./directory.ts";
 import { splitBraced, unwrapBraces } from "./lists.ts";
 import { splitNameValue } from "./main_cf.ts";
 import { type Configuration, ConfigurationError } from "./settings.ts";
 
-/** Environment as byte strings. */
-export type Environment = ReadonlyMap<string, string>;
-
 /** PATH of commands that are not ours. */
 export const SYSTEM_PATH = "/usr/bin:/bin";
-
-/** What the runtime puts in the place of bytes that are no UTF-8. */
-const REPLACEMENT = "\ufffd";
-const KERNELS_COPY = "/proc/self/environ";
-
-/** The environment of this process. */
-export function currentEnvironment(): Map<string, string> {
-  const environment = new Map<string, string>();
-  let inherited: ReadonlyMap<string, readonly [name: string, value: string]> | undefined;
-  for (const [name, value] of Object.entries(process.env)) {
-    if (value === undefined) continue;
-    const lossy = value.includes(REPLACEMENT) || name.includes(REPLACEMENT);
-    if (lossy) inherited ??= inheritedEnvironment();
-    const [exactName, exactValue] = (lossy ? inherited?.get(`${name}=${value}`) : undefined) ?? [
-      encodeUtf8(name),
-      encodeUtf8(value),
-    ];
-    environment.set(exactName, exactValue);
-  }
-  return environment;
-}
-
-/** One variable. */
-export function environmentVariable(name: string): string | undefined {
-  const value = process.env[name];
-  return value?.includes(REPLACEMENT) === true ? currentEnvironment().get(name) : value && encodeUtf8(value);
-}
-
-/** The variables that the process was started with, by what the runtime makes of them. Empty where the kernel does not tell. */
-function inheritedEnvironment(): Map<string, readonly [string, string]> {
-  const inherited = new Map<string, readonly [string, string]>();
-  let text: string;
-  try {
-    text = readFileSync(KERNELS_COPY, "latin1");
-  } catch (error) {
-    if (errorCode(error) === undefined) throw error;
-    return inherited;
-  }
-  for (const variable of text.split("\0")) {
-    const equals = variable.indexOf("=");
-    if (equals > 0)
-      inherited.set(Buffer.from(variable, "latin1").toString("utf8"), [
-        variable.slice(0, equals),
-        variable.slice(equals + 1),
-      ]);
-  }
-  return inherited;
-}
 
 type Item = { readonly name: string; readonly value: string | undefined };
 
@@ -104,15 +51,6 @@ export function updateEnvironment(
   for (const { name, value } of parseEnvironmentList(parameter, list, "update_env"))
     if (value !== undefined) updated.set(name, value);
   return updated;
-}
-
-/** Makes this the environment of the process. */
-export function installEnvironment(environment: Environment): void {
-  const current = currentEnvironment();
-  const text = (bytes: string): string => Buffer.from(bytes, "latin1").toString("utf8");
-  for (const name of current.keys()) if (!environment.has(name)) delete process.env[text(name)];
-  for (const [name, value] of environment)
-    if (current.get(name) !== value) process.env[text(name)] = decodeUtf8(value) ?? value;
 }
 
 /**

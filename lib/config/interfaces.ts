@@ -1,7 +1,9 @@
 /** The machine's own addresses: inet_protocols, inet_interfaces, proxy_interfaces, mynetworks. */
+
 import { existsSync, readFileSync } from "node:fs";
 import { lowerAscii, splitAny } from "../sys/bytes.ts";
 import { errorText } from "../sys/errno.ts";
+import { outputOf } from "../sys/program_end.ts";
 import {
   compareInet,
   formatInet,
@@ -149,14 +151,13 @@ function hostsFile(name: string): Uint8Array[] {
 
 function askResolver(name: string): Uint8Array[] {
   if (name.startsWith("-") || !existsSync("/usr/bin/getent")) return [];
-  const { spawnSync } = process.getBuiltinModule("node:child_process");
-  const answer = spawnSync("/usr/bin/getent", ["ahosts", name], {
-    env: {},
-    encoding: "latin1",
-    timeout: 60_000,
+  const { output } = outputOf({
+    path: "/usr/bin/getent",
+    argv: ["getent", "ahosts", name],
+    environment: new Map(),
   });
   const found: Uint8Array[] = [];
-  for (const line of (answer.stdout ?? "").split("\n")) {
+  for (const line of output.split("\n")) {
     const bytes = line.includes("STREAM") ? parseInet(splitAny(line, " \t")[0] ?? "") : undefined;
     if (bytes !== undefined) found.push(bytes);
   }

@@ -2,15 +2,11 @@
 
 import { writeSync } from "node:fs";
 import { configuration, installConfiguration, loadConfiguration } from "../config/configuration.ts";
-import {
-  cleanEnvironment,
-  currentEnvironment,
-  installEnvironment,
-  updateEnvironment,
-} from "../config/environment.ts";
+import { cleanEnvironment, updateEnvironment } from "../config/environment.ts";
 import { setFatalStatus, setVerbosity } from "../log/log.ts";
 import { type LogSetup, setupLogging } from "../log/setup.ts";
 import { toBytes } from "../sys/bytes.ts";
+import { currentEnvironment, installEnvironment } from "../sys/environment.ts";
 import { baseName } from "../sys/paths.ts";
 import { ignoreSignal } from "../sys/process.ts";
 import { type CommandHelp, offerHelp } from "./help.ts";

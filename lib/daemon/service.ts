@@ -16,7 +16,7 @@ import type { Profile } from "../privsep/profile.ts";
 import { enterSandbox, SANDBOX_MODES, type SandboxMode } from "../privsep/sandbox.ts";
 import { equalFold } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
-import { setUmask } from "../sys/files.ts";
+import { changeDirectory, setUmask } from "../sys/files.ts";
 import { lookupUser, realUid } from "../sys/identity.ts";
 import { readDecimal, readOctal } from "../sys/numbers.ts";
 import { forbidDumps, ignoreSignal, isTerminal, resourceLimit, setResourceLimit } from "../sys/process.ts";
@@ -163,7 +163,7 @@ export async function startService(
 
   const queueDirectory = parameter("queue_directory");
   try {
-    process.chdir(queueDirectory);
+    changeDirectory(queueDirectory);
   } catch (error) {
     fatal(`chdir("${queueDirectory}"): ${errorText(error)}`);
   }

@@ -1,6 +1,6 @@
 /** Delivery to a command: starting it and judging its end (delivery.md 3.4). */
 import { statSync } from "node:fs";
-import { ClientAbort, logClientAbort, warning } from "../log/log.ts";
+import { ClientAbort, logClientAbort, loggable, warning } from "../log/log.ts";
 import { asUser } from "../privsep/identity.ts";
 import { type CommandResult, type CommandStep, runCommand } from "../privsep/run_command.ts";
 import type { Refusal } from "../privsep/start_command.ts";
@@ -112,7 +112,11 @@ function vector(argv: ReadonlyArray<string>, delivery: CommandDelivery): Program
 function notStarted({ step, problem }: Refusal, delivery: CommandDelivery): CommandResult {
   const text = step === "exec" ? `${delivery.execComplaint ?? ""}${problem}` : problem;
   logClientAbort(new ClientAbort(text));
-  return { kind: "exit", status: 75, output: step === "exec" ? `${delivery.program}: fatal: ${text}\n` : "" };
+  return {
+    kind: "exit",
+    status: 75,
+    output: step === "exec" ? `${delivery.program}: fatal: ${loggable(text)}\n` : "",
+  };
 }
 
 export type Found =
@@ -160,13 +164,6 @@ const EXITS: ReadonlyMap<number, readonly [status: string, text: string]> = new 
   [78, ["5.3.5", "local configuration error"]],
 ]);
 
-const SIGNALS: ReadonlyArray<string> =
-  "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(
-    " ",
-  );
-/** Number of a signal by its name, `SIGKILL`. */
-export const signalNumber = (name: string): number => SIGNALS.indexOf(name.replace(/^SIG/, "")) + 1;
-
 /** Output as it stands in reasons: tabs and newlines are blanks, other unprintable bytes `_`. */
 const maskOutput = (output: string): string => printable(output.replace(/[\t\n]/g, " "), false, "_");
 
@@ -191,8 +188,8 @@ function judge(name: string, result: CommandResult, end: CopyEnd | undefined): C
     case "signal":
       return failed(
         "4.3.0",
-        `Command died with signal ${signalNumber(result.signal)}: "${name}"${suffix}`,
-        `Command died with signal ${signalNumber(result.signal)}`,
+        `Command died with signal ${result.signal}: "${name}"${suffix}`,
+        `Command died with signal ${result.signal}`,
       );
     case "refused":
       return { kind: "failed", dsn: dsn("4.3.0", result.problem) };

@@ -74,8 +74,11 @@ export function log(event: LogEvent): void {
 /** Logs an event that tells of another program's state: an error does not count as this one's. */
 export const logRecord = (event: LogEvent): void => emit(event);
 
+/** A text as it stands in log lines. */
+export const loggable = (text: string): string => printable(text, state.utf8);
+
 function emit(event: LogEvent): void {
-  const text = printable(event.text, state.utf8);
+  const text = loggable(event.text);
   const masked = text === event.text ? event : { ...event, text };
   for (const sink of state.sinks) sink(masked);
 }

@@ -1,7 +1,9 @@
 /** Where log lines go: standard error, syslog's socket, or postlogd (logging.md 4 and 5). */
+
 import { closeSync, constants, writeSync } from "node:fs";
 import type { Configuration } from "../config/configuration.ts";
-import { encodeUtf8, splitAny, toBytes } from "../sys/bytes.ts";
+import { splitAny, toBytes } from "../sys/bytes.ts";
+import { environmentVariable, setEnvironmentVariable } from "../sys/environment.ts";
 import { errorCode } from "../sys/errno.ts";
 import { safeOpen } from "../sys/files.ts";
 import { connectLocal, sendBytes, textSender } from "../sys/sockets.ts";
@@ -48,13 +50,12 @@ export interface LogSetup {
   readonly ownFile?: boolean;
 }
 
-const unicode = (text: string): string => Buffer.from(text, "latin1").toString("utf8");
 const severity = (event: LogEvent): string => (event.level === "info" ? "" : `${event.level}: `);
 
 /** Sets the outputs before (`configuration` undefined) or after main.cf was read. */
 export function setupLogging(setup: LogSetup, configuration?: Configuration): void {
   const sinks: LogSink[] = [];
-  const name = configuration?.get("syslog_name") ?? encodeUtf8(process.env.MAIL_LOGTAG ?? "postfix");
+  const name = configuration?.get("syslog_name") ?? environmentVariable("MAIL_LOGTAG") ?? "postfix";
   const tag = setup.tag ?? `${name}/${setup.program}`;
   const shown = setup.showTag === true ? tag : setup.standardError;
   if (shown !== undefined) sinks.push(standardErrorSink(shown));
@@ -163,8 +164,8 @@ function internalSink(
   const path = socketPath(configuration);
   if (path === undefined) return undefined;
   if (configuration !== undefined) {
-    process.env.POSTLOG_SERVICE = unicode(path);
-    process.env.POSTLOG_HOSTNAME = unicode(configuration.get("myhostname"));
+    setEnvironmentVariable("POSTLOG_SERVICE", path);
+    setEnvironmentVariable("POSTLOG_HOSTNAME", configuration.get("myhostname"));
   }
   const compose = recordComposer(tag, configuration);
   try {
@@ -231,8 +232,8 @@ function appendDirectly(configuration: Configuration, tag: string, record: strin
 
 function socketPath(configuration: Configuration | undefined): string | undefined {
   if (configuration === undefined) {
-    const inherited = process.env.POSTLOG_SERVICE;
-    return inherited === undefined || inherited === "" ? undefined : encodeUtf8(inherited);
+    const inherited = environmentVariable("POSTLOG_SERVICE");
+    return inherited === undefined || inherited === "" ? undefined : inherited;
   }
   const file = configuration.get("maillog_file");
   if (file === "") return undefined;
@@ -243,7 +244,7 @@ function socketPath(configuration: Configuration | undefined): string | undefine
 }
 
 function hostName(configuration: Configuration | undefined): string {
-  const full = configuration?.get("myhostname") ?? encodeUtf8(process.env.POSTLOG_HOSTNAME ?? "amnesiac");
+  const full = configuration?.get("myhostname") ?? environmentVariable("POSTLOG_HOSTNAME") ?? "amnesiac";
   return full.split(".", 1)[0] ?? full;
 }
 

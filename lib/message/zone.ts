@@ -1,5 +1,8 @@
 /** Local time as the C library computes it, from the system's time zone files (RFC 8536), so that it is known in a jail as well. */
+
 import { readFileSync } from "node:fs";
+import { pathOf } from "../sys/bytes.ts";
+import { environmentVariable } from "../sys/environment.ts";
 
 export interface LocalOffset {
   /** Seconds east of UTC. */
@@ -19,7 +22,7 @@ let current: Zone | undefined;
 
 /** Reads the time zone of this process once. Daemons call it before they enter their jail. */
 export function localZone(): Zone {
-  current ??= loadZone(process.env.TZ);
+  current ??= loadZone(environmentVariable("TZ"));
   return current;
 }
 
@@ -36,7 +39,7 @@ export function loadZone(name: string | undefined): Zone {
 function zoneFile(path: string): Zone | undefined {
   let bytes: Buffer;
   try {
-    bytes = readFileSync(path);
+    bytes = readFileSync(pathOf(path));
   } catch {
     return undefined;
   }

@@ -3,6 +3,7 @@
 import { closeSync, readSync, writeSync } from "node:fs";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { makePipe, setNonBlocking } from "../sys/files.ts";
+import type { ProgramEnd } from "../sys/program_end.ts";
 import { sleep as sleepSeconds } from "../sys/timers.ts";
 import { asUser } from "./identity.ts";
 import {
@@ -31,8 +32,7 @@ export type CommandResult = {
   /** Output, a byte string. */
   readonly output: string;
 } & (
-  | { readonly kind: "exit"; readonly status: number }
-  | { readonly kind: "signal"; readonly signal: string }
+  | ProgramEnd
   | { readonly kind: "timeout"; readonly step: CommandStep }
   /** No process could be made. */
   | { readonly kind: "failed"; readonly reason: string }

@@ -1,8 +1,9 @@
 /** Starting somebody's command: with their rights for good, a clean environment, a session of its own, and three descriptors (delivery.md 3.4). */
 import { statSync } from "node:fs";
-import { decodeUtf8, pathOf } from "../sys/bytes.ts";
-import { errorCode, errorText, SysError } from "../sys/errno.ts";
+import { pathOf } from "../sys/bytes.ts";
+import { errorCode, errorText } from "../sys/errno.ts";
 import { realUid } from "../sys/identity.ts";
+import { type ProgramEnd, startWatched } from "../sys/program_end.ts";
 import { asUser, startAs } from "./identity.ts";
 
 export interface CommandStart {
@@ -22,13 +23,9 @@ export interface CommandStart {
   readonly stdio: readonly [number, number, number];
 }
 
-export type CommandEnd =
-  | { readonly kind: "exit"; readonly status: number }
-  | { readonly kind: "signal"; readonly signal: string };
-
 export interface RunningCommand {
   readonly pid: number;
-  readonly ended: Promise<CommandEnd>;
+  readonly ended: Promise<ProgramEnd>;
   /** Starts through a helper, whose own failures are recognised by helperRefusal(). */
   readonly helped: boolean;
   /** SIGKILL to the command and everything that it started in its session's group. */
@@ -89,34 +86,25 @@ export function helperRefusal(output: string, start: CommandStart): Refusal | un
 
 const NO_PROCESS: ReadonlySet<string> = new Set(["EAGAIN", "ENOMEM", "EMFILE", "ENFILE"]);
 
-/** Starts a command. It has a session of its own, default signals, the given ids and no descriptor but 0, 1 and 2. */
+/** Starts a command. It has a session of its own, default signals but for SIGPIPE, which it ignores as with Postfix, the given ids and no descriptor but 0, 1 and 2. */
 export function startCommand(start: CommandStart): StartResult {
-  const { chroot } = start;
+  const { path, argv, uid, gid, groups, environment, directory, chroot, stdio } = start;
+  const common = { environment, session: true, keepIgnoringPipe: true, descriptors: stdio };
   if (chroot !== undefined) {
     if (realUid() !== 0)
       return { kind: "refused", step: "chroot", problem: `chroot(${chroot}): Operation not permitted` };
-    return attempt(start, () => spawn(start, UNSHARE, jailed(start, chroot), undefined), true);
+    const words = jailed(start, chroot);
+    return attempt(start, () => startWatched({ ...common, path: UNSHARE, argv: words }), true);
   }
-  const identity = {
-    uid: start.uid,
-    gid: start.gid,
-    ...(start.groups === undefined ? {} : { groups: start.groups }),
-  };
-  const run = (path: string, argv: ReadonlyArray<string>) => () =>
-    startAs(identity, () => spawn(start, path, argv, start.directory));
-  const result = attempt(start, run(start.path, start.argv), false);
-  // a script without "#!": execvp() gives it to the shell
-  if (result.kind === "refused" && result.problem.endsWith(NO_FORMAT))
-    return attempt(start, run("/bin/sh", ["sh", start.path, ...start.argv.slice(1)]), false);
-  return result;
+  const identity = { uid, gid, ...(groups === undefined ? {} : { groups }) };
+  const program = { ...common, path, argv, ...(directory === undefined ? {} : { directory }) };
+  return attempt(start, () => startAs(identity, () => startWatched(program)), false);
 }
 
-const NO_FORMAT = "Exec format error";
-
-function attempt(start: CommandStart, run: () => Child, helped: boolean): StartResult {
-  let child: Child;
+function attempt(start: CommandStart, run: () => Watched, helped: boolean): StartResult {
+  let watched: Watched;
   try {
-    child = run();
+    watched = run();
   } catch (error) {
     const code = errorCode(error);
     if (code === undefined) throw error;
@@ -126,17 +114,13 @@ function attempt(start: CommandStart, run: () => Child, helped: boolean): StartR
       ? { kind: "refused", step: "exec", problem: `execvp ${start.argv[0]}: ${errorText(error)}` }
       : { kind: "refused", step: "chdir", problem };
   }
-  const { pid } = child;
-  const ended = child.exited.then(
-    (status): CommandEnd =>
-      child.signalCode === null
-        ? { kind: "exit", status: child.exitCode ?? status }
-        : { kind: "signal", signal: String(child.signalCode) },
-  );
+  const { pid, ended } = watched;
   return { kind: "running", command: { pid, ended, helped, killGroup: () => killGroup(pid) } };
 }
 
-/** The runtime reports a failed chdir() as a failure to execute. */
+type Watched = ReturnType<typeof startWatched>;
+
+/** posix_spawn() does not say whether chdir() or execve() failed. */
 function directoryProblem({ directory, chroot, uid, gid }: CommandStart): string | undefined {
   if (directory === undefined || chroot !== undefined) return undefined;
   const reason = asUser({ uid, gid }, () => {
@@ -152,30 +136,6 @@ function directoryProblem({ directory, chroot, uid, gid }: CommandStart): string
   return reason === undefined
     ? undefined
     : `cannot change directory to "${directory}" for uid=${uid} gid=${gid}: ${reason}`;
-}
-
-type Child = Pick<import("bun").Subprocess, "pid" | "exited" | "exitCode" | "signalCode">;
-
-/** The runtime takes text, and encodes it as UTF-8. */
-const text = (bytes: string): string => decodeUtf8(bytes) ?? bytes;
-
-function spawn(
-  start: CommandStart,
-  path: string,
-  argv: ReadonlyArray<string>,
-  directory: string | undefined,
-): Child {
-  for (const word of argv) if (word.includes("\0")) throw new SysError("execve", 22, path);
-  return Bun.spawn({
-    cmd: [path, ...argv.slice(1)].map(text),
-    argv0: text(argv[0] ?? path),
-    env: Object.fromEntries([...start.environment].map(([name, value]) => [text(name), text(value)])),
-    ...(directory === undefined ? {} : { cwd: text(directory) }),
-    detached: true,
-    stdin: start.stdio[0],
-    stdout: start.stdio[1],
-    stderr: start.stdio[2],
-  } as unknown as { cmd: string[] }) as unknown as Child;
 }
 
 function killGroup(pid: number): void {

@@ -1,17 +1,22 @@
 /** Client of the postdrop command: hands a message to the set-gid program that may write into maildrop (ipc.md 5.18). */
 
+import { closeSync } from "node:fs";
 import { decode, type Message } from "../ipc/attributes.ts";
 import { PostdropGreeting, PostdropStatus } from "../ipc/protocols/cleanup.ts";
 import { ClientAbort, logClientAbort, warning } from "../log/log.ts";
 import { RecordBuffer } from "../queue/record_writer.ts";
+import type { Channel } from "../sys/channel.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { type ProgramEnd, startWatched, statusOf } from "../sys/program_end.ts";
+import { adoptSocket, socketPair } from "../sys/sockets.ts";
+import { sleep } from "../sys/timers.ts";
 
 export interface PostdropOptions {
   /** $command_directory/postdrop */
   readonly path: string;
   /** -v options to pass on. */
   readonly verbose: number;
-  readonly environment: Readonly<Record<string, string>>;
+  readonly environment: ReadonlyMap<string, string>;
 }
 
 export type PostdropStart =
@@ -24,21 +29,21 @@ const WRITE_AT = 32 * 1024;
 const REPLY_LIMIT = 64 * 1024;
 const FORK_PAUSE_SECONDS = 10;
 
-type Child = import("bun").Subprocess<"pipe", "pipe", "inherit">;
+interface Child {
+  /** Its standard input and output. */
+  readonly channel: Channel;
+  readonly ended: Promise<ProgramEnd>;
+}
 
 /** One submission. Records are gathered; `flush()` and `finish()` report failed writes by throwing. */
 export class PostdropClient {
   readonly #records = new RecordBuffer(WRITE_AT);
-  readonly #output: AsyncIterator<Uint8Array>;
-  #input: Buffer = Buffer.alloc(0);
   queueId = "";
 
   private constructor(
     readonly command: string,
     private readonly child: Child,
-  ) {
-    this.#output = child.stdout[Symbol.asyncIterator]();
-  }
+  ) {}
 
   static async start(options: PostdropOptions): Promise<PostdropStart> {
     const argv = [options.path, "-r", ...Array.from({ length: options.verbose }, () => "-v")];
@@ -51,8 +56,8 @@ export class PostdropClient {
     const client = new PostdropClient(command, child);
     const greeting = await client.#receive(PostdropGreeting);
     if (greeting === undefined) {
-      await client.abandon();
-      const status = await child.exited;
+      client.abandon();
+      const status = await client.#status();
       if (status !== 0) warning(`command "${command}" exited with status ${status}`);
       return { ok: false, command };
     }
@@ -74,71 +79,67 @@ export class PostdropClient {
 
   async flush(): Promise<void> {
     if (this.#records.length === 0) return;
-    this.child.stdin.write(this.#records.take());
-    await this.child.stdin.flush();
+    this.child.channel.write(this.#records.take());
+    await this.child.channel.flush();
   }
 
   /** After the END record: the command's verdict, when it has ended. Undefined when it gave none. */
   async finish(): Promise<{ status: number; reason: string } | undefined> {
     await this.flush();
     const result = await this.#receive(PostdropStatus);
-    await this.child.stdin.end();
-    if ((await this.child.exited) !== 0) warning("mail_stream_cleanup: close error");
+    this.child.channel.destroy();
+    if ((await this.#status()) !== 0) warning("mail_stream_cleanup: close error");
     return result;
   }
 
   /** Ends the submission before its END record: the command removes its file. */
-  async abandon(): Promise<void> {
+  abandon(): void {
     this.#records.clear();
-    try {
-      await this.child.stdin.end();
-    } catch (error) {
-      if (errorCode(error) !== "EPIPE") throw error;
-    }
+    this.child.channel.destroy();
+  }
+
+  async #status(): Promise<number> {
+    return statusOf(await this.child.ended);
   }
 
   async #receive<T>(declared: Message<T>): Promise<T | undefined> {
-    for (;;) {
-      if (this.#input.length > 0) {
-        const result = decode(declared, this.#input, { stream: this.command });
-        if (result.kind === "value") {
-          this.#input = this.#input.subarray(result.length);
-          return result.value;
-        }
-        if (result.kind === "bad") {
-          warning(result.text);
-          return undefined;
-        }
-        if (this.#input.length > REPLY_LIMIT) return undefined;
+    const { channel } = this.child;
+    while (channel.buffered <= REPLY_LIMIT && (await channel.more())) {
+      const result = decode(declared, channel.peek(), { stream: this.command });
+      if (result.kind === "value") {
+        channel.consume(result.length);
+        return result.value;
       }
-      const more = await this.#output.next();
-      if (more.done === true) return undefined;
-      this.#input = Buffer.concat([this.#input, more.value]);
+      if (result.kind === "bad") {
+        warning(result.text);
+        return undefined;
+      }
     }
+    return undefined;
   }
 }
 
 async function spawn(
-  argv: string[],
-  environment: Readonly<Record<string, string>>,
+  argv: ReadonlyArray<string>,
+  environment: ReadonlyMap<string, string>,
 ): Promise<Child | undefined> {
+  const [path = ""] = argv;
   for (;;) {
+    const [ours, theirs] = socketPair();
     try {
-      return Bun.spawn({
-        cmd: argv,
-        stdin: "pipe",
-        stdout: "pipe",
-        stderr: "inherit",
-        env: { ...environment },
-      });
+      const { ended } = startWatched({ path, argv, environment, descriptors: [theirs, theirs, 2] });
+      return { channel: await adoptSocket(ours, path), ended };
     } catch (error) {
+      closeSync(ours);
       const code = errorCode(error);
       if (code !== "EAGAIN" && code !== "ENOMEM") {
-        logClientAbort(new ClientAbort(`execvp ${argv[0]}: ${errorText(error)}`));
+        logClientAbort(new ClientAbort(`execvp ${path}: ${errorText(error)}`));
         return undefined;
       }
       warning(`fork: ${errorText(error)}`);
-      await new Promise((resolve) => setTimeout(resolve, FORK_PAUSE_SECONDS * 1000));
+    } finally {
+      closeSync(theirs);
     }
+    await sleep(FORK_PAUSE_SECONDS);
   }
 }

@@ -19,63 +19,32 @@ export function replaceProcess(
   argv: ReadonlyArray<string>,
   environment: ReadonlyMap<string, string>,
 ): never {
-  const kept: Buffer[] = [];
-  const words = vector(argv, kept);
-  const variables = vector(
-    [...environment].map(([name, value]) => `${name}=${value}`),
-    kept,
-  );
+  const { words, variables, release } = execVectors(argv, environment);
   descriptors().close_range(3, 0xffffffff, CLOSE_RANGE_CLOEXEC);
   libc().execve(ffi().ptr(cString(path)), ffi().ptr(words), ffi().ptr(variables));
   const code = errno();
-  kept.length = 0;
+  release();
   throw new SysError("execve", code, path);
 }
 
-const spawning = library(["libc.so.6", "libc.so"], {
-  posix_spawnp: { args: ["ptr", "ptr", "ptr", "ptr", "ptr", "ptr"], returns: "i32" },
-  posix_spawnattr_init: { args: ["ptr"], returns: "i32" },
-  posix_spawnattr_setflags: { args: ["ptr", "i32"], returns: "i32" },
-  posix_spawnattr_setsigdefault: { args: ["ptr", "ptr"], returns: "i32" },
-  sigfillset: { args: ["ptr"], returns: "i32" },
-  waitpid: { args: ["i32", "ptr", "i32"], returns: "i32" },
-});
-const SPAWN_SETSIGDEF = 4;
-const EINTR = 4;
-/** More than posix_spawnattr_t and sigset_t have anywhere. */
-const STRUCTURE_SIZE = 1024;
-
-/** Runs a program, found in PATH, with default signals and waits for its end. Its status; undefined when a signal ended it. Throws SysError. */
-export function runProgram(
+/** argv and envp as the kernel wants them; what they point to stays until `release` has been called. */
+export function execVectors(
   argv: ReadonlyArray<string>,
   environment: ReadonlyMap<string, string>,
-): number | undefined {
-  const { ptr } = ffi();
+): { readonly words: BigUint64Array; readonly variables: BigUint64Array; release(): void } {
   const kept: Buffer[] = [];
   const words = vector(argv, kept);
   const variables = vector(
     [...environment].map(([name, value]) => `${name}=${value}`),
     kept,
   );
-  const attributes = Buffer.alloc(STRUCTURE_SIZE);
-  const signals = Buffer.alloc(STRUCTURE_SIZE);
-  const libc = spawning();
-  libc.posix_spawnattr_init(ptr(attributes));
-  libc.sigfillset(ptr(signals));
-  libc.posix_spawnattr_setsigdefault(ptr(attributes), ptr(signals));
-  libc.posix_spawnattr_setflags(ptr(attributes), SPAWN_SETSIGDEF);
-  const pid = new Int32Array(1);
-  const program = cString(argv[0] ?? "");
-  const code = libc.posix_spawnp(ptr(pid), ptr(program), null, ptr(attributes), ptr(words), ptr(variables));
-  kept.length = 0;
-  if (code !== 0) throw new SysError("execvp", code, argv[0] ?? "");
-  const status = new Int32Array(1);
-  while (libc.waitpid(pid[0] ?? 0, ptr(status), 0) < 0) {
-    const problem = errno();
-    if (problem !== EINTR) throw new SysError("waitpid", problem);
-  }
-  const ended = status[0] ?? 0;
-  return (ended & 0x7f) === 0 ? (ended >> 8) & 0xff : undefined;
+  return {
+    words,
+    variables,
+    release: () => {
+      kept.length = 0;
+    },
+  };
 }
 
 /** The pointers of an argv or envp; `kept` holds what they point to. */

@@ -9,7 +9,7 @@ import {
   type Stats,
   statSync,
 } from "node:fs";
-import { pathOf } from "./bytes.ts";
+import { isAscii, pathOf } from "./bytes.ts";
 import { errorCode, errorText, SysError } from "./errno.ts";
 import { checked, cString, errno, ffi, library } from "./ffi.ts";
 import { directoryOf } from "./paths.ts";
@@ -23,6 +23,7 @@ const libc = library(["libc.so.6", "libc.so"], {
   dup2: { args: ["i32", "i32"], returns: "i32" },
   pipe2: { args: ["ptr", "i32"], returns: "i32" },
   umask: { args: ["u32"], returns: "u32" },
+  chdir: { args: ["ptr"], returns: "i32" },
 });
 const recordLocks = library(["libc.so.6", "libc.so"], {
   fcntl: { args: ["i32", "i32", "ptr"], returns: "i32" },
@@ -82,6 +83,10 @@ export function pendingBytes(fd: number): number {
 }
 
 export const duplicate = (fd: number): number => checked("dup", String(fd), libc().dup(fd));
+const F_DUPFD_CLOEXEC = 1030;
+/** Another name of a descriptor that is at least `lowest`, close-on-exec. */
+export const duplicateAbove = (fd: number, lowest: number): number =>
+  checked("fcntl", String(fd), libc().fcntl(fd, F_DUPFD_CLOEXEC, lowest));
 
 const F_GETFD = 1;
 const F_SETFD = 2;
@@ -107,6 +112,12 @@ export function makePipe(nonBlocking = false): readonly [number, number] {
   const ends = new Int32Array(2);
   checked("pipe2", "", libc().pipe2(ffi().ptr(ends), 0o2000000 | (nonBlocking ? constants.O_NONBLOCK : 0)));
   return [ends[0] ?? -1, ends[1] ?? -1];
+}
+
+/** chdir() to a byte string. */
+export function changeDirectory(path: string): void {
+  if (isAscii(path)) process.chdir(path);
+  else checked("chdir", path, libc().chdir(ffi().ptr(cString(path))));
 }
 
 /** Sets the file mode creation mask; returns the previous one. */

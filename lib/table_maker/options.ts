@@ -1,11 +1,13 @@
 /** The command line of postmap(1) and postalias(1). */
+
 import { writeSync } from "node:fs";
 import { configureCommand } from "../daemon/command.ts";
 import { optionLetters } from "../daemon/help.ts";
 import { parseOptions } from "../daemon/options.ts";
 import type { Invocation } from "../daemon/program.ts";
 import { fatal, setVerbosity, verbosity, warning } from "../log/log.ts";
-import { decodeUtf8, toBytes } from "../sys/bytes.ts";
+import { toBytes } from "../sys/bytes.ts";
+import { setEnvironmentVariable } from "../sys/environment.ts";
 import { baseName } from "../sys/paths.ts";
 import { TableFlag } from "../tables/table.ts";
 import type { Output } from "./output.ts";
@@ -56,7 +58,7 @@ export function readOptions(program: MakerProgram, invocation: Invocation, outpu
   const actions: MakerAction[] = [];
   for (const { option, value } of parsed.options) {
     given.add(option);
-    if (option === "c") process.env.MAIL_CONFIG = decodeUtf8(value) ?? value;
+    if (option === "c") setEnvironmentVariable("MAIL_CONFIG", value);
     if (option === "v") setVerbosity(verbosity() + 1);
     if (option === "d") actions.push({ kind: "delete", key: value });
     if (option === "q") actions.push({ kind: "query", key: value });

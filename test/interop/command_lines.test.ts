@@ -23,6 +23,8 @@ interface Case {
   readonly input?: string;
   /** Folders that are there. */
   readonly folders?: ReadonlyArray<string>;
+  /** Programs that are there: scripts. */
+  readonly scripts?: Readonly<Record<string, string>>;
 }
 
 const MAIN_CF = `compatibility_level = 3.11
@@ -66,6 +68,8 @@ async function run(folder: string, root: string, one: Case): Promise<string> {
     writeFileSync(join(directory, name), text, "latin1");
     utimesSync(join(directory, name), 1e9, 1e9);
   }
+  for (const [name, text] of Object.entries(one.scripts ?? {}))
+    writeFileSync(join(directory, name), text, { mode: 0o755 });
   const program = join(folder, one.program);
   const script = [
     ...one.args.map((arg) => `w=${quoted(arg.replaceAll("DIR", directory))}; set -- "$@" "\${w%.}"`),
@@ -174,6 +178,21 @@ t.test("words and variables that are no UTF-8", skip, (t) =>
             ["postconf", "myorigin"],
           ] as const
         ).map(([program, ...args]) => ({ program, args, environment })),
+    ),
+  ),
+);
+
+t.test("the environment of postdrop, when sendmail starts it", skip, (t) =>
+  same(
+    t,
+    "sbin",
+    [{ NAME: "\xe9\xff" }, { NAME: "J\xc3\xa9", OTHER: "\xff" }, { TZ: "UTC\xe9" }].flatMap((environment) =>
+      ["TZ NAME MAIL_CONFIG SET=caf\xe9 { BRACED = a\xff b }", "PATH=/nowhere:/bin:/usr/bin"].map((list) => ({
+        ...sendmail("x"),
+        environment,
+        main: `export_environment = ${list}\n`,
+        scripts: { postdrop: '#!/bin/sh\n{ echo "[$*]"; env | sort; } >&2\n' },
+      })),
     ),
   ),
 );

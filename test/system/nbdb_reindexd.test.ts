@@ -217,7 +217,7 @@ t.test("TAB-02 the command has the owner's rights, and its output is cut", NEEDS
   command("exit 1");
   t.same(run(), explained("(postmap failure reason unavailable: Application error)"));
   command("kill -9 $$");
-  t.same(run(), explained("(postmap failure reason unavailable: killed by signal SIGKILL)"));
+  t.same(run(), explained("(postmap failure reason unavailable: killed by signal 9)"));
   rmSync(join(tables, "bin/postmap"));
   t.same(run(), explained("(postmap failure reason unavailable: execvp postmap: No such file or directory)"));
 });

@@ -71,3 +71,10 @@ t.test("every cmd has a main.ts that exports main", async (t) => {
   for (const name of readdirSync(join(ROOT, "cmd")))
     t.match(readFileSync(join(ROOT, "cmd", name, "main.ts"), "utf8"), /^export const main\b/m, name);
 });
+
+t.test("programs are started in one place, with words of bytes", async (t) => {
+  const offenders = files.filter((file) =>
+    /\bBun\.spawn|child_process/.test(readFileSync(join(ROOT, file), "utf8")),
+  );
+  t.same(offenders, []);
+});

@@ -1,5 +1,6 @@
 /** `environ:anything`: the process environment, unless the process has more rights than its caller. */
-import { encodeUtf8 } from "../../sys/bytes.ts";
+
+import { environmentVariable, setEnvironmentVariable } from "../../sys/environment.ts";
 import { effectiveGid, effectiveUid, realGid, realUid } from "../../sys/identity.ts";
 import {
   ABSENT,
@@ -25,12 +26,12 @@ class EnvironmentTable implements Table {
   ) {}
   lookup(key: string): Promise<LookupResult> {
     const name = foldFixedKey(this.flags, key);
-    const value = safe() && Object.hasOwn(process.env, name) ? process.env[name] : undefined;
-    return Promise.resolve(value === undefined ? ABSENT : found(encodeUtf8(value)));
+    const value = safe() ? environmentVariable(name) : undefined;
+    return Promise.resolve(value === undefined ? ABSENT : found(value));
   }
   /** Changes the environment of this process alone. */
   update(key: string, value: string): Promise<StoreResult> {
-    process.env[foldFixedKey(this.flags, key)] = value;
+    setEnvironmentVariable(foldFixedKey(this.flags, key), value);
     return Promise.resolve(DONE);
   }
   changed(): boolean {

@@ -1,5 +1,5 @@
 /** Where local(8), virtual(8) and pipe(8) put mail, and with what rights, is where the real ones put it. */
-import { chmodSync, chownSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, linkSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { reference } from "../support/reference.ts";
@@ -20,7 +20,7 @@ const probe = (directory: string): void => {
   const path = join(directory, "bin/probe");
   writeFileSync(
     path,
-    `#!/bin/sh\n{ pwd; id; echo "n=$#"; for a; do echo "[$a]"; done; env | sort; echo; cat; } > ${directory}/mail/probe.$$ 2>&1\n`,
+    `#!/bin/sh\n{ pwd; id; echo "n=$#"; for a; do echo "[$a]"; done; env | sort; case "$(grep SigIgn /proc/self/status)" in *[13579bdf]???) echo no SIGPIPE;; esac; echo; cat; } > ${directory}/mail/probe.$$ 2>&1\n`,
   );
   chmodSync(path, 0o755);
 };
@@ -337,3 +337,52 @@ relay_domains =
     ],
   ),
 );
+
+/** Stands for a word in the encoding of 1990, which a file of configuration may hold but our text may not. */
+const WORD = "caf\xe9";
+t.test("commands: words, directories and variables that are no UTF-8", options, async (t) => {
+  if ("missing" in programs) return;
+  const filter = "command_expansion_filter = abcdefghijklmnopqrstuvwxyz0123456789+.@_WORD";
+  const twins = await Twins.start(t, programs, {
+    prepare: (dir) => {
+      probe(dir);
+      mkdirSync(Buffer.from(`${dir}/${WORD}`, "latin1"));
+    },
+    masterCf: (dir) =>
+      `words unix - n n - - pipe flags=DORF user=games directory=${dir}/WORD argv=${dir}/bin/probe \${recipient} \${original_recipient} \${user} \${extension} \${nexthop} \${sender} WORD
+nodir unix - n n - - pipe user=games directory=${dir}/noWORD argv=${dir}/bin/probe
+noprogram unix - n n - - pipe user=games argv=${dir}/bin/noWORD
+box unix - n n - 1 local -o { ${filter} } -o { mailbox_command = ${dir}/bin/probe WORD $EXTENSION $RECIPIENT }
+  -o { command_execution_directory = ${dir}/WORD }
+shell unix - n n - 1 local -o { ${filter} } -o { mailbox_command = ${dir}/bin/probe "WORD" '$EXTENSION'; echo "$LATIN"; exit 67 }
+fails unix - n n - 1 local -o { command_execution_directory = ${dir}/noWORD } -o { mailbox_command = ${dir}/bin/probe }
+alias unix - n n - 1 local -o { ${filter} } -o { alias_maps = inline:{ { games = "|${dir}/bin/probe WORD" } } }
+`,
+    ignore: /: reload -- version/,
+    mainCf: () => `${BASE}relay_domains =
+smtputf8_enable = no
+export_environment = TZ MAIL_CONFIG LATIN=WORD
+transport_maps = inline:{ ${["words", "nodir", "noprogram", "box", "shell", "fails", "alias"]
+      .map((name) => `{ ${name}.test = ${name}: }`)
+      .join(" ")} }
+`,
+  });
+  for (const instance of twins.both) {
+    for (const name of ["main.cf", "master.cf"]) {
+      const path = join(instance.config, name);
+      writeFileSync(path, readFileSync(path, "latin1").replaceAll("WORD", WORD), "latin1");
+    }
+    instance.must("postfix", ["reload"]);
+  }
+  await twins.compare(
+    t,
+    t.name,
+    ["words", "nodir", "noprogram", "box", "shell", "fails", "alias"].flatMap((name) => [
+      mail(`games+${WORD}@${name}.test`, {
+        from: `${WORD}@sender.test`,
+        text: `Subject: ${WORD}\n\n${WORD}\xff\n`,
+      }),
+      mail(`games+caf\xc3\xa9@${name}.test`, { from: "nobody@localhost" }),
+    ]),
+  );
+});
