@@ -209,6 +209,8 @@ t.test("faults of main.cf, before each command", skip, (t) =>
       "relayhost = $/\n",
       "inet_protocols = ipv4\nfoo bar\n",
       "known_tcp_ports = a=\n",
+      "inet_interfaces = ALL\n",
+      "inet_interfaces = nosuch.invalid\n",
       "maillog_file_permissions = 123\nmyorigin = a, b\n",
       "maillog_file_permissions = 123\nmyhostname = h_\n",
       "maillog_file_permissions = 123\nknown_tcp_ports = a=\ninet_interfaces = x\n",
