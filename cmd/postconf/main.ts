@@ -55,7 +55,9 @@ const isListing = ({ options }: Request): boolean =>
 async function list({ options, tlsMode, names }: Request): Promise<void> {
   if (options.has("-l")) write(1, "flock\nfcntl\ndotlock\n");
   if (options.has("-m")) {
+    const { loadConfiguration } = await import("../../lib/config/configuration.ts");
     const { tableTypes } = await import("../../lib/tables/registry.ts");
+    loadConfiguration({ processName: "postconf" });
     write(
       1,
       tableTypes()

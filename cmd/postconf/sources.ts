@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { NO_SERVICE } from "../../lib/config/configuration.ts";
 import { DERIVED_PARAMETERS, type DerivedSuffix, TRANSPORT_PARAMETERS } from "../../lib/config/derived.ts";
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
-import { expandMacros } from "../../lib/config/expand.ts";
+import { type Expansion, expandMacros } from "../../lib/config/expand.ts";
+import { parseLevel } from "../../lib/config/level.ts";
 import { logicalLines } from "../../lib/config/lines.ts";
 import { readMainCf, splitNameValue } from "../../lib/config/main_cf.ts";
 import {
@@ -75,6 +76,33 @@ export class Sources {
       serviceName: NO_SERVICE,
       owner: 0,
     });
+    if (!this.#defaultsOnly) this.#computeDefaults();
+  }
+
+  /** Computes the defaults that depend on this machine, in Postfix's order: what is bad in the settings behind them is fatal. */
+  #computeDefaults(): void {
+    const configuration = this.#configuration;
+    const check = (name: ParameterName): string | undefined =>
+      configuration.isSet(name) ? configuration.lookup(name) : undefined;
+    if (!configuration.isSet("mydomain")) check("myhostname");
+    if (!configuration.isSet("mynetworks")) {
+      if (check("mynetworks_style") === undefined) this.#checkLevel();
+      if (check("inet_protocols") !== "") configuration.protocols();
+      if (!configuration.isSet("myhostname")) check("mydomain");
+      check("inet_interfaces");
+      configuration.lookup("mynetworks");
+    }
+    if (!configuration.isSet("myhostname")) check("mydomain");
+  }
+
+  /** The default of mynetworks_style depends on the level. */
+  #checkLevel(): void {
+    const expansion = this.#expansion(this.valueOf("compatibility_level") ?? "");
+    if (!expansion.ok) for (const problem of expansion.problems) warning(problem);
+    const level = expansion.ok ? expansion.value : "";
+    if (parseLevel(level) !== undefined) return;
+    warning(`malformed compatibility level syntax: "${level}"`);
+    fatal("macro processing error");
   }
 
   #readMain(request: Request): Map<string, string> {
@@ -119,16 +147,20 @@ export class Sources {
 
   /** Expands `$name` as a program with this configuration would; a service sees its own settings first. */
   expand(text: string, entry?: MasterEntry): string {
+    const expansion = this.#expansion(text, entry);
+    if (expansion.ok) return expansion.value;
+    for (const problem of expansion.problems) warning(problem);
+    return fatal(expansion.fatal ?? "macro processing error");
+  }
+
+  #expansion(text: string, entry?: MasterEntry): Expansion {
     const own = entry === undefined ? undefined : settingsOf(entry);
-    const expansion = expandMacros(text, {
+    return expandMacros(text, {
       recursive: true,
       isFinal: isRaw,
       lookup: (name) =>
         (entry === undefined ? undefined : this.#ofEntry(name, entry, own)) ?? this.valueOf(name),
     });
-    if (expansion.ok) return expansion.value;
-    for (const problem of expansion.problems) warning(problem);
-    return fatal(expansion.fatal ?? "macro processing error");
   }
 
   #ofEntry(

@@ -167,14 +167,14 @@ function askResolver(name: string): Uint8Array[] {
 const STYLES = ["host", "subnet", "class"] as const;
 
 /** The default of mynetworks: the networks of our own addresses, each followed by a blank. */
-export function defaultNetworks(style: string, addresses: ReadonlyArray<OwnAddress>): string {
+export function defaultNetworks(style: string, addresses: () => ReadonlyArray<OwnAddress>): string {
   const parsed = parseNames("mynetworks mask style", style, STYLES);
   if (!parsed.ok) throw new InterfaceProblem(parsed.problem);
   const [only, ...more] = parsed.names;
   if (only === undefined || more.length > 0)
     throw new InterfaceProblem(`bad mynetworks_style value: ${style}; specify exactly one value`);
   const networks = new Set(
-    addresses.map(({ bytes, prefix }) => {
+    addresses().map(({ bytes, prefix }) => {
       const length = networkLength(only, bytes, prefix);
       const network = formatInet(maskInet(bytes, length));
       return bytes.length === 4 ? `${network}/${length} ` : `[${network}]/${length} `;

@@ -201,7 +201,7 @@ export class Configuration {
       case "mydomain":
         return domainOf(this.#expand(this.#entries.get("myhostname") ?? this.#defaultText("myhostname")));
       case "mynetworks":
-        return defaultNetworks(this.get("mynetworks_style"), this.ownAddresses());
+        return defaultNetworks(this.lookup("mynetworks_style") ?? "", () => this.ownAddresses());
     }
   }
 

@@ -255,6 +255,53 @@ virtual_maps = hash:/y
   );
 });
 
+t.test("what is bad in the settings behind the defaults of this machine", { skip }, (t) =>
+  same(
+    t,
+    [
+      "compatibility_level = x",
+      "compatibility_level =",
+      "compatibility_level = 1.1024",
+      "compatibility_level = 8796093022207",
+      "compatibility_level = 8796093022208",
+      "compatibility_level = $/",
+      "compatibility_level = x\nmynetworks_style = host",
+      "compatibility_level = x\nmynetworks = 127.0.0.1",
+      "compatibility_level = x\ninet_protocols = ipv5",
+      "inet_protocols = ipv5",
+      "inet_protocols = ipv4, x",
+      "inet_protocols =",
+      "inet_protocols = $/",
+      "inet_protocols = ipv5\nmynetworks = 127.0.0.1",
+      "inet_protocols = ipv5\nrelayhost = $/",
+      "myhostname = $/",
+      "myhostname = -a",
+      "myhostname = a..b",
+      "myhostname =",
+      "mydomain = $/",
+      "mydomain = $/\nmyhostname = a.example",
+      "mydomain = example\nmyhostname = $/",
+      "mynetworks = 127.0.0.1\nmydomain = $/",
+      "mynetworks_style = x",
+      "mynetworks_style =",
+      "mynetworks_style = x\ninet_interfaces = nosuch.invalid",
+      "mynetworks_style = x\ninet_interfaces = $/",
+      "inet_interfaces = nosuch.invalid",
+      "inet_interfaces = $x",
+      "relayhost = $/",
+      "relayhost = ${x",
+    ].flatMap((setting) =>
+      [["relayhost"], ["-n"], ["-M"], ["-o", "a=b", "relayhost"], ["-d", "relayhost"], ["-l"], ["-e", "a=b"]]
+        .concat(
+          /(\$\/|= x|ipv|-a|\.\.)/.test(setting) && !setting.includes("mynetworks = ")
+            ? [["-b"], ["-t"], ["-m"]]
+            : [],
+        )
+        .map((args) => ({ main: `${setting}\n`, args })),
+    ),
+  ),
+);
+
 /** Values of this build, or of another release. */
 const OWN =
   /^(service_name|process_id|mail_version|mail_release_date|milter_macro_v|(daemon|html|readme|config|meta|manpage|shlib)_directory|tls_(ffdhe_auto_groups|eecdh_auto_curves)|alias_maps|alias_database|local_recipient_maps|proxy_(read|write)_maps) =/;
