@@ -67,6 +67,17 @@ export class RunningService {
   get watching(): boolean {
     return this.#watching;
   }
+  /** There are processes that should take the next client, none of them is just starting, and there may be more. */
+  get mayHaveMore(): boolean {
+    if (this.#removed || this.#throttled !== undefined || this.#idle === 0 || !this.#hasRoom) return false;
+    return [...this.#children.values()].every(
+      ({ availability, useCount }) => availability !== AVAILABILITY.available || useCount > 0,
+    );
+  }
+  get #hasRoom(): boolean {
+    const limit = this.#service.processLimit;
+    return limit === 0 || this.#children.size < limit;
+  }
   get #path(): string {
     return `${parameter("daemon_directory")}/${this.#service.command}`;
   }
@@ -107,8 +118,7 @@ export class RunningService {
 
   /** Watches the endpoint exactly when a client would need a new process and one may be started. */
   #evaluate(): void {
-    const limit = this.#service.processLimit;
-    const room = limit === 0 || this.#children.size < limit;
+    const room = this.#hasRoom;
     const wanted = !this.#removed && this.#throttled === undefined && this.#idle === 0 && room;
     if (!room && this.#idle === 0) this.#warnLimit();
     if (wanted === this.#watching) return;
@@ -139,9 +149,20 @@ export class RunningService {
 
   // --- processes -------------------------------------------------------------------------------------
 
-  /** Starts one process. */
+  /** Starts a process where none is available. */
   spawn(): void {
-    if (!this.#watching) return;
+    if (this.#watching) this.#startProcess();
+  }
+
+  /** Starts a process although there are some that say they are available: they take no clients. */
+  startBeside(): void {
+    if (!this.mayHaveMore) return;
+    const { name, canonicalName } = this.#service;
+    info(`service "${name}" (${canonicalName}): clients wait for an available process: starting another one`);
+    this.#startProcess();
+  }
+
+  #startProcess(): void {
     const service = this.#service;
     if (isStressAware(service) && this.#children.size + 1 >= service.processLimit) {
       if (seconds() >= this.#stressUntil) this.#openStatusChannel();

@@ -13,6 +13,12 @@ import { RunningService } from "./running_service.ts";
 
 /** Signals tell of new clients; this catches what a lost signal would leave waiting. */
 const POLL_MILLISECONDS = 1000;
+/**
+ * A process that says it is available, and takes no client for so many looks in a row, is stuck: in a mailbox on a server that does not answer, say.
+ * Another one is started beside it.
+ */
+const STUCK_LOOKS = 5;
+const STUCK_LOOK_MILLISECONDS = 200;
 
 export class Supervisor {
   readonly options: MasterOptions;
@@ -37,8 +43,28 @@ export class Supervisor {
   load(): void {
     for (const service of this.#readServices()) this.#activate(service);
     this.#interfaces = parameter("inet_interfaces");
-    setInterval(() => this.poll(), POLL_MILLISECONDS);
+    setInterval(() => {
+      this.poll();
+      this.#lookForStuck();
+    }, POLL_MILLISECONDS);
     this.poll();
+  }
+
+  #lookForStuck(): void {
+    const suspects = clientsWait([...this.#services.values()].filter((service) => service.mayHaveMore));
+    this.#lookAgain(suspects, 1);
+  }
+
+  #lookAgain(suspects: ReadonlyArray<RunningService>, looks: number): void {
+    if (suspects.length === 0) return;
+    if (looks === STUCK_LOOKS) {
+      for (const service of suspects) service.startBeside();
+      return;
+    }
+    setTimeout(
+      () => this.#lookAgain(clientsWait(suspects.filter((service) => service.mayHaveMore)), looks + 1),
+      STUCK_LOOK_MILLISECONDS,
+    );
   }
 
   #readServices(): ReadonlyArray<MasterService> {
@@ -62,10 +88,8 @@ export class Supervisor {
 
   /** Starts processes where clients wait and nobody is idle. */
   poll(): void {
-    const watched = [...this.#services.values()].filter((service) => service.watching);
-    const ready = readableNow(watched.flatMap((service) => service.listeners));
-    if (ready.size === 0) return;
-    for (const service of watched) if (service.listeners.some((fd) => ready.has(fd))) service.spawn();
+    for (const service of clientsWait([...this.#services.values()].filter(({ watching }) => watching)))
+      service.spawn();
   }
 
   /** Whether a process is a daemon of ours. */
@@ -105,6 +129,12 @@ export class Supervisor {
     setupLogging({ program: "master", fallback: true }, configuration());
     this.poll();
   }
+}
+
+/** Those of the services that clients wait for. */
+function clientsWait(services: ReadonlyArray<RunningService>): ReadonlyArray<RunningService> {
+  const ready = readableNow(services.flatMap((service) => service.listeners));
+  return ready.size === 0 ? [] : services.filter(({ listeners }) => listeners.some((fd) => ready.has(fd)));
 }
 
 const keyOf = (service: MasterService): string => `${service.type}:${service.canonicalName}`;

@@ -154,6 +154,24 @@ t.test("a process that a signal stops stays on the books", async (t) => {
   t.same(daemons(instance, "pickup"), [pickup]);
 });
 
+t.test("a process that says it is available and takes no clients gets company", async (t) => {
+  const instance = await runningInstance(t);
+  const send = () =>
+    sendMail(instance.smtpPort, "a@example.org", `${instance.who.recipient}@localhost`, MESSAGE);
+  t.match(await send(), /^250 /m);
+  const [stuck = 0] = daemons(instance, "smtpd");
+  process.kill(stuck, "SIGSTOP");
+  t.teardown(() => process.kill(stuck, "SIGCONT"));
+  const client = connect(instance.smtpPort, "127.0.0.1");
+  const greeting = await new Promise<string>((resolve) => {
+    client.once("data", (data) => resolve(data.toString("latin1")));
+  });
+  client.destroy();
+  t.match(greeting, /^220 /);
+  t.match(await logged(instance, /service "\S+" \(\S+\): clients wait for an available process/), {});
+  t.equal(daemons(instance, "smtpd").length, 2);
+});
+
 t.test("signals that come while master looks for clients interrupt nothing", async (t) => {
   const instance = await runningInstance(t);
   const master = masterPid(instance);
