@@ -5,6 +5,8 @@ export const RUNTIME: ReadonlyMap<string, string> = new Map([
    * back, and faults in again, the same pages for each message.
    */
   ["MIMALLOC_PURGE_DELAY", "60000"],
+  /** How often, at most, its thread looks for unused pieces of pages, in milliseconds. Under load it would do nothing else. */
+  ["MIMALLOC_PURGE_HOLES_MIN_INTERVAL", "10000"],
   /**
    * Syncs and name service lookups that a process has in flight. By default there are as many as processors, whatever the disk could do. Threads
    * are made when they are needed.

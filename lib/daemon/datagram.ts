@@ -24,6 +24,8 @@ const BATCH = 32;
 const REST_MICROSECONDS = 500;
 /** Senders may be waiting: the kernel lets no more than ten datagrams queue up. */
 const FULL = 8;
+/** What has come is passed on after so many reads: a few milliseconds. */
+const FLUSH_ROUNDS = 8;
 /** The event loop turns after so many reads, in a flood too. */
 const ROUNDS = 64;
 
@@ -39,13 +41,13 @@ export const datagramServer =
       lifetime.enter();
       definition.receive(datagram.subarray(0, definition.sizeLimit));
       let count = reader.read(definition.receive);
-      definition.flush?.();
-      for (let round = 0; round < ROUNDS; round++) {
+      for (let round = 1; round <= ROUNDS; round++) {
+        if (round % FLUSH_ROUNDS === 1) definition.flush?.();
         if (count < FULL) sleepMicroseconds(REST_MICROSECONDS);
         count = reader.read(definition.receive);
         if (count === 0) break;
-        definition.flush?.();
       }
+      definition.flush?.();
       lifetime.leave();
     };
     await lifetime.begin({ start: () => undefined, stop: () => undefined });
