@@ -60,6 +60,7 @@ export const main: Main = (invocation) => {
     },
     changedTable,
     refreshTables,
+    keeps: true,
     serve: async (client) => {
       if (shared === undefined) throw new ClientAbort("not started");
       await serveCleanup(client, shared);

@@ -6,6 +6,7 @@ import { addFlowTokens } from "../../lib/daemon/flow_control.ts";
 import type { Client } from "../../lib/daemon/single.ts";
 import { receive, send } from "../../lib/ipc/attributes.ts";
 import {
+  CleanupAgain,
   CleanupFlags,
   CleanupGreeting,
   CleanupStatus,
@@ -40,7 +41,17 @@ export interface Unfinished {
   discard(): void;
 }
 
-export async function serveCleanup({ channel }: Client, shared: Shared): Promise<void> {
+/** Serves one client: a message, and those that follow on a connection that is kept. */
+export async function serveCleanup({ channel, kept }: Client, shared: Shared): Promise<void> {
+  for (;;) {
+    const inStep = await serveMessage(channel, shared);
+    if (!inStep || kept?.stays !== true || !(await kept.next())) return;
+    if ((await receive(channel, CleanupAgain)).kind !== "value") return;
+  }
+}
+
+/** False when the client did not keep to the protocol, and what it sends next may be anything. */
+async function serveMessage(channel: Channel, shared: Shared): Promise<boolean> {
   // writing over an old file is less work and a later answer: it takes two syncs, one after the other
   const busy = shared.unfinished.size > 0;
   const file = await createQueueFile(shared.queues, "incoming", busy ? { spares: shared.spares } : {});
@@ -50,7 +61,7 @@ export async function serveCleanup({ channel }: Client, shared: Shared): Promise
   const keep = (): boolean => shared.unfinished.delete(unfinished);
   try {
     removeSpuriousLogs(shared.queues, file);
-    await converse(channel, file, shared, keep);
+    return await converse(channel, file, shared, keep);
   } catch (error) {
     throw clientFailure(error);
   } finally {
@@ -83,7 +94,12 @@ function removeSpuriousLogs(queues: Queues, { id }: QueueFile): void {
   }
 }
 
-async function converse(channel: Channel, file: QueueFile, shared: Shared, keep: () => void): Promise<void> {
+async function converse(
+  channel: Channel,
+  file: QueueFile,
+  shared: Shared,
+  keep: () => void,
+): Promise<boolean> {
   let message: Message;
   try {
     send(channel, CleanupGreeting, { queueId: file.id });
@@ -108,8 +124,10 @@ async function converse(channel: Channel, file: QueueFile, shared: Shared, keep:
     file.discard();
     throw error;
   }
-  send(channel, CleanupStatus, { status: message.status, reason: message.reason });
+  const { status } = message;
+  send(channel, CleanupStatus, { status, reason: message.reason });
   await channel.flush();
+  return (status & cleanupStatusBit("BAD")) === 0 && channel.buffered === 0;
 }
 
 /** With line_length_limit, far longer than any record of our clients; bounds the memory for one. */

@@ -14,7 +14,8 @@ import { dsn, splitDsn } from "../../lib/delivery/status.ts";
 export const main = singleServer({
   profile: { files: "write" },
   preJail: openDispositionTables,
-  serve: ({ channel }) => serveDelivery(channel, deliver),
+  keeps: true,
+  serve: (client) => serveDelivery(client, deliver),
 });
 
 async function deliver(request: DeliveryRequest): Promise<DeliveryResult> {

@@ -24,7 +24,8 @@ export const main = singleServer({
     if (!DEFAULT_STATUS.has(service.name)) fatal(`bad error service name: ${service.name}`);
     await openDispositionTables();
   },
-  serve: ({ channel }, service) => serveDelivery(channel, (request) => deliver(request, service.name)),
+  keeps: true,
+  serve: (client, service) => serveDelivery(client, (request) => deliver(request, service.name)),
 });
 
 async function deliver(request: DeliveryRequest, service: string): Promise<DeliveryResult> {

@@ -16,7 +16,13 @@ export async function deliverToMaildir(
 ): Promise<Disposition> {
   const { session } = state;
   const source = copySource(state, parameter("enable_original_recipient"));
-  const outcome = asUser(identity, () => deliverMaildir(source, directory, "5.2.0", session.startTime));
+  const outcome = await deliverMaildir(
+    source,
+    directory,
+    (work) => asUser(identity, work),
+    "5.2.0",
+    session.startTime,
+  );
   switch (outcome.kind) {
     case "delivered":
       return sentTo(state, dsn("2.0.0", success));

@@ -1,7 +1,4 @@
-/**
- * local(8): delivers to the users of this system: aliases, .forward files, mailboxes, files and commands. It acts with the rights of the
- * recipient, so a process does one delivery at a time.
- */
+/** local(8): delivers to the users of this system, with their rights: aliases, .forward files, mailboxes, files and commands. */
 import { parameter } from "../../lib/config/configuration.ts";
 import type { Service } from "../../lib/daemon/service.ts";
 import { singleServer } from "../../lib/daemon/single.ts";
@@ -17,13 +14,14 @@ import {
   serveDelivery,
 } from "../../lib/delivery/request.ts";
 import { dsn, marksDone } from "../../lib/delivery/status.ts";
-import { warning } from "../../lib/log/log.ts";
+import { panic, warning } from "../../lib/log/log.ts";
 import { NotPermitted } from "../../lib/privsep/identity.ts";
 import { timeOfDay } from "../../lib/sys/process.ts";
+import { changedTable, refreshTables } from "../../lib/tables/open.ts";
 import { Forwards } from "./forward.ts";
 import { deliverItems } from "./items.ts";
 import { deliverRecipient } from "./recipient.ts";
-import { currentSettings, type LocalSettings, openSettings } from "./settings.ts";
+import { type LocalSettings, openSettings } from "./settings.ts";
 import { bounce, defer, type Session, type State } from "./state.ts";
 
 let settings: LocalSettings | undefined;
@@ -31,7 +29,6 @@ let settings: LocalSettings | undefined;
 export const main = singleServer({
   profile: { files: "write", executes: true },
   privileged: true,
-  clientLimit: 1,
   parameters: [
     "alias_maps",
     "mailbox_delivery_lock",
@@ -42,11 +39,12 @@ export const main = singleServer({
   async preJail() {
     settings = await openSettings();
   },
-  async serve({ channel }, service) {
-    if (settings === undefined) return;
-    const current = await currentSettings(settings);
-    settings = current;
-    await serveDelivery(channel, (request) => deliver(request, service, current));
+  changedTable,
+  refreshTables,
+  keeps: true,
+  async serve(client, service) {
+    const ready = settings ?? panic("local: not initialized");
+    await serveDelivery(client, (request) => deliver(request, service, ready));
   },
 });
 

@@ -4,11 +4,10 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { openDispositionTables } from "../../lib/delivery/agent.ts";
 import { type LockMethods, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
-import { fatal, info } from "../../lib/log/log.ts";
+import { fatal } from "../../lib/log/log.ts";
 import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
 import { setResourceLimit } from "../../lib/sys/process.ts";
 import { type ListResult, TableList } from "../../lib/tables/list.ts";
-import { changedTable } from "../../lib/tables/open.ts";
 import { PARANOID, TableFlag } from "../../lib/tables/table.ts";
 
 /** Where an address, file or command was found. */
@@ -26,10 +25,6 @@ export class DemandedTables {
     const { name, flags } = this;
     this.list ??= TableList.open(name, parameter(name), TableFlag.lock | TableFlag.utf8_request | flags);
     return (await this.list).lookup(key);
-  }
-
-  async close(): Promise<void> {
-    (await this.list)?.close();
   }
 }
 
@@ -88,23 +83,4 @@ export async function openSettings(): Promise<LocalSettings> {
     directoryFilter: new Set(parameter("execution_directory_expansion_filter")),
     utf8: parameter("smtputf8_enable"),
   };
-}
-
-/**
- * The settings to serve the next client with: opened anew when a table changed. Postfix ends the process before it takes the client;
- * this one has it already, and has the rights to open the tables again.
- */
-export async function currentSettings(settings: LocalSettings): Promise<LocalSettings> {
-  const changed = changedTable();
-  if (changed === undefined) return settings;
-  info(`table ${changed} has changed -- restarting`);
-  for (const list of [
-    settings.aliases,
-    settings.mailboxTransports,
-    settings.mailboxCommands,
-    settings.fallbackTransports,
-  ])
-    await list.close();
-  settings.filter?.close();
-  return openSettings();
 }

@@ -14,7 +14,6 @@ let pipe: PipeService | undefined;
 export const main = singleServer({
   profile: { files: "write", executes: true },
   privileged: true,
-  clientLimit: 1,
   takesArguments: true,
   parameters: ["command_time_limit", "export_environment"],
   async preJail({ name }) {
@@ -24,9 +23,10 @@ export const main = singleServer({
   },
   changedTable,
   refreshTables,
+  keeps: true,
   // a bad service definition is noticed by the first delivery, as master would start the process over and over
-  serve: ({ channel }, { name, arguments: words }) =>
-    serveDelivery(channel, (request) => {
+  serve: (client, { name, arguments: words }) =>
+    serveDelivery(client, (request) => {
       pipe ??= { name, attributes: readAttributes(words), filter };
       return deliver(request, pipe);
     }),

@@ -41,7 +41,7 @@ async function run(invocation: Invocation): Promise<void> {
   const [folder, ...words] = parsed.operands;
   if (folder === undefined || words.length === 0) return fatal(usage);
   configureCommand(definition, invocation, "update");
-  const locked = await openMailbox<never>(
+  const locked = await openMailbox(
     {
       path: folder,
       locks: parseLockMethods("mailbox_delivery_lock", style ?? parameter("mailbox_delivery_lock")),

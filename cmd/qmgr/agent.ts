@@ -1,7 +1,4 @@
-/**
- * One connection to a delivery agent: it greets, gets one request, gives one reply (ipc.md 5.4). There is one for each delivery,
- * so it goes without the comforts of a Channel.
- */
+/** One delivery by an agent: it greets, gets one request, gives one reply (ipc.md 5.4). There are many, so they go without the comforts of a Channel. */
 import { decode, encode } from "../../lib/ipc/attributes.ts";
 import {
   DeliveryGreeting,
@@ -17,6 +14,8 @@ export interface AgentSocket {
   /** Bytes taken; negative when the connection is gone. */
   write(bytes: Uint8Array): number;
   end(): void;
+  /** The agent has answered; the connection may be used again. `rest` is what came after the answer. */
+  release(rest: Buffer): void;
 }
 
 export interface AgentEvents {
@@ -31,6 +30,11 @@ export interface AgentEvents {
 /** What an answer may come to at most. */
 const REPLY_LIMIT = 1024 * 1024;
 let greeting: Buffer | undefined;
+/** What an agent says first. */
+export const greetingBytes = (): Buffer => {
+  greeting ??= toBytes(encode(DeliveryGreeting, {}));
+  return greeting;
+};
 
 export class Agent {
   readonly transport: string;
@@ -41,6 +45,10 @@ export class Agent {
   #socket: AgentSocket | undefined;
   #input: Buffer | undefined;
   #unsent: Uint8Array | undefined;
+  /** On a connection that was used before: how to get another one, since the agent may have closed this one before it saw the request. */
+  #reconnect: (() => void) | undefined;
+  /** The request, as long as it may have to be sent again. */
+  #request: Uint8Array | undefined;
 
   constructor(transport: string, now: number, events: AgentEvents) {
     this.transport = transport;
@@ -53,7 +61,15 @@ export class Agent {
     else this.#socket = socket;
   }
 
+  /** Works on a connection that an agent keeps, and on which it has greeted. */
+  adopt(socket: AgentSocket, reconnect: () => void): void {
+    this.#socket = socket;
+    this.#reconnect = reconnect;
+    this.#greetedWell();
+  }
+
   onData(chunk: Buffer): void {
+    this.#reconnect = undefined;
     const input = this.#input === undefined ? chunk : Buffer.concat([this.#input, chunk]);
     this.#input = undefined;
     if (this.stage === "greeting") this.#greeted(input);
@@ -61,16 +77,24 @@ export class Agent {
   }
 
   #greeted(input: Buffer): void {
-    greeting ??= toBytes(encode(DeliveryGreeting, {}));
-    if (input.length < greeting.length && greeting.subarray(0, input.length).equals(input)) {
+    const wanted = greetingBytes();
+    if (input.length < wanted.length && wanted.subarray(0, input.length).equals(input)) {
       this.#input = Buffer.from(input);
       return;
     }
-    const problem = input.equals(greeting) ? undefined : this.#greetingProblem(input);
-    if (problem === undefined) {
-      this.stage = "ready";
-      this.#events.ready(this);
-    } else this.#malformed(problem);
+    const problem = input.equals(wanted) ? undefined : this.#greetingProblem(input);
+    if (problem === undefined) this.#greetedWell();
+    else this.#malformed(problem);
+  }
+
+  #greetedWell(): void {
+    this.stage = "ready";
+    const request = this.#request;
+    if (request === undefined) this.#events.ready(this);
+    else {
+      this.#request = undefined;
+      if (!this.request(request, this.since)) this.#events.replied(undefined);
+    }
   }
 
   #greetingProblem(input: Buffer): string {
@@ -81,7 +105,9 @@ export class Agent {
   #answered(input: Buffer): void {
     const decoded = decode(ReplyMessage, input, { stream: this.#name });
     if (decoded.kind === "value") {
-      this.close();
+      const socket = this.#socket;
+      this.#detach();
+      socket?.release(input.subarray(decoded.length));
       this.#events.replied(decoded.value);
     } else if (decoded.kind === "bad") this.#malformed(decoded.text);
     else if (input.length > REPLY_LIMIT) this.#malformed("");
@@ -98,11 +124,34 @@ export class Agent {
   onClose(): void {
     const { stage } = this;
     this.#socket = undefined;
-    if (stage === "replying") this.#malformed("");
+    if (stage === "replying") {
+      if (!this.#again()) this.#malformed("");
+      return;
+    }
+    // one that is kept may go away before there is a request
+    if (stage === "ready" && this.#reconnect !== undefined) return;
     this.stage = "done";
     if (stage !== "greeting") return;
     warning(`write to process (${this.transport}): Broken pipe`);
-    this.#events.unusable();
+    this.#unusable();
+  }
+
+  /** Goes on over a connection of its own when the kept one ended without a word. */
+  #again(): boolean {
+    const reconnect = this.#reconnect;
+    if (reconnect === undefined || this.#request === undefined) return false;
+    this.#reconnect = undefined;
+    this.#socket = undefined;
+    this.#unsent = undefined;
+    this.stage = "greeting";
+    reconnect();
+    return true;
+  }
+
+  /** There is no agent: for a delivery that was begun on a kept connection this is an answer that did not come. */
+  #unusable(): void {
+    if (this.#request === undefined) this.#events.unusable();
+    else this.#events.replied(undefined);
   }
 
   /** The connection could not be made. */
@@ -115,20 +164,23 @@ export class Agent {
     }
     this.stage = "done";
     warning(`connect to transport private/${this.transport}: ${errorText(error)}`);
-    this.#events.unusable();
+    this.#unusable();
   }
 
   /** Sends the request; false when the agent is gone. */
   request(bytes: Uint8Array, now: number): boolean {
-    if (this.stage !== "ready" || this.#socket === undefined) return false;
+    if (this.stage !== "ready") return false;
+    if (this.#socket === undefined && this.#reconnect === undefined) return false;
     this.stage = "replying";
     this.since = now;
+    if (this.#reconnect !== undefined) this.#request = bytes;
     return this.#push(bytes);
   }
 
   #push(bytes: Uint8Array): boolean {
     const taken = this.#socket?.write(bytes) ?? -1;
     if (taken < 0) {
+      if (this.#again()) return true;
       this.close();
       return false;
     }
@@ -137,11 +189,17 @@ export class Agent {
   }
 
   close(): void {
-    this.stage = "done";
     this.#socket?.end();
+    this.#detach();
+  }
+
+  #detach(): void {
+    this.stage = "done";
     this.#socket = undefined;
     this.#input = undefined;
     this.#unsent = undefined;
+    this.#request = undefined;
+    this.#reconnect = undefined;
   }
 
   get #name(): string {
@@ -149,41 +207,11 @@ export class Agent {
   }
 
   #malformed(detail: string): void {
-    const { stage } = this;
+    const isUnusable = this.stage === "greeting" && this.#request === undefined;
     this.close();
     if (detail !== "") warning(detail);
     warning(`${this.#name}: malformed response`);
-    if (stage === "greeting") this.#events.unusable();
+    if (isUnusable) this.#events.unusable();
     else this.#events.replied(undefined);
   }
-}
-
-type BunSocket = import("bun").Socket<Agent>;
-
-const handlers = {
-  binaryType: "buffer" as const,
-  open(socket: BunSocket): void {
-    socket.data.attach(socket);
-  },
-  data(socket: BunSocket, chunk: Buffer): void {
-    socket.data.onData(chunk);
-  },
-  drain(socket: BunSocket): void {
-    socket.data.onDrain();
-  },
-  close(socket: BunSocket): void {
-    socket.data.onClose();
-  },
-  error(socket: BunSocket): void {
-    socket.data.onClose();
-  },
-  connectError(): void {
-    // reported by the rejected promise
-  },
-};
-
-/** Connects an agent object to `private/TRANSPORT`. */
-export function connectAgent(agent: Agent): void {
-  const options = { unix: `private/${agent.transport}`, data: agent, socket: handlers };
-  Bun.connect<Agent>(options).catch((error: unknown) => agent.onFailure(error));
 }

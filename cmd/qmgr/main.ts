@@ -10,7 +10,7 @@ import { resolveAddress, resolveForVerification, rewriteAddress } from "../../li
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { SpareFilesOut } from "../../lib/queue/spare_files.ts";
 import { tryLock } from "../../lib/sys/files.ts";
-import { connectAgent } from "./agent.ts";
+import { connectAgent } from "./agent_connection.ts";
 import { SlewedClock, systemTimers } from "./clock.ts";
 import { Deliverer } from "./deliver.ts";
 import { deferDirectly, discardNotice } from "./directly.ts";

@@ -23,9 +23,10 @@ export const main = singleServer({
   },
   changedTable,
   refreshTables,
-  serve: async ({ channel }) => {
+  keeps: true,
+  serve: async (client) => {
     const ready = agent ?? panic("smtp: not initialized");
-    await serveDelivery(channel, (request) => deliver(request, ready));
+    await serveDelivery(client, (request) => deliver(request, ready));
   },
   atExit: () => agent?.sessions.clear(),
 });

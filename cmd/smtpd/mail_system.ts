@@ -6,8 +6,9 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { exportedEnvironment } from "../../lib/delivery/exported_environment.ts";
 import { connectEndpoint } from "../../lib/dns/endpoint.ts";
 import { resolver } from "../../lib/dns/resolver.ts";
-import { connectWaiting, requestOnce } from "../../lib/ipc/client.ts";
+import { requestOnce } from "../../lib/ipc/client.ts";
 import { postMail } from "../../lib/ipc/clients/cleanup.ts";
+import { connectCleanup } from "../../lib/ipc/clients/cleanup_connection.ts";
 import { rewriteClient } from "../../lib/ipc/clients/rewrite.ts";
 import { queryVerify } from "../../lib/ipc/clients/verify.ts";
 import { FlushGreeting, FlushSendSite, FlushStatus } from "../../lib/ipc/protocols/flush.ts";
@@ -30,7 +31,6 @@ const OUTCOMES: ReadonlyArray<ProbeResult["outcome"]> = [
 /** `submits`: messages go through postdrop(1), as those of a user. */
 export function mailSystem(submits: boolean): SessionServices {
   const anvil = new AnvilPool();
-  const cleanup = parameter("cleanup_service_name");
   const flush = parameter("flush_service_name");
   const timeLimit = parameter("ipc_timeout");
   let spools = 0;
@@ -57,7 +57,10 @@ export function mailSystem(submits: boolean): SessionServices {
           });
           return started.ok ? new PostdropStream(started.client) : undefined;
         }
-      : async () => CleanupStream.open(await connectWaiting("public", cleanup, timeLimit)),
+      : async () => {
+          const connection = await connectCleanup();
+          return connection === undefined ? undefined : new CleanupStream(connection);
+        },
     openSpool() {
       const path = `incoming/${process.pid}.${Date.now()}.${spools++}`;
       const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);

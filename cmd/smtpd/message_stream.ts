@@ -1,6 +1,7 @@
 /** The way of one message into the queue: a connection to cleanup(8), or in stand-alone mode the postdrop(1) command. */
 import { encode, receive } from "../../lib/ipc/attributes.ts";
-import { CleanupFlags, CleanupGreeting, CleanupStatus } from "../../lib/ipc/protocols/cleanup.ts";
+import type { CleanupConnection } from "../../lib/ipc/clients/cleanup_connection.ts";
+import { CleanupFlags, CleanupStatus } from "../../lib/ipc/protocols/cleanup.ts";
 import { RecordBuffer } from "../../lib/queue/record_writer.ts";
 import { Rec } from "../../lib/queue/records.ts";
 import type { PostdropClient } from "../../lib/submission/postdrop_client.ts";
@@ -47,17 +48,14 @@ export class CleanupStream implements MessageStream {
   private readonly records = new RecordBuffer(8 * 1024);
   private failed = false;
 
-  private constructor(
-    private readonly channel: Channel,
-    readonly id: string,
-  ) {}
+  private readonly channel: Channel;
 
-  /** Reads the greeting; undefined when the server does not give one. */
-  static async open(channel: Channel): Promise<CleanupStream | undefined> {
-    const greeting = await receive(channel, CleanupGreeting);
-    if (greeting.kind === "value") return new CleanupStream(channel, greeting.value.queueId);
-    channel.destroy();
-    return undefined;
+  constructor(private readonly connection: CleanupConnection) {
+    this.channel = connection.channel;
+  }
+
+  get id(): string {
+    return this.connection.queueId;
   }
 
   sendFlags(flags: number): void {
@@ -99,8 +97,9 @@ export class CleanupStream implements MessageStream {
   async finish(): Promise<QueueOutcome> {
     await this.flush();
     const reply = await receive(this.channel, CleanupStatus);
-    this.channel.destroy();
     this.records.release();
+    if (reply.kind === "value" && !this.failed) this.connection.release();
+    else this.channel.destroy();
     return reply.kind === "value" ? reply.value : { status: BAD, reason: "" };
   }
 

@@ -124,8 +124,12 @@ const corrupt = (delivery: Delivery, recordType: number): Disposition => {
 async function maildir(delivery: Delivery, directory: string, identity: Identity): Promise<Disposition> {
   const { attempt, request } = delivery;
   if (isTraceOnly(request.flags)) return sent(attempt, dsn("2.0.0", "delivers to maildir"));
-  const outcome = asUser(identity, () =>
-    deliverMaildir(copySource(delivery), directory, "4.2.0", timeOfDay()),
+  const outcome = await deliverMaildir(
+    copySource(delivery),
+    directory,
+    (work) => asUser(identity, work),
+    "4.2.0",
+    timeOfDay(),
   );
   switch (outcome.kind) {
     case "delivered":

@@ -1,4 +1,4 @@
-/** virtual(8): delivers to mailboxes of recipients that have no account, named by tables. It acts as the mailbox's owner, one delivery at a time. */
+/** virtual(8): delivers to mailboxes of recipients that have no account, named by tables. It acts as the mailbox's owner. */
 import { singleServer } from "../../lib/daemon/single.ts";
 import { combine } from "../../lib/delivery/agent.ts";
 import type { Disposition } from "../../lib/delivery/disposition.ts";
@@ -9,15 +9,16 @@ import {
   serveDelivery,
 } from "../../lib/delivery/request.ts";
 import { marksDone } from "../../lib/delivery/status.ts";
+import { panic } from "../../lib/log/log.ts";
+import { changedTable, refreshTables } from "../../lib/tables/open.ts";
 import { deliverVirtual } from "./mailbox.ts";
-import { currentSettings, openSettings, type VirtualSettings } from "./settings.ts";
+import { openSettings, type VirtualSettings } from "./settings.ts";
 
 let settings: VirtualSettings | undefined;
 
 export const main = singleServer({
   profile: { files: "write", actsAsUsers: true },
   privileged: true,
-  clientLimit: 1,
   parameters: [
     "virtual_mailbox_base",
     "virtual_minimum_uid",
@@ -27,11 +28,12 @@ export const main = singleServer({
   async preJail() {
     settings = await openSettings();
   },
-  async serve({ channel }, service) {
-    if (settings === undefined) return;
-    const current = await currentSettings(settings);
-    settings = current;
-    await serveDelivery(channel, (request) => deliver(request, service.name, current));
+  changedTable,
+  refreshTables,
+  keeps: true,
+  async serve(client, service) {
+    const ready = settings ?? panic("virtual: not initialized");
+    await serveDelivery(client, (request) => deliver(request, service.name, ready));
   },
 });
 

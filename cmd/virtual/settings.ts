@@ -6,10 +6,9 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { openDispositionTables } from "../../lib/delivery/agent.ts";
 import { type LockMethods, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
-import { fatal, info } from "../../lib/log/log.ts";
+import { fatal } from "../../lib/log/log.ts";
 import { setResourceLimit } from "../../lib/sys/process.ts";
 import { TableList } from "../../lib/tables/list.ts";
-import { changedTable } from "../../lib/tables/open.ts";
 import { PARANOID, TableFlag } from "../../lib/tables/table.ts";
 
 export interface VirtualSettings {
@@ -59,17 +58,4 @@ export async function openSettings(): Promise<VirtualSettings> {
     locks: parseLockMethods("virtual_mailbox_lock", parameter("virtual_mailbox_lock")),
     utf8: parameter("smtputf8_enable"),
   };
-}
-
-/**
- * The settings to serve the next client with: opened anew when a table changed. Postfix ends the process before it takes the client;
- * this one has it already, and has the rights to open the tables again.
- */
-export async function currentSettings(settings: VirtualSettings): Promise<VirtualSettings> {
-  const changed = changedTable();
-  if (changed === undefined) return settings;
-  info(`table ${changed} has changed -- restarting`);
-  for (const list of [settings.mailboxes, settings.uids, settings.gids]) list.close();
-  settings.filter?.close();
-  return openSettings();
 }

@@ -23,6 +23,11 @@ export interface Intake {
   stop(): void;
 }
 
+/** A connection without a request. */
+export interface Resting {
+  destroy(): void;
+}
+
 /**
  * Counts clients. A process that can serve several at once is "available" to master while it has room, and "taken" while
  * it is full or has all the work that it can do; its first client is reported like that of a one-client process, so that master sees a good start.
@@ -32,6 +37,8 @@ export class Lifetime {
   readonly #definition: ServiceDefinition;
   #intake: Intake | undefined;
   #clients = 0;
+  /** Connections of clients that may come again. */
+  readonly #resting = new Set<Resting>();
   #served = 0;
   #started = false;
   #taken = false;
@@ -115,14 +122,17 @@ export class Lifetime {
   enter(): void {
     this.#clients++;
     this.#stopIdleTimer();
-    const full = this.#clients >= this.#service.clientLimit;
-    if (full) this.#intake?.stop();
+    if (this.#full) this.#intake?.stop();
     if (this.#last) this.#end(undefined);
     this.#workload.look();
-    const taken = full || this.#workload.busy;
+    const taken = this.#full || this.#workload.busy;
     if (!this.#started && !taken) this.#service.status.report(AVAILABILITY.taken, AVAILABILITY.available);
     this.#started = true;
     this.#reportTaken(taken);
+  }
+
+  get #full(): boolean {
+    return this.#clients + this.#resting.size >= this.#service.clientLimit;
   }
 
   #reportTaken(taken: boolean): void {
@@ -135,21 +145,63 @@ export class Lifetime {
 
   /** A client is done. */
   leave(): void {
-    const wasFull = this.#clients >= this.#service.clientLimit;
+    const wasFull = this.#full;
+    this.#done();
+    this.#makeRoom(wasFull);
+  }
+
+  /** Whether a client that is done now may come again over its connection. */
+  get keeps(): boolean {
+    this.#workload.look();
+    return !(this.#ending || this.#last || this.#workload.busy || this.#isUsedUp(this.#served + 1));
+  }
+
+  /** A client is done, and its connection stays for its next request: `resume()` or `dismiss()` is to follow. */
+  rest(connection: Resting): void {
+    this.#resting.add(connection);
+    this.#done();
+  }
+
+  /** A resting client has a request. False when the process ends: `dismiss()` is to follow. */
+  resume(connection: Resting): boolean {
+    if (!this.#resting.has(connection) || !this.admits()) return false;
+    this.#resting.delete(connection);
+    this.#clients++;
+    this.#stopIdleTimer();
+    if (this.#last) this.#end(undefined);
+    this.#workload.look();
+    if (this.#workload.busy) this.#reportTaken(true);
+    return true;
+  }
+
+  /** A resting client is gone. */
+  dismiss(connection: Resting): void {
+    const wasFull = this.#full;
+    if (this.#resting.delete(connection)) this.#makeRoom(wasFull);
+  }
+
+  /** One request less. */
+  #done(): void {
     this.#clients--;
     this.#served++;
+    if (this.#isUsedUp(this.#served)) this.#end(undefined);
+    if (this.#ending) this.#exitWhenDone();
+    else if (this.#clients === 0) this.#armIdleTimer();
+  }
+
+  #isUsedUp(served: number): boolean {
     const { maxUse, clientLimit } = this.#service;
-    if (maxUse > 0 && this.#served >= maxUse * usesOf(clientLimit)) this.#end(undefined);
+    return maxUse > 0 && served >= maxUse * usesOf(clientLimit);
+  }
+
+  /** One connection less. */
+  #makeRoom(wasFull: boolean): void {
+    if (this.#ending) return;
     if (this.#taken) {
       this.#workload.look();
-      this.#reportTaken(this.#clients >= clientLimit || (this.#workload.busy && this.#clients > 0));
+      this.#reportTaken(this.#full || (this.#workload.busy && this.#clients > 0));
     }
-    if (this.#ending) {
-      this.#exitWhenDone();
-      return;
-    }
-    if (wasFull) this.#intake?.start();
-    if (this.#clients === 0) this.#armIdleTimer();
+    if (wasFull && !this.#full) this.#intake?.start();
   }
 
   /** A request without a connection of its own (trigger, datagram) begins and ends. */
@@ -175,6 +227,7 @@ export class Lifetime {
     if (reason !== undefined) verbose(() => reason);
     this.#stopIdleTimer();
     this.#intake?.stop();
+    for (const connection of [...this.#resting]) connection.destroy();
     this.#exitWhenDone();
   }
 

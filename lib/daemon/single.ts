@@ -3,8 +3,10 @@ import { parameter } from "../config/configuration.ts";
 import { ClientAbort, logClientAbort, verbose } from "../log/log.ts";
 import { type Channel, ChannelTimeout } from "../sys/channel.ts";
 import { errorText, SysError } from "../sys/errno.ts";
+import { isKept } from "../sys/kept_socket.ts";
 import { endsOf, type PeerAddress } from "../sys/sockets.ts";
 import { takeFlowToken } from "./flow_control.ts";
+import { KeptClient } from "./kept_client.ts";
 import { Lifetime } from "./lifetime.ts";
 import { Listener } from "./listener.ts";
 import { acceptPassed } from "./pass.ts";
@@ -18,6 +20,8 @@ export interface Client {
   readonly peer?: PeerAddress;
   /** Attributes that came with a passed descriptor (type pass). */
   readonly attributes?: ReadonlyMap<string, string>;
+  /** It will use its connection again, as far as the service allows that (`keeps`). */
+  readonly kept?: KeptClient;
 }
 
 export interface SingleDefinition extends ServiceDefinition {
@@ -25,6 +29,8 @@ export interface SingleDefinition extends ServiceDefinition {
   readonly flowControl?: boolean;
   /** Nothing is read from a client: its socket goes to a command as it is (spawn). */
   readonly untouched?: boolean;
+  /** `serve` goes on with the next request of a client that is kept. */
+  readonly keeps?: boolean;
   /** Serves one client to its end. The skeleton closes the channel afterwards. */
   readonly serve: (client: Client, service: Service) => Promise<void>;
 }
@@ -38,21 +44,32 @@ export const singleServer =
       // inetd gives a client's socket
       const peer = endsOf(0);
       const channel = standardChannel();
-      await serveClient(definition, peer === undefined ? { channel } : { channel, peer }, service);
+      const admit = async (): Promise<void> => {
+        if (definition.flowControl === true) await takeFlowToken();
+      };
+      await serveClient(definition, peer === undefined ? { channel } : { channel, peer }, service, admit);
       await definition.atExit?.();
       process.exit(0);
     }
     const lifetime = new Lifetime(service, definition);
+    const admit = async (): Promise<void> => {
+      await lifetime.ready();
+      if (definition.flowControl === true) await takeFlowToken();
+    };
     const handle = (client: Client): void => {
+      const { channel } = client;
       if (!lifetime.admits()) {
-        client.channel.destroy();
+        channel.destroy();
         return;
       }
       lifetime.enter();
-      void lifetime
-        .ready()
-        .then(() => serveClient(definition, client, service))
-        .finally(() => lifetime.leave());
+      const keeps = definition.keeps === true && channel.fd !== undefined && isKept(channel.fd);
+      if (!keeps) {
+        void serveClient(definition, client, service, admit).finally(() => lifetime.leave());
+        return;
+      }
+      const kept = new KeptClient(channel, lifetime, admit);
+      void serveClient(definition, { ...client, kept }, service, admit).finally(() => kept.leave());
     };
     const timeLimit = parameter("ipc_timeout");
     const name = `${service.name} socket`;
@@ -70,9 +87,14 @@ export const singleServer =
     await lifetime.begin(intake);
   };
 
-async function serveClient(definition: SingleDefinition, client: Client, service: Service): Promise<void> {
+async function serveClient(
+  definition: SingleDefinition,
+  client: Client,
+  service: Service,
+  admit: () => Promise<void>,
+): Promise<void> {
   try {
-    if (definition.flowControl === true) await takeFlowToken();
+    await admit();
     await definition.serve(client, service);
     await client.channel.close();
   } catch (error) {

@@ -3,7 +3,7 @@ import {
   closeSync,
   constants,
   fstatSync,
-  fsyncSync,
+  fsync,
   ftruncateSync,
   lstatSync,
   openSync,
@@ -12,6 +12,7 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
+import { promisify } from "node:util";
 import { check, fatal, warning } from "../log/log.ts";
 import { pathOf, splitAny } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
@@ -199,10 +200,10 @@ const LAST_LOOK = 250;
  * deliver_lock_attempts and deliver_lock_delay say; within each delay it is looked at again at short intervals, since most
  * holders are done in milliseconds.
  */
-export async function openMailbox<T>(
+export async function openMailbox(
   options: MailboxOpenOptions,
-  act: (step: () => OpenStep) => OpenStep | { readonly kind: "finished"; readonly value: T },
-): Promise<OpenStep | { readonly kind: "finished"; readonly value: T }> {
+  act: (step: () => OpenStep) => OpenStep,
+): Promise<OpenStep> {
   const opening = new MailboxOpening(options);
   const advance = () => act(() => opening.advance());
   let result = advance();
@@ -269,15 +270,18 @@ export function closeMailbox(mailbox: OpenMailbox): void {
   check(`close ${mailbox.path}`, () => closeSync(mailbox.fd));
 }
 
+/** What was written to an open mailbox, not yet on disk. */
 export interface Appended<R> {
   readonly result: R;
   /** Size of the file before. */
   readonly offset: number;
+  /** Cuts the file back to that size. */
+  readonly takeBack: () => void;
 }
 
 /**
- * Appends chunks to an open mailbox and syncs it; a failure takes back what was written and is thrown. `result` is what `chunks`
- * returned.
+ * Appends chunks to an open mailbox; a failure takes back what was written and is thrown. `result` is what `chunks` returned: one that is not
+ * accepted is taken back too.
  */
 export function appendToMailbox<R>(
   mailbox: OpenMailbox,
@@ -292,12 +296,18 @@ export function appendToMailbox<R>(
   try {
     const result = writeChunks(mailbox.fd, chunks);
     if (!accept(result)) takeBack();
-    else if (regular) fsyncSync(mailbox.fd);
-    return { result, offset };
+    return { result, offset, takeBack };
   } catch (error) {
     takeBack();
     throw error;
   }
+}
+
+const syncFile = promisify(fsync);
+
+/** Waits until what was written is on disk; what has no disk (a pipe, /dev/null) is not waited for. Throws the error of the system. */
+export async function syncMailbox(mailbox: OpenMailbox): Promise<void> {
+  if (mailbox.stat.isFile()) await syncFile(mailbox.fd);
 }
 
 /** Writes all chunks; the result is what the generator returned. */

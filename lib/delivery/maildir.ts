@@ -1,15 +1,7 @@
 /** Delivery into a Maildir: written under tmp/, linked to new/ when it is on disk (maildir(5), delivery.md 4.6). */
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  unlinkSync,
-} from "node:fs";
+import { closeSync, constants, fstatSync, fsync, linkSync, mkdirSync, openSync, unlinkSync } from "node:fs";
 import { hostname } from "node:os";
+import { promisify } from "node:util";
 import { check } from "../log/log.ts";
 import { encodeUtf8, pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
@@ -23,64 +15,122 @@ export type MailboxOutcome =
   | { readonly kind: "failed"; readonly dsn: Dsn; readonly code: string | undefined }
   | { readonly kind: "corrupt"; readonly recordType: number };
 
-/** Delivers synchronously with the rights in force; `directory` ends in a slash. `now` is the start of the delivery. */
-export function deliverMaildir(
+/** Runs synchronous work with the rights of the mailbox's owner. */
+export type ActAsOwner = <T>(work: () => T) => T;
+
+/** Delivers into `directory`, which ends in a slash. The rights are needed for everything but the wait for the disk. `now` is the start of the delivery. */
+export async function deliverMaildir(
   source: CopySource,
   directory: string,
+  asOwner: ActAsOwner,
   defaultStatus: string,
   now: TimeOfDay,
-): MailboxOutcome {
+): Promise<MailboxOutcome> {
   const host = encodeUtf8(hostname());
-  const temporary = `${directory}tmp/${now.seconds}.P${process.pid}.${host}`;
-  const failed = (error: unknown, what: string): MailboxOutcome => {
-    const code = errorCode(error);
-    if (code === undefined) throw error;
-    return {
-      kind: "failed",
-      dsn: dsn(mailboxStatus(code, defaultStatus), `${what}: ${errorText(error)}`),
-      code,
-    };
-  };
+  const temporary = temporaryName(`${directory}tmp/${now.seconds}.P${process.pid}`, host);
+  try {
+    const begun = asOwner(() => write(source, directory, temporary, defaultStatus, now));
+    if (begun.kind !== "written") return begun;
+    const unsynced = await syncFailure(begun.fd);
+    return asOwner(() => {
+      try {
+        const { dev, ino } = fstatSync(begun.fd, { bigint: true });
+        closeSync(begun.fd);
+        if (unsynced !== undefined) return unsynced;
+        const name = `${now.seconds}.V${dev.toString(16)}I${ino.toString(16)}M${now.microseconds}.${host}`;
+        return publish(temporary, directory, name, defaultStatus);
+      } finally {
+        check(`remove ${temporary}`, () => unlinkSync(pathOf(temporary)));
+      }
+    });
+  } finally {
+    inUse.delete(temporary);
+  }
+}
+
+const sync = promisify(fsync);
+
+/** Names of this process under tmp/ right now: it may have several deliveries in a second. */
+const inUse = new Set<string>();
+
+function temporaryName(prefix: string, host: string): string {
+  let name = `${prefix}.${host}`;
+  for (let number = 1; inUse.has(name); number++) name = `${prefix}Q${number}.${host}`;
+  inUse.add(name);
+  return name;
+}
+
+type Begun = MailboxOutcome | { readonly kind: "written"; readonly fd: number };
+
+/** Writes the message to its temporary file, which is left behind only when that succeeds. */
+function write(
+  source: CopySource,
+  directory: string,
+  temporary: string,
+  defaultStatus: string,
+  now: TimeOfDay,
+): Begun {
   let fd: number;
   try {
     fd = withDirectories([`${directory}tmp`], () =>
       openSync(pathOf(temporary), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600),
     );
   } catch (error) {
-    return failed(error, `create maildir file ${temporary}`);
+    return failure(error, `create maildir file ${temporary}`, defaultStatus);
   }
+  const outcome = writeMessage(fd, source, now);
+  if (outcome.kind === "delivered") return { kind: "written", fd };
+  check(`close ${temporary}`, () => closeSync(fd));
+  check(`remove ${temporary}`, () => unlinkSync(pathOf(temporary)));
+  return outcome;
+}
+
+function writeMessage(fd: number, source: CopySource, now: TimeOfDay): MailboxOutcome {
   try {
-    const written = writeMessage(fd, source, now);
-    const { dev, ino } = fstatSync(fd, { bigint: true });
-    closeSync(fd);
-    if (written.kind !== "delivered") return written;
-    const name = `${now.seconds}.V${dev.toString(16)}I${ino.toString(16)}M${now.microseconds}.${host}`;
-    const target = `${directory}new/${name}`;
-    try {
-      withDirectories([`${directory}cur`, `${directory}new`], () =>
-        linkSync(pathOf(temporary), pathOf(target)),
-      );
-    } catch (error) {
-      return failed(error, `create maildir file ${target}`);
-    }
-    return written;
-  } finally {
-    check(`remove ${temporary}`, () => unlinkSync(pathOf(temporary)));
+    return outcomeOf(writeChunks(fd, copyMessage(source, MAILDIR, now.seconds)));
+  } catch (error) {
+    return writeFailure(error);
   }
 }
 
-/** Writes and syncs the message. */
-export function writeMessage(fd: number, source: CopySource, now: TimeOfDay): MailboxOutcome {
-  let end: CopyEnd;
+/** Gives the complete file its name under new/. */
+function publish(temporary: string, directory: string, name: string, defaultStatus: string): MailboxOutcome {
+  const target = `${directory}new/${name}`;
   try {
-    end = writeChunks(fd, copyMessage(source, MAILDIR, now.seconds));
-    if (end.kind === "complete") fsyncSync(fd);
+    withDirectories([`${directory}cur`, `${directory}new`], () =>
+      linkSync(pathOf(temporary), pathOf(target)),
+    );
+    return { kind: "delivered" };
   } catch (error) {
-    const code = errorCode(error);
-    if (code === undefined) throw error;
-    return { kind: "failed", dsn: writeErrorDsn(error), code };
+    return failure(error, `create maildir file ${target}`, defaultStatus);
   }
-  return outcomeOf(end);
+}
+
+function failure(error: unknown, what: string, defaultStatus: string): MailboxOutcome {
+  const code = errorCode(error);
+  if (code === undefined) throw error;
+  return {
+    kind: "failed",
+    dsn: dsn(mailboxStatus(code, defaultStatus), `${what}: ${errorText(error)}`),
+    code,
+  };
+}
+
+/** The outcome of an error while the message was written or synced. */
+export function writeFailure(error: unknown): MailboxOutcome & { readonly kind: "failed" } {
+  const code = errorCode(error);
+  if (code === undefined) throw error;
+  return { kind: "failed", dsn: writeErrorDsn(error), code };
+}
+
+/** Waits until the file is on disk; a failure is that of the delivery. */
+async function syncFailure(fd: number): Promise<MailboxOutcome | undefined> {
+  try {
+    await sync(fd);
+    return undefined;
+  } catch (error) {
+    return writeFailure(error);
+  }
 }
 
 /** What the end of a copy means for the delivery. */

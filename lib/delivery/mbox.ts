@@ -1,17 +1,19 @@
 /** Delivery into a mailbox file, or by appending to any other file (delivery.md 3.1, 3.3). */
 import { asUser, type Identity } from "../privsep/identity.ts";
-import { errorCode } from "../sys/errno.ts";
 import type { TimeOfDay } from "../sys/process.ts";
-import { type CopyOptions, type CopySource, copyMessage, writeErrorDsn } from "./copy.ts";
+import { type CopyEnd, type CopyOptions, type CopySource, copyMessage } from "./copy.ts";
 import {
+  type Appended,
   appendToMailbox,
   closeMailbox,
   type MailboxOpenOptions,
   type OpenMailbox,
   openMailbox,
+  syncMailbox,
 } from "./mailbox_lock.ts";
-import { outcomeOf } from "./maildir.ts";
+import { outcomeOf, writeFailure } from "./maildir.ts";
 import type { Dsn } from "./status.ts";
+import { inTurn } from "./turns.ts";
 
 export interface MboxDelivery {
   readonly source: CopySource;
@@ -33,29 +35,37 @@ export type MboxOutcome =
   | { readonly kind: "failed"; readonly dsn: Dsn }
   | { readonly kind: "corrupt"; readonly recordType: number };
 
-export async function deliverMbox(delivery: MboxDelivery): Promise<MboxOutcome> {
+export function deliverMbox(delivery: MboxDelivery): Promise<MboxOutcome> {
+  return inTurn(delivery.open.path, () => deliver(delivery));
+}
+
+/** An open mailbox that has the message, or what became of the delivery instead. */
+type Written =
+  | { readonly kind: "written"; readonly appended: Appended<CopyEnd> }
+  | { readonly kind: "ended"; readonly outcome: MboxOutcome };
+
+async function deliver(delivery: MboxDelivery): Promise<MboxOutcome> {
   const { spool, recipient, prefix } = delivery;
   const sameRights = spool.uid === recipient.uid && spool.gid === recipient.gid;
-  const result = await openMailbox<MboxOutcome>(delivery.open, (step) =>
+  let written: Written | undefined;
+  const opened = await openMailbox(delivery.open, (step) =>
     asUser(spool, () => {
-      const opened = step();
-      // one change of identity for the whole delivery where that will do
-      return opened.kind === "open" && sameRights
-        ? { kind: "finished", value: writeAndClose(opened.mailbox, delivery) }
-        : opened;
+      const result = step();
+      // one change of identity for both where that will do
+      if (result.kind === "open" && sameRights) written = write(result.mailbox, delivery);
+      return result;
     }),
   );
-  switch (result.kind) {
-    case "finished":
-      return result.value;
+  switch (opened.kind) {
     case "failed":
-      return { kind: "failed", dsn: { ...result.dsn, reason: `${prefix}${result.dsn.reason}` } };
+      return { kind: "failed", dsn: { ...opened.dsn, reason: `${prefix}${opened.dsn.reason}` } };
     case "held":
       throw new Error("a lock was waited for and then forgotten");
     case "open": {
-      const { mailbox } = result;
+      const { mailbox } = opened;
       try {
-        return asUser(recipient, () => write(mailbox, delivery));
+        written ??= asUser(recipient, () => write(mailbox, delivery));
+        return written.kind === "ended" ? written.outcome : await sync(mailbox, written.appended, delivery);
       } finally {
         asUser(spool, () => closeMailbox(mailbox));
       }
@@ -63,39 +73,46 @@ export async function deliverMbox(delivery: MboxDelivery): Promise<MboxOutcome> 
   }
 }
 
-function writeAndClose(mailbox: OpenMailbox, delivery: MboxDelivery): MboxOutcome {
-  try {
-    return write(mailbox, delivery);
-  } finally {
-    closeMailbox(mailbox);
-  }
-}
-
-function write(mailbox: OpenMailbox, delivery: MboxDelivery): MboxOutcome {
-  const { source, options, now, prefix } = delivery;
-  const prefixed = (failure: Dsn): MboxOutcome => ({
-    kind: "failed",
-    dsn: { ...failure, reason: `${prefix}${failure.reason}` },
-  });
+function write(mailbox: OpenMailbox, delivery: MboxDelivery): Written {
+  const { source, options, now } = delivery;
+  const ended = (outcome: MboxOutcome): Written => ({ kind: "ended", outcome });
   const refusal = delivery.inspect?.(mailbox);
-  if (refusal !== undefined) return prefixed(refusal);
+  if (refusal !== undefined) return ended(failed(refusal, delivery));
   try {
-    const { result, offset } = appendToMailbox(
+    const appended = appendToMailbox(
       mailbox,
       copyMessage(source, options, now.seconds),
       (end) => end.kind === "complete",
     );
-    const outcome = outcomeOf(result);
+    const outcome = outcomeOf(appended.result);
     switch (outcome.kind) {
       case "delivered":
-        return { kind: "delivered", offset };
+        return { kind: "written", appended };
       case "corrupt":
-        return outcome;
+        return ended(outcome);
       case "failed":
-        return prefixed(outcome.dsn);
+        return ended(failed(outcome.dsn, delivery));
     }
   } catch (error) {
-    if (errorCode(error) === undefined) throw error;
-    return prefixed(writeErrorDsn(error));
+    return ended(failed(writeFailure(error).dsn, delivery));
   }
 }
+
+async function sync(
+  mailbox: OpenMailbox,
+  { offset, takeBack }: Appended<CopyEnd>,
+  delivery: MboxDelivery,
+): Promise<MboxOutcome> {
+  try {
+    await syncMailbox(mailbox);
+    return { kind: "delivered", offset };
+  } catch (error) {
+    takeBack();
+    return failed(writeFailure(error).dsn, delivery);
+  }
+}
+
+const failed = (failure: Dsn, { prefix }: MboxDelivery): MboxOutcome => ({
+  kind: "failed",
+  dsn: { ...failure, reason: `${prefix}${failure.reason}` },
+});

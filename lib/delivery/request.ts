@@ -1,5 +1,6 @@
 /** The server side of the delivery protocol: one request with its queue file, opened and locked (ipc.md 5.4, queue.md 28). */
 import { closeSync, constants, fchmodSync, fstatSync, openSync, statSync, writeSync } from "node:fs";
+import type { Client } from "../daemon/single.ts";
 import { receive, send } from "../ipc/attributes.ts";
 import {
   DeliveryGreeting,
@@ -44,20 +45,47 @@ export interface DeliveryResult {
 /** More recipients than any queue manager sends; a bound for hostile peers. */
 const RECIPIENT_LIMIT = 1_000_000;
 
-/** Serves one client: greets, reads the request, delivers, answers and waits for the client's close. */
+/** Serves one client: greets, reads the request, delivers, answers and waits for the client's close, or for its next request when it is kept. */
 export async function serveDelivery(
-  channel: Channel,
+  { channel, kept }: Pick<Client, "channel" | "kept">,
   deliver: (request: DeliveryRequest) => Promise<DeliveryResult>,
 ): Promise<void> {
+  // the queue manager connects before it has work: there is no limit to the wait for it
+  const { timeLimit } = channel;
+  greet(channel);
+  if (!(await requested(channel))) return;
+  for (;;) {
+    channel.timeLimit = timeLimit;
+    const inStep = await serveRequest(channel, deliver);
+    const stays = kept?.stays === true && inStep;
+    if (stays) greet(channel);
+    await channel.flush();
+    if (!stays) {
+      // it closes first, unless it expects to be served again
+      if (kept === undefined || !inStep) await channel.drain();
+      return;
+    }
+    if (!(await kept.next())) return;
+  }
+}
+
+/** Says hello, and goes out with what is said already. */
+function greet(channel: Channel): void {
+  channel.timeLimit = 0;
   send(channel, DeliveryGreeting, {});
   channel.push();
-  // the queue manager connects before it has work: there is no limit to this wait
-  const { timeLimit } = channel;
-  channel.timeLimit = 0;
-  const waiting = channel.readable || (await channel.more());
-  channel.timeLimit = timeLimit;
-  if (!waiting || (channel.buffered === 0 && channel.atEnd)) return;
+}
+
+const requested = async (channel: Channel): Promise<boolean> =>
+  (channel.readable || (await channel.more())) && !(channel.buffered === 0 && channel.atEnd);
+
+/** Reads the request, delivers, and answers; the answer is not flushed. False when the client did not keep to the protocol. */
+async function serveRequest(
+  channel: Channel,
+  deliver: (request: DeliveryRequest) => Promise<DeliveryResult>,
+): Promise<boolean> {
   const request = await readRequest(channel);
+  const inStep = request !== undefined && channel.buffered === 0;
   let result: DeliveryResult = { disposition: "retry" };
   if (request !== undefined)
     try {
@@ -67,8 +95,7 @@ export async function serveDelivery(
     }
   const { status: dsnStatus, ...rest } = result.siteTrouble ?? NO_DSN;
   send(channel, DeliveryReply, { ...rest, dsnStatus, status: result.disposition === "finished" ? 0 : -1 });
-  await channel.flush();
-  await channel.drain();
+  return inStep;
 }
 
 async function readRequest(channel: Channel): Promise<DeliveryRequest | undefined> {

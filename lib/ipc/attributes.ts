@@ -190,7 +190,7 @@ export function decode<T>(declared: Message<T>, input: Buffer, options: DecodeOp
           : bad(missing(declared, wanted, stream));
       continue;
     }
-    const name = readName(input, at, plain);
+    const name = (plain ? undefined : expectedName(input, at, field)) ?? readName(input, at, plain);
     if (name === undefined) return { kind: "more" };
     if (name.text === "" && name.hasValue !== true) {
       if (field !== undefined) return bad(missing(declared, wanted, stream));
@@ -230,6 +230,16 @@ interface Token {
 const NUL = 0;
 const NEWLINE = 0x0a;
 const EQUALS = 0x3d;
+
+/** The name of the field that is expected, when that is what stands there: the common case, in which no text has to be made. */
+function expectedName(input: Buffer, at: number, field: AnyField | undefined): Token | undefined {
+  const text = field?.name ?? "";
+  const end = at + text.length;
+  if (text === "" || end >= input.length || input[end] !== NUL) return undefined;
+  for (let index = 0; index < text.length; index++)
+    if (input[at + index] !== text.charCodeAt(index)) return undefined;
+  return { text, end: end + 1, hasValue: true };
+}
 
 function readName(input: Buffer, at: number, plain: boolean): Token | undefined {
   if (!plain) {

@@ -8,7 +8,7 @@ import { type Encoding, type Message, receive, send } from "./attributes.ts";
 export type ServiceClass = "public" | "private";
 
 /** Name of a connection in log messages. */
-const streamName = (servicePath: string): string => `${servicePath} socket`;
+export const streamName = (servicePath: string): string => `${servicePath} socket`;
 
 /** Connects to `CLASS/NAME`. Throws SysError. `timeLimit` is in seconds for each read and write ($ipc_timeout). */
 export const connectService = (

@@ -58,13 +58,16 @@ export const unlock = (fd: number): void => {
   checked("flock", String(fd), libc().flock(fd, LOCK_UN));
 };
 
-const F_SETLK = 6;
-const F_SETLKW = 7;
-/** A POSIX (fcntl) lock on the whole file: true when obtained. `kind` "none" releases. */
+const F_OFD_SETLK = 37;
+const F_OFD_SETLKW = 38;
+/**
+ * A record lock (fcntl) on the whole file: true when obtained. `kind` "none" releases. It keeps out the holders of POSIX locks, but belongs to the
+ * open file, not to the process: a second descriptor of this process has to wait too, and its close drops no lock of the first. fcntl(2)
+ */
 export function recordLock(fd: number, kind: LockKind | "none", wait = false): boolean {
   const flock = Buffer.alloc(32);
   flock.writeInt16LE(kind === "shared" ? 0 : kind === "exclusive" ? 1 : 2, 0);
-  const result = recordLocks().fcntl(fd, wait ? F_SETLKW : F_SETLK, ffi().ptr(flock));
+  const result = recordLocks().fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, ffi().ptr(flock));
   if (result === 0) return true;
   const code = errno();
   if (code === 11 || code === 13) return false;

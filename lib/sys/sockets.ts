@@ -234,7 +234,7 @@ function newInetSocket(address: string, localAddress: string | undefined): numbe
   return fd;
 }
 
-function unixAddress(path: string): Buffer {
+export function unixAddress(path: string): Buffer {
   if (path.length > UNIX_PATH_LIMIT) throw new SysError("bind", errnoNumber("ENAMETOOLONG"), path);
   const address = Buffer.alloc(2 + path.length + 1);
   address.writeUInt16LE(AF_UNIX, 0);

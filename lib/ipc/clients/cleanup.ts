@@ -5,12 +5,11 @@ import { mailDate } from "../../message/date.ts";
 import { RecordBuffer } from "../../queue/record_writer.ts";
 import { Rec, timeData } from "../../queue/records.ts";
 import { splitAny } from "../../sys/bytes.ts";
-import type { Channel } from "../../sys/channel.ts";
 import { timeOfDay } from "../../sys/process.ts";
 import { receive, send } from "../attributes.ts";
-import { connectWaiting } from "../client.ts";
-import { CLEANUP_FLAG, CleanupFlags, CleanupGreeting, CleanupStatus } from "../protocols/cleanup.ts";
+import { CLEANUP_FLAG, CleanupFlags, CleanupStatus } from "../protocols/cleanup.ts";
 import { SENDOPT } from "../protocols/delivery.ts";
+import { type CleanupConnection, connectCleanup } from "./cleanup_connection.ts";
 
 /** Bytes that are gathered before they go to cleanup. */
 const FLUSH_AT = 64 * 1024;
@@ -19,25 +18,18 @@ const FLUSH_AT = 64 * 1024;
 export class Submission {
   #pending = new RecordBuffer(8 * 1024);
 
-  private constructor(
-    private readonly channel: Channel,
-    readonly queueId: string,
-  ) {}
+  private constructor(private readonly connection: CleanupConnection) {}
 
   /** Connects (waiting for cleanup as long as it takes) and opens a message with these `CLEANUP_FLAG` bits. Throws ClientAbort. */
   static async open(flags: number): Promise<Submission> {
-    const channel = await connectWaiting(
-      "public",
-      parameter("cleanup_service_name"),
-      parameter("ipc_timeout"),
-    );
-    const greeting = await receive(channel, CleanupGreeting);
-    if (greeting.kind !== "value") {
-      channel.destroy();
-      throw new ClientAbort(`${channel.name}: malformed response`);
-    }
-    send(channel, CleanupFlags, { flags });
-    return new Submission(channel, greeting.value.queueId);
+    const connection = await connectCleanup();
+    if (connection === undefined) throw new ClientAbort("cleanup socket: malformed response");
+    send(connection.channel, CleanupFlags, { flags });
+    return new Submission(connection);
+  }
+
+  get queueId(): string {
+    return this.connection.queueId;
   }
 
   record(type: number, data: string | Uint8Array = ""): void {
@@ -59,8 +51,8 @@ export class Submission {
   }
 
   async #flush(): Promise<void> {
-    this.channel.write(this.#pending.take());
-    await this.channel.flush();
+    this.connection.channel.write(this.#pending.take());
+    await this.connection.channel.flush();
   }
 
   /** Ends the message and gives cleanup's answer; status is a `CLEANUP_STATUS` mask, -1 when there was no answer. */
@@ -71,28 +63,31 @@ export class Submission {
 
   /** The same for a caller that has written the extracted segment, up to END. */
   async end(): Promise<CleanupStatus> {
+    const { channel } = this.connection;
     this.record(Rec.END);
     try {
       await this.#flush();
-      const reply = await receive(this.channel, CleanupStatus);
-      return reply.kind === "value" ? reply.value : { status: -1, reason: "" };
+      const reply = await receive(channel, CleanupStatus);
+      if (reply.kind === "value") {
+        this.connection.release();
+        return reply.value;
+      }
     } catch (error) {
       if (error instanceof TypeError || error instanceof RangeError) throw error;
-      return { status: -1, reason: "" };
-    } finally {
-      this.channel.destroy();
     }
+    channel.destroy();
+    return { status: -1, reason: "" };
   }
 
   /** Drops the message: cleanup removes its file. */
   abandon(): void {
-    this.channel.destroy();
+    this.connection.channel.destroy();
   }
 
   /** Drops the message after cleanup got all that was written. */
   async cancel(): Promise<void> {
-    this.channel.write(this.#pending.take());
-    await this.channel.close();
+    this.connection.channel.write(this.#pending.take());
+    await this.connection.channel.close();
   }
 }
 

@@ -5,6 +5,8 @@ export const CleanupGreeting = message("cleanup greeting", [
   constant("protocol", "cleanup_protocol"),
   string("queue_id", "queueId"),
 ]);
+/** Ours: with it begins each further message on a connection that is used again (docs/daemons.md); the greeting follows. */
+export const CleanupAgain = message("cleanup again", [constant("request", "message")]);
 export const CleanupFlags = message("cleanup flags", [int("flags")]);
 /** After the flags the client sends records up to END, then the server answers. */
 export const CleanupStatus = message("cleanup status", [int("status"), string("reason")]);

@@ -162,17 +162,26 @@ t.test("Delivered-To: headers", (t) => {
   t.end();
 });
 
-t.test("Maildir", (t) => {
+const asOwner = <T>(work: () => T): T => work();
+
+t.test("Maildir", async (t) => {
   const maildir = join(directory, "Maildir/");
-  const deliver = (records: Records) => {
+  const deliver = async (records: Records) => {
     const from = source(records);
     try {
-      return deliverMaildir(from, maildir, "5.2.0", { seconds: 1795335924, microseconds: 599862 });
+      return await deliverMaildir(from, maildir, asOwner, "5.2.0", {
+        seconds: 1795335924,
+        microseconds: 599862,
+      });
     } finally {
       from.close();
     }
   };
-  t.equal(deliver([...lines("Subject: x", "", "From me"), ...END]).kind, "delivered", "directories are made");
+  t.equal(
+    (await deliver([...lines("Subject: x", "", "From me"), ...END])).kind,
+    "delivered",
+    "directories are made",
+  );
   const [name = ""] = readdirSync(join(maildir, "new"));
   t.match(name, /^1795335924\.V[0-9a-f]+I[0-9a-f]+M599862\.[^/]+$/);
   t.equal(
@@ -186,17 +195,21 @@ t.test("Maildir", (t) => {
     "Return-Path: <a@b.example>\nX-Original-To: o@b.example\nDelivered-To: d@b.example\nSubject: x\n\nFrom me\n",
   );
   t.equal(statSync(join(maildir, "new", name)).mode & 0o777, 0o600);
-  t.equal(deliver(lines("no end")).kind, "corrupt");
+  t.equal((await deliver(lines("no end"))).kind, "corrupt");
   t.same(readdirSync(join(maildir, "tmp")), [], "nothing is left behind");
   t.equal(readdirSync(join(maildir, "new")).length, 1);
   mkdirSync(join(directory, "plain"));
   writeFileSync(join(directory, "plain/tmp"), "");
   const from = source([...lines("x"), ...END]);
-  const failed = deliverMaildir(from, join(directory, "plain/"), "5.2.0", { seconds: 1, microseconds: 2 });
+  const now = { seconds: 1, microseconds: 2 };
+  const failed = await deliverMaildir(from, join(directory, "plain/"), asOwner, "5.2.0", now);
   from.close();
   t.equal(failed.kind, "failed");
   t.match(failed.kind === "failed" ? failed.dsn.reason : "", /^create maildir file .*: Not a directory$/);
-  t.end();
+  const several = await Promise.all(Array.from({ length: 20 }, () => deliver([...lines("at once"), ...END])));
+  t.same(new Set(several.map(({ kind }) => kind)), new Set(["delivered"]), "twenty in the same second");
+  t.equal(readdirSync(join(maildir, "new")).length, 21);
+  t.same(readdirSync(join(maildir, "tmp")), []);
 });
 
 t.test("what a failed append wrote is taken back", (t) => {
@@ -216,11 +229,11 @@ t.test("what a failed append wrote is taken back", (t) => {
   }
   appendToMailbox(mailbox, refused(), () => false);
   t.equal(readFileSync(path, "latin1"), "before\n");
-  t.same(
-    appendToMailbox(mailbox, refused(), () => true),
-    { result: "corrupt", offset: 7 },
-  );
+  const appended = appendToMailbox(mailbox, refused(), () => true);
+  t.match(appended, { result: "corrupt", offset: 7 });
   t.equal(readFileSync(path, "latin1"), "before\na broken message");
+  appended.takeBack();
+  t.equal(readFileSync(path, "latin1"), "before\n", "also when it cannot be synced");
   closeSync(fd);
   t.end();
 });

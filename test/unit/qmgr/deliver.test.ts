@@ -27,6 +27,11 @@ class FakeSocket implements AgentSocket {
   end(): void {
     this.ended = true;
   }
+  rest: Buffer | undefined;
+  release(rest: Buffer): void {
+    this.ended = true;
+    this.rest = rest;
+  }
 }
 
 interface Peer {
@@ -128,6 +133,75 @@ test("at most two connections ahead, as many as there are entries", { recipientL
   w.deliverer.connectAgents();
   t.equal(w.peers.length, 3);
   for (const peer of w.peers) peer.reply(0);
+  t.equal(w.finished.length, 1);
+});
+
+test(
+  "a kept connection that ends without a word is replaced, once, and the request sent again",
+  {},
+  {},
+  (w, t) => {
+    feed(w, "A", 1, "smtp");
+    w.deliverer.connectAgents();
+    const peer = last(w);
+    const old = new FakeSocket();
+    const fresh = new FakeSocket();
+    let reconnected = 0;
+    peer.agent.adopt(old, () => {
+      reconnected++;
+      peer.agent.attach(fresh);
+    });
+    t.equal(old.sent.length, 1, "it has greeted before");
+    peer.agent.onClose();
+    t.equal(reconnected, 1);
+    t.same(fresh.sent, []);
+    peer.greet();
+    t.same(fresh.sent, old.sent);
+    t.same(w.finished, []);
+    peer.agent.onClose();
+    t.equal(reconnected, 1);
+    t.same(w.lines, ["private/smtp socket: malformed response"]);
+    t.same(
+      w.finished.map((m) => m.hasProblems),
+      [true],
+    );
+  },
+);
+
+test("a kept connection that ends in the middle of the answer is not replaced", {}, {}, (w, t) => {
+  feed(w, "A", 1, "smtp");
+  w.deliverer.connectAgents();
+  const { agent } = last(w);
+  agent.adopt(new FakeSocket(), () => t.fail("it was in the middle of a delivery"));
+  agent.onData(replyBytes(0, "", "").subarray(0, 7));
+  agent.onClose();
+  t.same(
+    w.finished.map((m) => m.hasProblems),
+    [true],
+  );
+});
+
+test("no agent behind a kept connection that ended: the delivery has failed", {}, {}, (w, t) => {
+  feed(w, "A", 1, "smtp");
+  w.deliverer.connectAgents();
+  const { agent } = last(w);
+  agent.adopt(new FakeSocket(), () => agent.onFailure(new SysError("connect", 111, "private/smtp")));
+  agent.onClose();
+  t.same(w.lines, ["connect to transport private/smtp: Connection refused"]);
+  t.same(
+    w.finished.map((m) => m.hasProblems),
+    [true],
+  );
+});
+
+test("what comes after an answer is the next greeting", {}, {}, (w, t) => {
+  feed(w, "A", 1, "smtp");
+  w.deliverer.connectAgents();
+  const { agent, socket, greet } = last(w);
+  greet();
+  const greeting = bytes(encode(DeliveryGreeting, {}));
+  agent.onData(Buffer.concat([replyBytes(0, "", ""), greeting]));
+  t.same(socket.rest, greeting);
   t.equal(w.finished.length, 1);
 });
 

@@ -50,7 +50,7 @@ Bun.listen({
     open(client: never) {
       const channel = new Channel("client", 60);
       bindChannel(channel, client);
-      serveDelivery(channel, (request) => deliver(request, agent))
+      serveDelivery({ channel }, (request) => deliver(request, agent))
         .catch((error: unknown) => {
           if (!(error instanceof ClientAbort)) throw error;
           logClientAbort(error);

@@ -133,6 +133,12 @@ for (let round = 0; round < ROUNDS; round++) {
   const fd = openSync(join(folder, "lock"), "w+");
   check("flock", () => tryLock(fd, "exclusive"), true);
   check("fcntl", () => recordLock(fd, "exclusive"), true);
+  for (let other = 0; other < 2; other++) {
+    // the close of a descriptor must not drop the lock of another one of the same process
+    const second = openSync(join(folder, "lock"), "r+");
+    check("fcntl beside a lock of this process", () => recordLock(second, "exclusive"), false);
+    closeSync(second);
+  }
   closeSync(fd);
   mapping(round);
   setResourceLimit("core", 12_345 + round);

@@ -1,0 +1,54 @@
+/** A connection to cleanup(8) for one message (ipc.md 5.1): a fresh one, or one that had a message before. */
+import { parameter } from "../../config/configuration.ts";
+import { type Channel, ChannelTimeout } from "../../sys/channel.ts";
+import { SysError } from "../../sys/errno.ts";
+import { receive, send } from "../attributes.ts";
+import { connectWaiting } from "../client.ts";
+import { connectToKeep, KeptChannels } from "../kept_channels.ts";
+import { CleanupAgain, CleanupGreeting } from "../protocols/cleanup.ts";
+
+export interface CleanupConnection {
+  readonly channel: Channel;
+  /** Of the queue file that cleanup has made. */
+  readonly queueId: string;
+  /** Cleanup has given its answer, and the connection is free. */
+  release(): void;
+}
+
+const kept = new KeptChannels();
+
+/** Connects, waiting for cleanup as long as it takes. Undefined when it does not greet (said so). */
+export async function connectCleanup(): Promise<CleanupConnection | undefined> {
+  for (let channel = kept.take(); channel !== undefined; channel = kept.take())
+    if (await asksAgain(channel)) return greeted(channel, true);
+  const service = parameter("cleanup_service_name");
+  const timeLimit = parameter("ipc_timeout");
+  const toKeep = await connectToKeep("public", service, timeLimit);
+  return greeted(toKeep ?? (await connectWaiting("public", service, timeLimit)), toKeep !== undefined);
+}
+
+async function greeted(channel: Channel, keep: boolean): Promise<CleanupConnection | undefined> {
+  const greeting = await receive(channel, CleanupGreeting);
+  if (greeting.kind !== "value") {
+    channel.destroy();
+    return undefined;
+  }
+  const release = (): void => {
+    if (keep) kept.put(channel);
+    else channel.destroy();
+  };
+  return { channel, queueId: greeting.value.queueId, release };
+}
+
+/** Asks for another message on a connection. False when cleanup has closed it. */
+async function asksAgain(channel: Channel): Promise<boolean> {
+  send(channel, CleanupAgain, {});
+  try {
+    await channel.flush();
+    if (await channel.more()) return true;
+  } catch (error) {
+    if (!(error instanceof SysError || error instanceof ChannelTimeout)) throw error;
+  }
+  channel.destroy();
+  return false;
+}
