@@ -561,7 +561,7 @@ export const PARAMETERS = {
   sender_dependent_relayhost_maps: ["str", "", 0, 0, "", "trivial-rewrite", "sender-dependent relayhost"],
   sendmail_fix_line_endings: ["str", "always", 1, 0, "", "sendmail", "CRLF conversion of submitted text"],
   sendmail_path: ["str", "/usr/sbin/sendmail", 1, 0, "", "postfix", "install path of sendmail"],
-  service_client_limit: ["int", "100", 1, 0, "", "all", "clients that one daemon process serves at the same time; 1 is one process per client; of Posthaste"],
+  service_client_limit: ["int", "200", 1, 0, "", "all", "clients that one daemon process serves at the same time; 1 is one process per client; of Posthaste"],
   service_name: ["str", "(empty in postconf)", 0, 0, "", "all", "master.cf service name of the running daemon (read-only)"],
   service_throttle_time: ["time", "60s", 1, 0, "s", "master", "delay before restarting a broken service"],
   setgid_group: ["str", "postdrop", 1, 0, "", "all", "group of postdrop/postqueue and public sockets"],

@@ -204,7 +204,6 @@ export class Lifetime {
     if (wasFull && !this.#full) this.#intake?.start();
   }
 
-  /** A request without a connection of its own (trigger, datagram) begins and ends. */
   #armIdleTimer(): void {
     const seconds = this.#service.maxIdle;
     if (seconds <= 0 || this.#ending) return;

@@ -334,6 +334,8 @@ export class Channel {
       if (taken === bytes.length) {
         this.sent += taken;
         this.#gathered = 0;
+        gathers.give(this.#gather);
+        this.#gather = undefined;
         return;
       }
       if (taken > 0) {
