@@ -163,6 +163,8 @@ function* linesOf(fd: number, chunk: Buffer): Generator<string> {
       start = end + 1;
     }
     if (begun.length < LINE_LIMIT) begun += fromBytes(chunk.subarray(start, count));
+    // a file gives less than is asked for at its end alone
+    if (count < CHUNK) break;
   }
   if (begun !== "") yield begun;
 }
