@@ -1,4 +1,5 @@
 /** Known faults of the queue, of submission and of what is looked up: times, unfinished files, requests to flush, loops, text with dollar signs. */
+import { spawn } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -9,12 +10,14 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import type { Instance } from "../../packaging/instance.ts";
 import { sendMail } from "../../packaging/smtp_hello.ts";
 import {
   daemons,
+  freePort,
   logged,
   NEEDS_ROOT,
   queueFiles,
@@ -24,6 +27,7 @@ import {
 import { bytes, crashes, exchange } from "../system/support/hostile.ts";
 import { CountingSink } from "../system/support/load.ts";
 import { idOf, plant, queueFile, record } from "../system/support/queue_damage.ts";
+import { NEEDS_STRACE } from "../system/support/traced_programs.ts";
 
 t.setTimeout(120_000);
 
@@ -163,6 +167,55 @@ t.test("QMG-10 what ETRN and flush requests may name, and how often the queue is
   t.same(readdirSync(instance.queue).sort(), before, "nothing beside the flush directory");
   for (const name of queueFiles(instance, "flush")) t.match(name, /^[A-Za-z0-9_]+$/);
   t.same(crashes(instance), []);
+});
+
+t.test("QMG-10 a thousand requests to try one message, and a site during a scan", NEEDS_STRACE, async (t) => {
+  const port = await freePort();
+  const instance = await runningInstance(t, {
+    mainCf: `transport_maps = inline:{ { dead.test = smtp:[127.0.0.1]:${port} } }
+fast_flush_domains = dead.test
+minimal_backoff_time = 300s
+transport_retry_time = 1s
+queue_run_delay = 300s
+`,
+  });
+  const deferred = (): number => queueFiles(instance, "deferred").length;
+  for (let n = 0; n < 20; n++) instance.must("sendmail", ["-f", "", `x${n}@dead.test`], "Subject: x\n\nx\n");
+  await until("deferred mail", () => deferred() === 20);
+  const [id = ""] = queueFiles(instance, "deferred");
+  // from now on the server is there and says nothing: the message stays with the agent
+  const clients = new Set<Socket>();
+  const silent = createServer((client) => {
+    clients.add(client.on("error", () => undefined));
+  }).listen(port, "127.0.0.1");
+  const attempts = (): number => instance.maillog().match(/status=deferred/g)?.length ?? 0;
+  const before = attempts();
+  const [qmgr = 0] = daemons(instance, "qmgr");
+  const report = join(instance.directory, "scans");
+  const calls = ["-f", "-qq", "-o", report, "-e", "trace=openat", "-p", String(qmgr)];
+  const tracer = spawn("strace", calls, { stdio: "ignore" });
+  const ended = new Promise((done) => tracer.once("exit", done));
+  await until("strace", () => existsSync(report));
+  await new Promise((done) => setTimeout(done, 500));
+  const flush = join(instance.queue, "public/flush");
+  const one = bytes(`request\0send_file\0queue_id\0${id}\0\0`);
+  for (let n = 0; n < 20; n++)
+    await Promise.all(Array.from({ length: 50 }, () => exchange(flush, one, { half: false })));
+  await until("an attempt", () => clients.size > 0);
+  tracer.kill("SIGTERM");
+  await ended;
+  const scans = readFileSync(report, "latin1").match(/"incoming"/g)?.length ?? 0;
+  t.ok(scans > 0 && scans <= 4, `${scans} scans for 1000 requests`);
+  t.equal(clients.size, 1, "one attempt");
+  silent.close();
+  for (const client of clients) client.destroy();
+  await until("the end of the attempt", () => attempts() > before);
+
+  // the queue is being read: what is asked for meanwhile is not forgotten
+  const seen = attempts();
+  instance.must("postqueue", ["-f"]);
+  instance.must("postqueue", ["-s", "dead.test"]);
+  await until("an attempt for each message of the site", () => attempts() - seen >= 20, 15);
 });
 
 t.test("CFG-04 text from outside is never expanded", NEEDS_ROOT, async (t) => {

@@ -27,7 +27,7 @@ const FAULTS: ReadonlyMap<string, { readonly calls: string; readonly text: strin
   ["EROFS", { calls: `${NAMES},unlink,chmod,fchmod`, text: "Read-only file system" }],
 ]);
 const PROGRAMS = [
-  ["master", "smtpd", "cleanup", "anvil", "postlogd"],
+  ["master", "smtpd", "cleanup", "anvil"],
   ["qmgr", "trivial-rewrite", "local", "smtp", "scache"],
   ["pickup", "bounce", "virtual", "showq", "verify", "proxymap", "flush", "error"],
 ] as const;
@@ -200,6 +200,7 @@ proxy_read_maps = $virtual_mailbox_maps
 smtpd_sender_restrictions = reject_unverified_sender
 unverified_sender_reject_code = 250
 notify_classes =
+smtpd_client_event_limit_exceptions =
 `;
       },
       masterCf: "qmgr unix n - n 2 1 qmgr\npickup unix n - n 2 1 pickup\n",
