@@ -199,3 +199,31 @@ t.test("commands of root wait for no FIFO in the queue, and follow no link there
   for (const name of [id, linked]) rmSync(join(instance.queue, "active", name));
   t.notOk(existsSync(join(instance.queue, "active", id)));
 });
+
+t.test("master and the log are not led elsewhere by a link", NEEDS_ROOT, async (t) => {
+  const instance = await runningInstance(t, { stopped: true });
+  instance.must("postfix", ["check"]);
+  const victim = join(instance.directory, "victim");
+  writeFileSync(victim, "root's\n", { mode: 0o600 });
+  const start = (): string => {
+    const { status, stderr } = instance.run("postfix", ["start"]);
+    t.not(status, 0);
+    return `${stderr}${instance.maillog()}`;
+  };
+  const lock = join(instance.directory, "data/master.lock");
+  symlinkSync(victim, lock);
+  t.match(start(), /open lock file .*master\.lock: (?:file is a symbolic link|.*Permission denied)/);
+  rmSync(lock);
+  writeFileSync(lock, "");
+  spawnSync("chown", [instance.who.mailOwner, lock]);
+  linkSync(lock, join(instance.directory, "data/other"));
+  t.match(start(), /open lock file .*master\.lock: file has 2 hard links/);
+  rmSync(lock);
+  rmSync(instance.log);
+  // in the manner of a log directory that somebody else owns
+  symlinkSync(victim, instance.log);
+  spawnSync("chown", ["-h", instance.who.recipient, instance.log]);
+  instance.run("postlog", ["-t", "x", "a line"]);
+  instance.run("postfix", ["start"]);
+  t.equal(readFileSync(victim, "latin1"), "root's\n", "nothing was written through the link");
+});

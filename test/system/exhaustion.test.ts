@@ -3,7 +3,7 @@
  * not burn the processor, nothing that was acknowledged is lost, and afterwards everything works again. Writes that fail: durability.test.ts.
  */
 import { execFile, spawn } from "node:child_process";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { Instance } from "../../packaging/instance.ts";
@@ -68,7 +68,7 @@ function work(mail: Mail): Promise<unknown> {
   const { instance, accepted } = mail;
   const own = `${instance.who.recipient}@localhost`;
   const round = mail.count++;
-  const bySmtp = ["elsewhere.test", "vbox.test", "localhost", "gone.test"].map((domain) => {
+  const bySmtp = ["elsewhere.test", "vbox.test", "localhost"].map((domain) => {
     const id = `${round}-${domain}`;
     const to = domain === "localhost" ? own : `user@${domain}`;
     return sendMail(instance.smtpPort, own, to, `Subject: x\r\nX-Load-Id: ${id}\r\n\r\nbody\r\n`).then(
@@ -87,15 +87,15 @@ function work(mail: Mail): Promise<unknown> {
       child.stdin?.on("error", () => undefined);
       child.stdin?.end(input);
     });
-  const id = `${round}-command`;
-  const submitted = command("sendmail", ["-f", own, own], `Subject: x\nX-Load-Id: ${id}\n\nbody\n`).then(
-    (ok) => {
-      if (ok) accepted.add(id);
-    },
-  );
+  // to be delivered, and to be returned
+  const submitted = [own, "user@gone.test"].map(async (to, index) => {
+    const id = `${round}-command${index}`;
+    if (await command("sendmail", ["-f", own, to], `Subject: x\nX-Load-Id: ${id}\n\nbody\n`))
+      accepted.add(id);
+  });
   return Promise.all([
     ...bySmtp,
-    submitted,
+    ...submitted,
     command("postqueue", ["-p"], ""),
     command("postqueue", ["-s", "elsewhere.test"], ""),
   ]);
@@ -176,6 +176,7 @@ for (const programs of PROGRAMS)
     const instance = await runningInstance(t, {
       mainCf: (directory) => {
         made.directory = directory;
+        writeFileSync(join(directory, "vbox"), "user@vbox.test vbox\n");
         return `sandbox = off
 relayhost = [127.0.0.1]:${port}
 smtp_connection_cache_destinations = 127.0.0.1
@@ -192,7 +193,7 @@ virtual_mailbox_lock = fcntl
 transport_maps = inline:{ { gone.test = error:5.1.1 no such user } }
 virtual_mailbox_domains = vbox.test
 virtual_mailbox_base = ${directory}/mail
-virtual_mailbox_maps = proxy:inline:{ { user@vbox.test = vbox } }
+virtual_mailbox_maps = proxy:texthash:${directory}/vbox
 virtual_uid_maps = static:${process.getuid?.() === 0 ? 65534 : process.getuid?.()}
 virtual_gid_maps = static:${process.getuid?.() === 0 ? 65534 : process.getgid?.()}
 virtual_minimum_uid = 1
