@@ -197,7 +197,7 @@ virtual_mailbox_maps = proxy:texthash:${directory}/vbox
 virtual_uid_maps = static:${process.getuid?.() === 0 ? 65534 : process.getuid?.()}
 virtual_gid_maps = static:${process.getuid?.() === 0 ? 65534 : process.getgid?.()}
 virtual_minimum_uid = 1
-proxy_read_maps = $virtual_mailbox_maps
+proxy_read_maps = $virtual_mailbox_maps $local_recipient_maps
 smtpd_sender_restrictions = reject_unverified_sender
 unverified_sender_reject_code = 250
 notify_classes =
