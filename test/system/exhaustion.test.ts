@@ -28,13 +28,12 @@ const FAULTS: ReadonlyMap<string, { readonly calls: string; readonly text: strin
 ]);
 const PROGRAMS = [
   ["master", "smtpd", "cleanup", "anvil"],
-  ["qmgr", "trivial-rewrite", "local", "smtp", "scache"],
+  ["qmgr", "trivial-rewrite", "local", "smtp"],
   ["pickup", "bounce", "virtual", "showq", "verify", "proxymap", "flush", "error"],
 ] as const;
 /** Who keeps its connections to a program: when it begins anew, the program has to accept. */
 const CLIENTS: Readonly<Record<string, string>> = {
   anvil: "smtpd",
-  scache: "smtp",
   "trivial-rewrite": "cleanup",
   verify: "smtpd",
   proxymap: "virtual",
