@@ -101,7 +101,7 @@ function fillQueue(instance: Instance): void {
     writeSync(fd, queueFile("sender@example.org", recipient, now - 3600));
     fchmodSync(fd, 0o700);
     if (isRoot) fchownSync(fd, uid ?? 0, gid ?? 0);
-    const due = index % Math.floor(MESSAGES / DUE) === 0 ? now - 10 : now + 3600 + index;
+    const due = index % Math.floor(MESSAGES / DUE) === 0 ? now - 10 : now + 3600 + (index % 300);
     futimesSync(fd, due, due);
     const { ino } = fstatSync(fd, { bigint: true });
     closeSync(fd);
