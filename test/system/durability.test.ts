@@ -9,11 +9,12 @@ import t, { type Test } from "tap";
 import type { Instance } from "../../packaging/instance.ts";
 import { sendMail } from "../../packaging/smtp_hello.ts";
 import { daemons, isAlive, queueFiles, runningInstance, terminate, until } from "./support/harness.ts";
+import { CountingSink } from "./support/load.ts";
 import { NEEDS_STRACE, TracedPrograms } from "./support/traced_programs.ts";
 
 t.setTimeout(240_000);
 
-type Kind = "smtp" | "sendmail" | "bounce";
+type Kind = "smtp" | "sendmail" | "bounce" | "relay";
 interface Victim {
   readonly program: string;
   /** The messages that give it work. */
@@ -31,6 +32,7 @@ const FILE_CALLS: ReadonlyArray<Victim> = [
   { program: "local", kinds: ["smtp"], calls: ["write", "pwrite64", "fsync"] },
   { program: "qmgr", kinds: ["smtp"], calls: ["rename", "chmod", "unlink"] },
   { program: "pickup", kinds: ["sendmail"], calls: ["unlink"] },
+  { program: "smtp", kinds: ["relay"], calls: ["write", "pwrite64"] },
 ];
 const MESSAGES: ReadonlyArray<Victim> = FILE_CALLS.map((victim) => ({ ...victim, calls: ["sendto"] }));
 /** strace makes a call fail by asking the kernel for one that does not exist, for which the sandbox kills. */
@@ -38,7 +40,7 @@ const SKIPPED_CALLS = "sandbox = off";
 /** n goes up until the work is done without the fault, at most to here. */
 const LIMIT = 8;
 /** A second copy: of mail whose delivery or removal was not marked yet. */
-const MAY_DOUBLE: ReadonlySet<string> = new Set(["local", "pickup", "bounce"]);
+const MAY_DOUBLE: ReadonlySet<string> = new Set(["local", "pickup", "bounce", "smtp"]);
 
 interface Sent {
   readonly id: string;
@@ -50,8 +52,13 @@ interface Sent {
 async function send(instance: Instance, kind: Kind, id: string): Promise<boolean> {
   const own = `${instance.who.recipient}@localhost`;
   const text = `Subject: x\nX-Load-Id: ${id}\n\nbody\n`;
-  if (kind === "smtp")
-    return sendMail(instance.smtpPort, own, own, text.replaceAll("\n", "\r\n")).then(
+  if (kind === "smtp" || kind === "relay")
+    return sendMail(
+      instance.smtpPort,
+      own,
+      kind === "relay" ? "x@far.test" : own,
+      text.replaceAll("\n", "\r\n"),
+    ).then(
       () => true,
       () => false,
     );
@@ -65,9 +72,9 @@ async function send(instance: Instance, kind: Kind, id: string): Promise<boolean
   });
 }
 
-function arrivals(instance: Instance): Map<string, number> {
+function arrivals(instance: Instance, sink: CountingSink): Map<string, number> {
   const path = join(instance.mail, instance.who.recipient);
-  const counts = new Map<string, number>();
+  const counts = new Map(sink.arrivals);
   if (!existsSync(path)) return counts;
   for (const [, id = ""] of readFileSync(path, "latin1").matchAll(/^X-Load-Id: (\S+)$/gm))
     counts.set(id, (counts.get(id) ?? 0) + 1);
@@ -76,6 +83,8 @@ function arrivals(instance: Instance): Map<string, number> {
 
 async function everyCall(t: Test, fault: string, victims: ReadonlyArray<Victim>): Promise<void> {
   const traced: { programs?: TracedPrograms } = {};
+  const sink = new CountingSink();
+  const port = await sink.listen();
   const instance = await runningInstance(t, {
     mainCf: (directory) => {
       traced.programs = new TracedPrograms(
@@ -83,6 +92,7 @@ async function everyCall(t: Test, fault: string, victims: ReadonlyArray<Victim>)
         victims.map(({ program }) => program),
       );
       return `daemon_directory = ${traced.programs.folder}
+relayhost = [127.0.0.1]:${port}
 service_throttle_time = 1s
 transport_retry_time = 1s
 minimal_backoff_time = 1s
@@ -96,6 +106,7 @@ ${fault === "KILL" ? "" : SKIPPED_CALLS}
 `;
     },
   });
+  t.teardown(() => sink.close());
   const { programs } = traced;
   if (programs === undefined) throw new Error("no programs");
   const sent: Sent[] = [];
@@ -113,7 +124,7 @@ ${fault === "KILL" ? "" : SKIPPED_CALLS}
       );
       sent.push(...now);
       const settled = (): boolean => {
-        const present = arrivals(instance);
+        const present = arrivals(instance, sink);
         return now.every(({ id, acknowledged }) => !acknowledged || present.has(id));
       };
       await until(`the fault or the end of ${now[0]?.id}`, () => programs.hit(program) || settled(), 60);
@@ -141,7 +152,7 @@ ${fault === "KILL" ? "" : SKIPPED_CALLS}
       instance.run("postkick", ["public", "pickup", "W"]);
       flushed = Date.now();
     }
-    return arrivals(instance);
+    return arrivals(instance, sink);
   };
   const missing = (): string[] => {
     const present = have();
@@ -156,7 +167,7 @@ ${fault === "KILL" ? "" : SKIPPED_CALLS}
       have().size < 0,
     60,
   );
-  const doubled = sent.filter(({ id }) => (arrivals(instance).get(id) ?? 0) > 1);
+  const doubled = sent.filter(({ id }) => (arrivals(instance, sink).get(id) ?? 0) > 1);
   t.same(
     doubled.filter(({ victim }) => !MAY_DOUBLE.has(victim)).map(({ id }) => id),
     [],

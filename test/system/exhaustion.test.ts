@@ -36,7 +36,7 @@ const CLIENTS: Readonly<Record<string, string>> = {
   anvil: "smtpd",
   "trivial-rewrite": "cleanup",
   verify: "smtpd",
-  proxymap: "virtual",
+  proxymap: "smtpd",
 };
 /** Seconds of trouble. */
 const TROUBLE = 1.5;
@@ -166,17 +166,16 @@ async function trouble(t: Test, mail: Mail, program: string, fault: string): Pro
   return count > 0 || vain;
 }
 
-for (const programs of PROGRAMS)
-  t.test(`DUR-03 trouble for ${programs.join(", ")}`, NEEDS_STRACE, async (t) => {
-    const sink = new CountingSink();
-    const port = await sink.listen();
-    t.teardown(() => sink.close());
-    const made: { directory?: string } = {};
-    const instance = await runningInstance(t, {
-      mainCf: (directory) => {
-        made.directory = directory;
-        writeFileSync(join(directory, "vbox"), "user@vbox.test vbox\n");
-        return `sandbox = off
+async function troubleFor(t: Test, programs: ReadonlyArray<string>): Promise<void> {
+  const sink = new CountingSink();
+  const port = await sink.listen();
+  t.teardown(() => sink.close());
+  const made: { directory?: string } = {};
+  const instance = await runningInstance(t, {
+    mainCf: (directory) => {
+      made.directory = directory;
+      writeFileSync(join(directory, "vbox"), "user@vbox.test vbox\n");
+      return `sandbox = off
 relayhost = [127.0.0.1]:${port}
 smtp_connection_cache_destinations = 127.0.0.1
 fast_flush_domains = elsewhere.test
@@ -202,29 +201,37 @@ unverified_sender_reject_code = 250
 notify_classes =
 smtpd_client_event_limit_exceptions =
 `;
-      },
-      masterCf: "qmgr unix n - n 2 1 qmgr\npickup unix n - n 2 1 pickup\n",
-    });
-    const mail: Mail = { instance, sink, directory: made.directory ?? "", accepted: new Set(), count: 0 };
-    await work(mail);
-    await until("the first messages", () => missing(mail).length === 0);
-    t.ok(mail.accepted.size > 0, "mail flows before");
-    const seen = new Map<string, number>(programs.map((program) => [program, 0]));
-    for (const fault of FAULTS.keys())
-      for (const program of programs)
-        if (await trouble(t, mail, program, fault)) seen.set(program, (seen.get(program) ?? 0) + 1);
-    for (const [program, count] of seen) t.ok(count > 0, `${program} was in trouble ${count} times`);
-    const before = mail.accepted.size;
-    await work(mail);
-    t.equal(mail.accepted.size, before + 5, "mail flows afterwards");
-    await until(
-      "an empty queue",
-      () => ["maildrop", "active", "deferred"].every((queue) => queueFiles(instance, queue).length === 0),
-      60,
-    );
-    t.same(missing(mail), []);
-    t.same(queueFiles(instance, "corrupt"), []);
+    },
+    masterCf: "qmgr unix n - n 2 1 qmgr\npickup unix n - n 2 1 pickup\n",
   });
+  const mail: Mail = { instance, sink, directory: made.directory ?? "", accepted: new Set(), count: 0 };
+  await work(mail);
+  await until("the first messages", () => missing(mail).length === 0);
+  t.ok(mail.accepted.size > 0, "mail flows before");
+  const seen = new Map<string, number>(programs.map((program) => [program, 0]));
+  for (const fault of FAULTS.keys())
+    for (const program of programs)
+      if (await trouble(t, mail, program, fault)) seen.set(program, (seen.get(program) ?? 0) + 1);
+  for (const [program, count] of seen) t.ok(count > 0, `${program} was in trouble ${count} times`);
+  const before = mail.accepted.size;
+  await work(mail);
+  t.equal(mail.accepted.size, before + 5, "mail flows afterwards");
+  await until(
+    "an empty queue",
+    () => ["maildrop", "active", "deferred"].every((queue) => queueFiles(instance, queue).length === 0),
+    60,
+  );
+  t.same(missing(mail), []);
+  t.same(queueFiles(instance, "corrupt"), []);
+}
+
+t.test(
+  "DUR-03 no descriptors, no memory, no space, a disk that fails, for one daemon after the other",
+  NEEDS_STRACE,
+  async (t) => {
+    await Promise.all(PROGRAMS.map((programs) => troubleFor(t, programs)));
+  },
+);
 
 const ENFILE = 23;
 
