@@ -1,4 +1,5 @@
 /** Scans of maildrop: one at a time, repeated until nothing more was taken, several files in flight within one. */
+import { parameter } from "../../lib/config/configuration.ts";
 import { warning } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { parseQueueId, type QueueId } from "../../lib/queue/queue_id.ts";
@@ -97,7 +98,10 @@ function remove(id: QueueId, inode: bigint): boolean {
   try {
     const status = queues().status(MAILDROP, id);
     if (status === undefined) return false;
-    return status.inode === inode ? queues().remove(MAILDROP, id) : true;
+    if (status.inode !== inode) return true;
+    if (parameter("dont_remove") === 0) return queues().remove(MAILDROP, id);
+    queues().move(id, MAILDROP, "saved");
+    return true;
   } catch (error) {
     warning(`remove ${queues().path(MAILDROP, id)}: ${errorText(error)}`);
     return false;

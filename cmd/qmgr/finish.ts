@@ -134,9 +134,10 @@ function deferMessage({ manager, disk }: Finisher, message: Message): void {
     warning(`${message.id}: rename from active to deferred: No such file or directory`);
 }
 
-function remove({ disk }: Finisher, message: Message): void {
+function remove({ manager, disk }: Finisher, message: Message): void {
   try {
-    disk.remove("active", message.id, message.dataOffset + message.dataSize);
+    if (manager.settings.dontRemove) disk.move(message.id, "active", "saved");
+    else disk.remove("active", message.id, message.dataOffset + message.dataSize);
     log(messageRemoved({ queueId: message.id }));
   } catch (error) {
     warning(`qmgr_active_done_3_generic: remove ${message.id} from active: ${errorText(error)}`);

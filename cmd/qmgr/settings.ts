@@ -25,6 +25,8 @@ export interface Settings {
   readonly recipientDelimiter: string;
   readonly myhostname: string;
   readonly verpBounces: boolean;
+  /** What is done with goes to the queue `saved`. */
+  readonly dontRemove: boolean;
   readonly verpDelimiters: string;
   readonly probeLimit: number;
   readonly confirmDelayCleared: boolean;
@@ -89,6 +91,7 @@ export function readSettings(): Settings {
     doubleBounceSender: parameter("double_bounce_sender"),
     recipientDelimiter: parameter("recipient_delimiter"),
     myhostname: parameter("myhostname"),
+    dontRemove: parameter("dont_remove") !== 0,
     verpBounces: !parameter("disable_verp_bounces"),
     verpDelimiters: parameter("verp_delimiter_filter"),
     probeLimit: parameter("address_verify_pending_request_limit"),

@@ -5,7 +5,7 @@ import { externalToInternal, internalToExternal } from "../../lib/address/quote.
 import { parameter } from "../../lib/config/configuration.ts";
 import { exportedEnvironment } from "../../lib/delivery/exported_environment.ts";
 import { connectEndpoint } from "../../lib/dns/endpoint.ts";
-import { resolver } from "../../lib/dns/resolver.ts";
+import { type ReplyFilter, resolver } from "../../lib/dns/resolver.ts";
 import { requestOnce } from "../../lib/ipc/client.ts";
 import { postMail } from "../../lib/ipc/clients/cleanup.ts";
 import { connectCleanup } from "../../lib/ipc/clients/cleanup_connection.ts";
@@ -28,8 +28,8 @@ const OUTCOMES: ReadonlyArray<ProbeResult["outcome"]> = [
   "in progress",
 ];
 
-/** `submits`: messages go through postdrop(1), as those of a user. */
-export function mailSystem(submits: boolean): SessionServices {
+/** `submits`: messages go through postdrop(1), as those of a user. `replyFilter`: smtpd_dns_reply_filter. */
+export function mailSystem(submits: boolean, replyFilter: ReplyFilter | undefined): SessionServices {
   const anvil = new AnvilPool();
   const flush = parameter("flush_service_name");
   const timeLimit = parameter("ipc_timeout");
@@ -41,7 +41,7 @@ export function mailSystem(submits: boolean): SessionServices {
       const complete = await rewriteClient().rewrite("local", internalToExternal(address));
       return rewriteClient().resolve(sender, externalToInternal(complete));
     },
-    lookup: (name, type, options) => resolver().lookup(name, type, options),
+    lookup: (name, type, options) => resolver().lookup(name, type, { replyFilter, ...options }),
     connect: connectEndpoint,
     async verify(address) {
       const answer = await queryVerify(address);

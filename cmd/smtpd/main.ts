@@ -47,7 +47,7 @@ export const main = singleServer({
     localZone();
     const standAlone = service.standAlone && !isOwner();
     const policy = await openPolicy(standAlone);
-    server = { policy, services: mailSystem(standAlone), standAlone };
+    server = { policy, services: mailSystem(standAlone, policy.dnsReplyFilter), standAlone };
   },
   changedTable,
   refreshTables,

@@ -4,6 +4,8 @@ import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { expandMacros } from "../../lib/config/expand.ts";
 import { splitBraced } from "../../lib/config/lists.ts";
 import { type Endpoint, parseEndpoint } from "../../lib/dns/endpoint.ts";
+import { replyFilter } from "../../lib/dns/reply_filter.ts";
+import type { ReplyFilter } from "../../lib/dns/resolver.ts";
 import { warning } from "../../lib/log/log.ts";
 import { DebugPeers } from "../../lib/smtp/debug_peers.ts";
 import { lowerAscii } from "../../lib/sys/bytes.ts";
@@ -35,6 +37,7 @@ export interface Policy {
   /** smtpd_access_maps is in parent_domain_matches_subdomains. */
   readonly accessParentMode: boolean;
   readonly debugPeers: DebugPeers;
+  readonly dnsReplyFilter: ReplyFilter | undefined;
   readonly commandFilter: TableList;
   readonly rejectFilterMaps: TableList;
   readonly rejectFooterMaps: TableList;
@@ -93,6 +96,7 @@ export async function openPolicy(standAlone = false): Promise<Policy> {
     );
   const strings = (name: Parameters<typeof parameter>[0]): Promise<MatchList> =>
     MatchList.open(name, String(parameter(name)), "string");
+  const dnsFilter = await maps("smtpd_dns_reply_filter", TableFlag.lock);
   const allowed = new Set(unescapeFilter(settings.expansionFilter));
   return {
     settings,
@@ -103,6 +107,7 @@ export async function openPolicy(standAlone = false): Promise<Policy> {
     proxyFilter: settings.proxyFilter === "" ? undefined : parseEndpoint(settings.proxyFilter, "inet"),
     accessParentMode: parentMode("smtpd_access_maps"),
     debugPeers: await DebugPeers.open(),
+    dnsReplyFilter: dnsFilter.empty ? undefined : replyFilter("smtpd_dns_reply_filter", dnsFilter),
     commandFilter: await maps("smtpd_command_filter", FILTER_FLAGS),
     rejectFilterMaps: await maps("smtpd_reject_filter_maps", PLAIN_FLAGS),
     rejectFooterMaps: await maps("smtpd_reject_footer_maps", PLAIN_FLAGS),

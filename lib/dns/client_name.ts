@@ -43,7 +43,7 @@ type Reverse =
 async function addressToName(address: string, bytes: Uint8Array, dns: Resolver): Promise<Reverse> {
   const listed = hostsFile().byAddress.get(normalAddress(address) ?? address);
   if (listed !== undefined) return { kind: "found", name: listed };
-  const result = await dns.lookup(reverseName(bytes), "PTR", { quiet: true });
+  const result = await dns.lookup(reverseName(bytes), "PTR", { quiet: true, replyFilter: undefined });
   if (result.status === "retry") return { kind: "temporary" };
   if (result.status !== "found") return { kind: "permanent" };
   const record = result.records.find((candidate) => candidate.type === "PTR");

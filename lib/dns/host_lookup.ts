@@ -99,7 +99,7 @@ function gaiError(failure: DnsFailure): GaiError {
   }
 }
 
-const NATIVE: LookupOptions = { defaultNames: true, searchList: true, quiet: true };
+const NATIVE: LookupOptions = { replyFilter: undefined, defaultNames: true, searchList: true, quiet: true };
 
 const LOCALHOST: ReadonlyArray<HostAddress> = [
   { family: "ipv4", address: "127.0.0.1" },

@@ -424,3 +424,37 @@ t.test("postfix-wrapper: order, disabled and broken instances, status", { ...ski
     t,
   ),
 );
+
+const SUBMIT = "printf 'Subject: x\\n\\nbody\\n' | sendmail -f root@localhost x@example.org; sleep 1.5";
+const RUNNING = (settings: string): string =>
+  `printf 'discard unix - - n - - discard\\nproxywrite unix - - n - 1 proxymap\\n' >>/etc/postfix/master.cf; printf '${settings}\\nmyhostname=h.test\\nmydestination=localhost\\n' >>/etc/postfix/main.cf; ${aged}; postfix start; sleep 0.3`;
+const TIDY = "postfix stop 2>/dev/null; rm -f spool/saved/* spool/pid/unix.*";
+
+t.test("parameters that change where things are", { ...skip }, (t) =>
+  alike(
+    [
+      session(
+        "dont_remove: what is done with is in saved",
+        [
+          SUBMIT,
+          "grep -c 'qmgr.*removed' log/mail.log",
+          "find spool/saved -type f -printf '%m %u\\n' | sort",
+          "for file in spool/saved/*; do postcat $file; done | grep -c ^body",
+          "postqueue -p",
+          TIDY,
+        ],
+        RUNNING("dont_remove=1\\ndefault_transport=discard"),
+      ),
+      session(
+        "proxymap_service_name",
+        [
+          "timeout 9 postmap -q example.org proxy:texthash:/etc/postfix/table",
+          "timeout 9 postmap -q example.org proxy:texthash:/etc/postfix/another",
+          TIDY,
+        ],
+        `echo 'example.org discard:by table' >/etc/postfix/table; ${RUNNING("proxymap_service_name=proxywrite\\ntransport_maps=proxy:texthash:/etc/postfix/table\\nproxy_read_maps=$transport_maps\nproxy_write_maps=$transport_maps")}`,
+      ),
+    ],
+    t,
+  ),
+);

@@ -34,11 +34,9 @@ import {
   UNKNOWN_OWNER,
 } from "../table.ts";
 
-type Service = "proxymap" | "proxywrite";
+const clients = new Map<string, PersistentClient>();
 
-const clients = new Map<Service, PersistentClient>();
-
-function client(service: Service): PersistentClient {
+function client(service: string): PersistentClient {
   let existing = clients.get(service);
   if (existing === undefined) {
     existing = new PersistentClient({
@@ -65,7 +63,7 @@ interface Reply {
 
 /** Requests with retry "forever" always come back with a reply. */
 async function ask<Q, R extends Reply>(
-  service: Service,
+  service: string,
   request: Message<Q>,
   value: Q,
   reply: Message<R>,
@@ -76,10 +74,10 @@ async function ask<Q, R extends Reply>(
   }
 }
 
-const denied = (service: Service, table: string): string =>
-  service === "proxywrite"
-    ? `proxywrite update access is not configured for table "${table}"`
-    : `proxymap service is not configured for table "${table}"`;
+const denied = (service: string, updates: boolean, table: string): string =>
+  updates
+    ? `${service} update access is not configured for table "${table}"`
+    : `${service} service is not configured for table "${table}"`;
 
 class ProxyTable implements Table {
   readonly owner = UNKNOWN_OWNER;
@@ -87,7 +85,8 @@ class ProxyTable implements Table {
 
   constructor(
     private readonly table: string,
-    private readonly service: Service,
+    private readonly service: string,
+    private readonly updates: boolean,
     private readonly instanceFlags: number,
     public flags: number,
   ) {
@@ -156,7 +155,7 @@ class ProxyTable implements Table {
           `${this.service} ${operation} failed for table "${this.table}"${key === "" ? "" : ` key "${key}"`}: invalid request`,
         );
       case PROXYMAP_STATUS.denied:
-        return fatal(denied(this.service, this.table));
+        return fatal(denied(this.service, this.updates, this.table));
       default:
         return RETRY;
     }
@@ -168,16 +167,18 @@ class ProxyTable implements Table {
 }
 
 export const openProxy: OpenType = async (name, options) => {
-  const service: Service = options.access === "read" ? "proxymap" : "proxywrite";
+  const updates = options.access !== "read";
+  const service = parameter(updates ? "proxywrite_service_name" : "proxymap_service_name");
   const request = { table: name, instanceFlags: options.flags };
   const reply = await ask(service, ProxymapOpen, request, ProxymapStatusReply);
   if (reply.status === PROXYMAP_STATUS.bad)
     throw new TableOpenError(`${service} open failed for table "${name}": invalid request`);
-  if (reply.status === PROXYMAP_STATUS.denied) throw new TableOpenError(denied(service, name));
+  if (reply.status === PROXYMAP_STATUS.denied) throw new TableOpenError(denied(service, updates, name));
   // trouble with the table itself shows at the lookups
   return new ProxyTable(
     name,
     service,
+    updates,
     options.flags,
     reply.status === PROXYMAP_STATUS.ok ? reply.flags : options.flags,
   );

@@ -349,3 +349,67 @@ t.test("what smtpd makes of the DNS", options, async (t: Test) => {
     }),
   );
 });
+
+/** Senders whose records the filter leaves out, in whole or in part, and one where it has no known answer. */
+const FILTERED = [
+  "good.test",
+  "four.test",
+  "six.test",
+  "okmx.test",
+  "twomx.test",
+  "alias.test",
+  "badmx.test",
+];
+
+t.test("smtpd_dns_reply_filter", { ...options }, async (t: Test) => {
+  if ("missing" in programs) return;
+  const restrictions = [
+    "reject_unknown_sender_domain",
+    `check_sender_mx_access ${TABLE}`,
+    `check_sender_a_access ${TABLE}`,
+  ];
+  const twins = await Twins.start(t, programs, {
+    zones: { records: RECORDS, broken: ["broken.test", "6.NET.in-addr.arpa"], own: OWN },
+    mainCf: () =>
+      [
+        "inet_protocols = all",
+        "inet_interfaces = NET.0.1",
+        "local_recipient_maps =",
+        "mynetworks = 10.9.9.9",
+        "smtpd_authorized_xclient_hosts = 127.0.0.0/8",
+        "smtpd_error_sleep_time = 0",
+        "smtpd_soft_error_limit = 1000",
+        "smtpd_hard_error_limit = 1000",
+        "smtpd_dns_reply_filter = pcre:{{/^good.test. .* MX / IGNORE}{/^four.test. .* A / ignore this}{/^six.test. .* AAAA / NOSUCH}{/^twomx.test. .* MX 10 / IGNORE}{/^net.host.test. .* A / IGNORE}{/^2.0.0.10.dnsbl.test. .* TXT / IGNORE}{/^3.0.0.10.dnsbl.test. .* A / IGNORE}}",
+        `smtpd_restriction_classes = ${restrictions.map((_, index) => `class${index}`).join(" ")}`,
+        ...restrictions.map((restriction, index) => `class${index} = ${restriction}`),
+        "smtpd_recipient_restrictions = check_recipient_access pcre:{",
+        ...restrictions.map((_, index) => `  {/^case${index}@/ class${index}}`),
+        "  }, reject_rbl_client dnsbl.test",
+      ].join("\n"),
+  });
+  const attempts = [2, 3, 4].map((n) => [
+    `XCLIENT ${dnsbl(n)}`,
+    "EHLO client.test",
+    ...FILTERED.flatMap((domain) =>
+      restrictions.flatMap((_, index) => [
+        `MAIL FROM:<x@${domain}>`,
+        `RCPT TO:<case${index}@localhost>`,
+        "RSET",
+      ]),
+    ),
+    "QUIT",
+  ]);
+  await twins.compareAfter(
+    t,
+    "filtered answers",
+    attempts.map((lines) => async (instance) => {
+      const side = twins.both.indexOf(instance);
+      return converse(
+        instance.smtpPort,
+        lines.map((line) => inNetwork(line, side)),
+        "127.0.0.1",
+      );
+    }),
+  );
+});

@@ -62,6 +62,7 @@ export const SETTINGS: Settings = {
   recipientDelimiter: "",
   myhostname: "mail.example.com",
   verpBounces: true,
+  dontRemove: false,
   verpDelimiters: "-=+",
   probeLimit: 5000,
   confirmDelayCleared: false,
