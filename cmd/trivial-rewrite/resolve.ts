@@ -1,10 +1,6 @@
 /** The resolve request: an address to the transport, next hop and recipient that deliver it (ADDRESS_CLASS_README, transport(5)). */
-import {
-  isAddress,
-  isValidAddressLiteral,
-  isValidHostname,
-  isValidUtf8Hostname,
-} from "../../lib/address/hostname.ts";
+import { addressFault, literalFault } from "../../lib/address/address_syntax.ts";
+import { isValidHostname, isValidUtf8Hostname } from "../../lib/address/hostname.ts";
 import { type AddressTables, type LookupRules, lookupAddress } from "../../lib/address/lookup.ts";
 import { splitAddress, stripExtension } from "../../lib/address/split.ts";
 import { RESOLVE_FLAG, type ResolveReply } from "../../lib/ipc/protocols/rewrite.ts";
@@ -119,11 +115,15 @@ const domainOf = (address: string): string => splitAddress(address).domain ?? ""
 /** The domain, in brackets when it is a bare address and that is allowed; undefined when it is invalid. */
 function checkDomain(recipient: string, settings: ResolveSettings): string | undefined {
   const domain = domainOf(recipient);
-  if (domain.startsWith("["))
-    return isValidAddressLiteral(domain) && validText(recipient, settings) ? domain : undefined;
+  if (domain.startsWith("[")) {
+    const fault = domain.endsWith("]") ? literalFault(domain.slice(1, -1)) : "";
+    if (fault === undefined) return validText(recipient, settings) ? domain : undefined;
+    if (fault !== "") warning(fault);
+    return undefined;
+  }
   if (!validText(recipient, settings)) return undefined;
   if (settings.smtputf8 ? isValidUtf8Hostname(domain) : isValidHostname(domain)) return domain;
-  if (!settings.resolveNumericDomain || !isAddress(domain)) return undefined;
+  if (!settings.resolveNumericDomain || addressFault(domain) !== undefined) return undefined;
   return domain.includes(":") ? `[IPv6:${domain}]` : `[${domain}]`;
 }
 

@@ -2,6 +2,7 @@
 import { domainToASCII } from "node:url";
 import { parseInet } from "../config/inet.ts";
 import { decodeUtf8, isAscii } from "../sys/bytes.ts";
+import { literalFault } from "./address_syntax.ts";
 
 const NAME_LIMIT = 255;
 const LABEL = /^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
@@ -54,7 +55,8 @@ export function addressOfLiteral(literal: string): string | undefined {
   if (v6 !== undefined) return isIPv6(v6) ? v6 : undefined;
   return v4 !== undefined && isIPv4(v4) ? v4 : undefined;
 }
-export const isValidAddressLiteral = (literal: string): boolean => addressOfLiteral(literal) !== undefined;
+export const isValidAddressLiteral = (literal: string): boolean =>
+  literal.startsWith("[") && literal.endsWith("]") && literalFault(literal.slice(1, -1)) === undefined;
 
 /** The 4 or 16 bytes of a numeric address. */
 export const addressBytes = (address: string): Uint8Array | undefined => parseInet(address);

@@ -1,5 +1,6 @@
 /** Restrictions about the HELO name. RFC 5321 section 4.1.4. */
-import { isAddress, isValidAddressLiteral, isValidHostname } from "../../../lib/address/hostname.ts";
+import { addressFault } from "../../../lib/address/address_syntax.ts";
+import { isValidAddressLiteral, isValidHostname } from "../../../lib/address/hostname.ts";
 import { addressTypes, nameExists, onTemporaryFailure } from "./dns.ts";
 import { type Evaluation, type Restriction, rejected, type Verdict } from "./evaluation.ts";
 
@@ -30,8 +31,7 @@ const checkLiteral = (evaluation: Evaluation, name: string, frame: HeloFrame): V
 export const rejectInvalid = onHelo(async (evaluation, helo, frame) => {
   const name = withoutDot(helo);
   if (name.startsWith("[")) return checkLiteral(evaluation, name, frame);
-  if (isAddress(name)) return "dunno";
-  if (name.includes(":")) return invalid(evaluation, frame, "invalid ip address");
+  if (addressFault(name) === undefined) return "dunno";
   return isValidHostname(name) ? "dunno" : invalid(evaluation, frame, "Invalid name");
 });
 

@@ -1,5 +1,6 @@
 /** XCLIENT: a trusted client says on whose behalf it speaks (smtpd.md 10). */
-import { isIPv4, isIPv6, isValidHostname } from "../../../lib/address/hostname.ts";
+import { ipv4Fault } from "../../../lib/address/address_syntax.ts";
+import { isIPv6, isValidHostname } from "../../../lib/address/hostname.ts";
 import { configuration } from "../../../lib/config/configuration.ts";
 import { normalAddress } from "../../../lib/dns/hosts_file.ts";
 import { neuter } from "../../../lib/smtp/helo.ts";
@@ -14,7 +15,7 @@ type Changes = { -readonly [K in keyof Client]?: Client[K] };
 /** Reads, of a family in use, `1.2.3.4` or `IPv6:2001:db8::1`. */
 export function clientAddress(value: string): string | undefined {
   const { ipv4, ipv6 } = configuration().protocols();
-  if (isIPv4(value)) return ipv4 ? value : undefined;
+  if (ipv4Fault(value) === undefined) return ipv4 ? value.split(".").map(Number).join(".") : undefined;
   const v6 = upperAscii(value).startsWith("IPV6:") ? value.slice(5) : undefined;
   return ipv6 && v6 !== undefined && isIPv6(v6) ? plainAddress(normalAddress(v6) ?? v6) : undefined;
 }
