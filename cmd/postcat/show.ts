@@ -40,7 +40,8 @@ export function showFile(
   if (display.start === 0) {
     const first = reader.peek();
     if (first === REC_EOF) return;
-    if (!RecordSets.ENVELOPE.has(first)) {
+    // a file that begins with a NUL counts as one with records of a type that nobody knows
+    if (first !== 0 && !RecordSets.ENVELOPE.has(first)) {
       warning(`${path}: input is not a valid queue file`);
       return;
     }

@@ -284,13 +284,24 @@ t.test("names in the log", skip, (t) =>
 t.test("odd operands and input", skip, (t) =>
   same(t, "sbin", [
     { program: "postcat", args: [] },
-    { program: "postcat", args: [], input: "x" },
+    ...["x", "\0\0", "\0".repeat(100), "\0\0\0\0C\x01a", "\x01\x01\0\0C\x01a", "a\0b"].map((input) => ({
+      program: "postcat",
+      args: [],
+      input,
+    })),
     ...[
       ["-w", "1", "-R", "1"],
       ["-R", "1", "-w", "1"],
       ["-w", "0", "-R", "1"],
     ].map((args) => ({ program: "smtp-source", args: [...args, "127.0.0.1:1"] })),
-    ...["tcp:localhost:", "tcp:1x", "socketmap:inet:x", "socketmap:x:y:z"].map((table) => ({
+    ...[
+      "tcp:localhost:",
+      "tcp:127.0.0.1:99999",
+      "tcp:127.0.0.1:-1",
+      "tcp:1x",
+      "socketmap:inet:x",
+      "socketmap:x:y:z",
+    ].map((table) => ({
       program: "postmap",
       args: ["-q", "x", table],
     })),

@@ -1,7 +1,7 @@
 /** Where the server of a table listens, and connections to it. */
 import { configuration } from "../../config/configuration.ts";
 import { type Family, lookupNative } from "../../dns/host_lookup.ts";
-import { tcpPort } from "../../dns/services.ts";
+import { type Port, tcpPort } from "../../dns/services.ts";
 import { fatal, warning } from "../../log/log.ts";
 import type { Channel } from "../../sys/channel.ts";
 import { errnoNumber, errorText, SysError } from "../../sys/errno.ts";
@@ -42,6 +42,8 @@ export function parseEndpoint(text: string): Endpoint {
 }
 
 /** The endpoint as it stands in messages, without the transport. */
+const DIGITS = /^[0-9]{1,20}$/;
+
 export const endpointName = (endpoint: Endpoint): string =>
   endpoint.kind === "unix" ? endpoint.path : endpoint.text;
 
@@ -67,7 +69,10 @@ export async function connectEndpoint(endpoint: Endpoint, name: string, seconds:
     warning(`host or service ${endpoint.text} not found: ${reason}`);
     throw new SysError("connect", errnoNumber("EADDRNOTAVAIL"), name);
   };
-  const port = tcpPort(service);
+  // getaddrinfo() takes any number, of which the low 16 bits are the port
+  const port: Port = DIGITS.test(service)
+    ? { kind: "port", port: Number(BigInt(service) & 0xffffn) }
+    : tcpPort(service);
   if (port.kind !== "port") return missing("Servname not supported for ai_socktype");
   const found = await addressesOf(host);
   if ("problem" in found) return missing(found.problem);

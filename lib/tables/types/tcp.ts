@@ -101,16 +101,19 @@ class TcpTable implements Table {
 
   async lookup(key: string): Promise<LookupResult> {
     for (let attempt = 1; ; attempt++) {
+      let failed: LookupResult = RETRY;
       try {
         return await this.pool.run((channel) => this.ask(channel, key), attempt > 1);
       } catch (failure) {
         if (failure instanceof Refused) return RETRY;
-        if (failure instanceof NoConnection) warning(`connect to TCP map ${this.server}: ${failure.message}`);
-        else if (failure instanceof NoReply)
+        if (failure instanceof NoConnection) {
+          warning(`connect to TCP map ${this.server}: ${failure.message}`);
+          failed = { ...RETRY, reason: failure.message };
+        } else if (failure instanceof NoReply)
           warning(`read TCP map reply from ${this.server}: ${failure.message}`);
         else throw failure;
       }
-      if (attempt >= ATTEMPTS) return RETRY;
+      if (attempt >= ATTEMPTS) return failed;
       await pause(PAUSE_MS);
     }
   }
