@@ -40,6 +40,8 @@ broken-mx.test MX 10 x.broken.test
 alias.test CNAME good.test
 ring.test CNAME ring2.test
 ring2.test CNAME ring.test
+ringmx.test MX 10 ring.test
+ringmx.test NS ring.test
 a_b.test A NET.9.2
 numeric.test MX 10 NET.9.4.
 odd.test MX 10 a!b.test
@@ -151,6 +153,7 @@ const SENDERS = [
   "broken-mx.test",
   "alias.test",
   "ring.test",
+  "ringmx.test",
   "a_b.test",
   "numeric.test",
   "odd.test",
