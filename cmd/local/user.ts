@@ -2,7 +2,7 @@
 import { parameter } from "../../lib/config/configuration.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { errorText } from "../../lib/sys/errno.ts";
-import { lookupUser, type User } from "../../lib/sys/identity.ts";
+import { doubtOf, lookupUser, lookupUserById, type User } from "../../lib/sys/identity.ts";
 
 export type UserLookup =
   | { readonly kind: "found"; readonly user: User }
@@ -25,7 +25,11 @@ export function findUser(known: KnownUsers, name: string): UserLookup {
 function lookup(name: string): UserLookup {
   try {
     const user = lookupUser(name);
-    return user === undefined ? { kind: "absent" } : { kind: "found", user };
+    if (user !== undefined) return { kind: "found", user };
+    const doubt = doubtOf("/etc/passwd", () => lookupUserById(0));
+    if (doubt === undefined) return { kind: "absent" };
+    warning(`error looking up passwd info for ${name}: ${doubt}`);
+    return { kind: "error" };
   } catch (error) {
     warning(`error looking up passwd info for ${name}: ${errorText(error)}`);
     return { kind: "error" };

@@ -150,10 +150,11 @@ export class Lifetime {
     this.#makeRoom(wasFull);
   }
 
-  /** Whether a client that is done now may come again over its connection. */
+  /** Whether a client that is done now may come again over its connection. Half of the places are for those that wait to be accepted. */
   get keeps(): boolean {
     this.#workload.look();
-    return !(this.#ending || this.#last || this.#workload.busy || this.#isUsedUp(this.#served + 1));
+    if (this.#ending || this.#last || this.#workload.busy || this.#isUsedUp(this.#served + 1)) return false;
+    return this.#clients + this.#resting.size <= this.#service.clientLimit / 2;
   }
 
   /** A client is done, and its connection stays for its next request: `resume()` or `dismiss()` is to follow. */

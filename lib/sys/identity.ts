@@ -1,6 +1,6 @@
 /** Users, groups and the identity of this process. */
-
-import { SysError } from "./errno.ts";
+import { closeSync, constants, openSync } from "node:fs";
+import { errorCode, errorText, SysError } from "./errno.ts";
 import { checked, cString, ffi, library, type Pointer, stringAt } from "./ffi.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
@@ -132,6 +132,20 @@ export const lookupGroup = (name: string): Group | undefined =>
       );
 export const lookupGroupById = (gid: number): Group | undefined =>
   lookup("getgrgid", String(gid), (e, b, n, r) => libc().getgrgid_r(gid, e, b, n, r), readGroup);
+
+/**
+ * Why "no such entry" may be wrong: the name service passes over a file that it cannot open, and says what the next source says. Undefined when there is
+ * no doubt: the file can be opened, or there is none and root is known all the same.
+ */
+export function doubtOf(file: "/etc/passwd" | "/etc/group", root: () => unknown): string | undefined {
+  try {
+    closeSync(openSync(file, constants.O_RDONLY));
+    return undefined;
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT" || root() === undefined) return errorText(error);
+    return undefined;
+  }
+}
 
 /** All groups of a user, the primary one included (initgroups()). */
 export function groupsOf(name: string, gid: number): ReadonlyArray<number> {

@@ -1,7 +1,7 @@
 /** `unix:passwd.byname`, `unix:group.byname`: the system's users and groups. */
 import { warning } from "../../log/log.ts";
 import { errorText, SysError } from "../../sys/errno.ts";
-import { groupLine, lookupGroupById, lookupUserById, passwdLine } from "../../sys/identity.ts";
+import { doubtOf, groupLine, lookupGroupById, lookupUserById, passwdLine } from "../../sys/identity.ts";
 import {
   ABSENT,
   found,
@@ -18,25 +18,35 @@ import { foldFixedKey } from "./memory.ts";
 interface Database {
   readonly find: (key: string) => string | undefined;
   /** An entry that must exist: without it the database cannot be read. */
-  readonly probe: () => unknown;
+  readonly file: "/etc/passwd" | "/etc/group";
+  readonly root: () => unknown;
   readonly trouble: string;
 }
 
 const DATABASES: ReadonlyMap<string, Database> = new Map<string, Database>([
   [
     "passwd.byname",
-    { find: passwdLine, probe: () => lookupUserById(0), trouble: "cannot access UNIX password database" },
+    {
+      find: passwdLine,
+      file: "/etc/passwd",
+      root: () => lookupUserById(0),
+      trouble: "cannot access UNIX password database",
+    },
   ],
   [
     "group.byname",
-    { find: groupLine, probe: () => lookupGroupById(0), trouble: "cannot access UNIX group database" },
+    {
+      find: groupLine,
+      file: "/etc/group",
+      root: () => lookupGroupById(0),
+      trouble: "cannot access UNIX group database",
+    },
   ],
 ]);
 
 class UnixTable implements Table {
   readonly fixed = true;
   readonly owner = TRUSTED;
-  private probed = false;
   constructor(
     readonly name: string,
     public flags: number,
@@ -46,16 +56,14 @@ class UnixTable implements Table {
     return Promise.resolve(this.find(foldFixedKey(this.flags, key)));
   }
   private find(key: string): LookupResult {
-    const { find, probe, trouble } = this.database;
+    const { find, file, root, trouble } = this.database;
     try {
       const line = find(key);
       if (line !== undefined) return found(line);
-      if (!this.probed && probe() === undefined) {
-        warning(`${trouble}: No such file or directory`);
-        return RETRY;
-      }
-      this.probed = true;
-      return ABSENT;
+      const doubt = doubtOf(file, root);
+      if (doubt === undefined) return ABSENT;
+      warning(`${trouble}: ${doubt}`);
+      return RETRY;
     } catch (failure) {
       if (!(failure instanceof SysError)) throw failure;
       warning(`${trouble}: ${errorText(failure)}`);
