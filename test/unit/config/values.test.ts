@@ -53,7 +53,7 @@ t.test("typed values", async (t) => {
   t.equal(configuration.transportParameter("smtp", "_destination_rate_delay"), 5);
   t.equal(configuration.transportParameter("smtp", "_destination_concurrency_positive_feedback"), "1");
   t.equal(configuration.serviceParameter("slow", "_client_limit"), 3);
-  t.equal(configuration.serviceParameter("other", "_client_limit"), 100);
+  t.equal(configuration.serviceParameter("other", "_client_limit"), 200);
   t.equal(configuration.serviceParameter("other", "_time_limit"), 1000);
 });
 
