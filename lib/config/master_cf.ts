@@ -2,9 +2,10 @@
 import { equalFold, isDigitCode, isSpaceCode, splitAny } from "../sys/bytes.ts";
 import { leadingInteger } from "../sys/numbers.ts";
 import { isBelowLevel } from "./compatibility.ts";
+import { resolveHost } from "./interfaces.ts";
 import { logicalLines } from "./lines.ts";
 import { BLANKS, splitBraced, unwrapBraces } from "./lists.ts";
-import { inetEndpoint, type Listener, MasterCfProblem } from "./master_endpoint.ts";
+import { type HostResolver, inetEndpoint, type Listener, MasterCfProblem } from "./master_endpoint.ts";
 import { parseKnownPorts } from "./ports.ts";
 import type { Configuration } from "./settings.ts";
 
@@ -60,11 +61,16 @@ export type MasterCf =
     };
 
 /** Reads a master.cf text. `path` names the file in messages. */
-export function parseMasterCf(text: string, path: string, configuration: Configuration): MasterCf {
+export function parseMasterCf(
+  text: string,
+  path: string,
+  configuration: Configuration,
+  resolve: HostResolver = resolveHost,
+): MasterCf {
   const { lines, warnings } = logicalLines(text, path);
   const notices: MasterNotice[] = warnings.map((warning) => ({ level: "warning", text: warning }));
   const services = new Map<string, MasterService>();
-  const reader = new EntryReader(configuration, path, notices);
+  const reader = new EntryReader(configuration, path, notices, resolve);
   for (const { text: entry, line } of lines) {
     try {
       const service = reader.read(entry, line);
@@ -156,7 +162,10 @@ class EntryReader {
   readonly #noNetwork: boolean;
   #knownPorts: ReadonlyMap<string, number> | undefined;
 
-  constructor(configuration: Configuration, path: string, notices: MasterNotice[]) {
+  readonly #resolve: HostResolver;
+
+  constructor(configuration: Configuration, path: string, notices: MasterNotice[], resolve: HostResolver) {
+    this.#resolve = resolve;
     this.#configuration = configuration;
     this.#path = path;
     this.#notices = notices;
@@ -228,6 +237,7 @@ class EntryReader {
         name,
         this.#configuration,
         this.#knownPorts,
+        this.#resolve,
       );
       return { canonicalName, localOnly, endpoint: { kind: "inet", listeners } };
     }

@@ -1,7 +1,6 @@
 /** Where an inet service of master.cf listens. */
 import { readDecimal } from "../sys/numbers.ts";
 import { formatInet, isLoopback, parseInet } from "./inet.ts";
-import { resolveHost } from "./interfaces.ts";
 import { tcpPort } from "./ports.ts";
 import type { Configuration } from "./settings.ts";
 
@@ -20,6 +19,9 @@ export interface Listener {
   readonly port: number;
 }
 
+/** The addresses of a host name, or of the number that it is. */
+export type HostResolver = (host: string) => ReadonlyArray<Uint8Array>;
+
 export interface InetEndpoint {
   readonly canonicalName: string;
   readonly listeners: ReadonlyArray<Listener>;
@@ -30,11 +32,13 @@ export function inetEndpoint(
   name: string,
   configuration: Configuration,
   knownPorts: ReadonlyMap<string, number>,
+  resolve: HostResolver,
 ): InetEndpoint {
   const { host, port: portText } = splitHostPort(name);
   const port = knownPorts.get(portText) ?? tcpPort(portText, "");
   const shownPort = port === undefined ? portText : String(port);
-  const addresses = host === "" ? wildcardAddresses(configuration) : hostAddresses(name, host, configuration);
+  const addresses =
+    host === "" ? wildcardAddresses(configuration) : usable(name, resolve(host), configuration.protocols());
   if (port === undefined) throw new MasterCfProblem(`${name}: Servname not supported for ai_socktype`, false);
   return {
     canonicalName: host === "" ? shownPort : `[${host}]:${shownPort}`,
@@ -73,14 +77,16 @@ function checkedPort(name: string, port: string): string {
   return port;
 }
 
-function hostAddresses(name: string, host: string, configuration: Configuration): Uint8Array[] {
-  const { ipv4, ipv6 } = configuration.protocols();
-  const found = resolveHost(host);
+function usable(
+  name: string,
+  found: ReadonlyArray<Uint8Array>,
+  { ipv4, ipv6 }: { readonly ipv4: boolean; readonly ipv6: boolean },
+): Uint8Array[] {
   if (found.length === 0) throw new MasterCfProblem(`bad hostname or network address: ${name}`);
-  const usable = new Map<string, Uint8Array>();
-  for (const bytes of found) if (bytes.length === 4 ? ipv4 : ipv6) usable.set(formatInet(bytes), bytes);
-  if (usable.size === 0) throw new MasterCfProblem(`no valid IP address found: ${name}`);
-  return [...usable.values()];
+  const addresses = new Map<string, Uint8Array>();
+  for (const bytes of found) if (bytes.length === 4 ? ipv4 : ipv6) addresses.set(formatInet(bytes), bytes);
+  if (addresses.size === 0) throw new MasterCfProblem(`no valid IP address found: ${name}`);
+  return [...addresses.values()];
 }
 
 function wildcardAddresses(configuration: Configuration): Uint8Array[] {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { ConfigurationError, configurationFromText } from "../../../lib/config/configuration.ts";
+import { parseInet } from "../../../lib/config/inet.ts";
 import { parseMasterCf } from "../../../lib/config/master_cf.ts";
 import { PARAMETERS, type ParameterName } from "../../../lib/config/parameters.ts";
 import { setLogSinks } from "../../../lib/log/log.ts";
@@ -75,9 +76,15 @@ export const mainCf: Target = {
     } catch (error) {
       if (!(error instanceof ConfigurationError)) throw error;
     }
-    refusable(() => parseMasterCf(text, "master.cf", plain));
+    // names are none of this target's: nobody is asked for them
+    refusable(() => parseMasterCf(text, "master.cf", plain, noNames));
   },
 };
+
+function noNames(host: string): Uint8Array[] {
+  const number = parseInet(host);
+  return number === undefined ? [] : [number];
+}
 
 function refusable(work: () => void): void {
   try {
