@@ -24,7 +24,7 @@ export const PROGRAMS: ReadonlyArray<ProgramEntry> = [
   { name: "postfix-wrapper", directory: "libexec" },
   { name: "postlogd", directory: "libexec" },
   { name: "proxymap", directory: "libexec" },
-  { name: "qmgr", directory: "libexec" },
+  { name: "qmgr", directory: "libexec", links: ["nqmgr", "oqmgr"] },
   { name: "scache", directory: "libexec" },
   { name: "showq", directory: "libexec" },
   { name: "smtp", directory: "libexec", links: ["lmtp"] },

@@ -73,16 +73,24 @@ export class MainLoop {
     if (found) this.wake();
   }
 
+  /** No message may be taken now. */
+  get #full(): boolean {
+    const { settings, messageCount, recipientCount, unassignedCount } = this.#manager;
+    return (
+      messageCount >= settings.activeLimit ||
+      (!settings.preemptive && recipientCount + unassignedCount >= settings.recipientLimit)
+    );
+  }
+
   /** At most one message, and at most one name of each scan. */
   #feedOne(): { readonly found: boolean; readonly fed: boolean } {
     const { incoming, deferred } = this.#loop;
-    const { activeLimit } = this.#manager.settings;
     let found = false;
     let fed = false;
     // A message that ends its assignment wakes the loop.
     if (this.#loop.assigning() >= ASSIGNING_LIMIT) return { found, fed };
     for (const scan of this.#preferred === incoming ? [incoming, deferred] : [deferred, incoming]) {
-      if (this.#manager.messageCount >= activeLimit) break;
+      if (this.#full) break;
       const id = scan.next();
       this.#last = scan;
       if (id === undefined) continue;
@@ -92,8 +100,7 @@ export class MainLoop {
         break;
       }
     }
-    const full = this.#manager.messageCount >= activeLimit;
-    this.#preferred = !full && this.#last === incoming ? deferred : incoming;
+    this.#preferred = !this.#full && this.#last === incoming ? deferred : incoming;
     return { found, fed };
   }
 

@@ -1,4 +1,4 @@
-/** qmgr(8): decides what is delivered when, by which agent, with how much concurrency, and what becomes of the rest. */
+/** qmgr(8), also as oqmgr(8): decides what is delivered when, by which agent, with how much concurrency, and what becomes of the rest. */
 import { externalToInternal, internalToExternal } from "../../lib/address/quote.ts";
 import { extensionRules } from "../../lib/address/split.ts";
 import { parameter } from "../../lib/config/configuration.ts";
@@ -33,8 +33,8 @@ interface QueueManager {
   readonly deferred: Scan;
 }
 
-function startQueueManager(): QueueManager {
-  const settings = readSettings();
+function startQueueManager(preemptive: boolean): QueueManager {
+  const settings = readSettings(preemptive);
   const clock = new SlewedClock();
   const disk = new Disk(
     queues(),
@@ -106,17 +106,18 @@ const serviceName = (service: "bounce" | "defer"): string =>
 
 let running: QueueManager | undefined;
 
-export const main: Main = triggerServer({
-  profile: { files: "write" },
-  processLimit: 1,
-  maxUse: 0,
-  maxIdle: 0,
-  watchdog: () => parameter("qmgr_daemon_timeout"),
-  ipcTimeout: "qmgr_ipc_timeout",
-  start: () => {
-    running = startQueueManager();
-  },
-  trigger: (request) => {
-    if (running !== undefined) applyTriggers(running.manager, running.incoming, running.deferred, request);
-  },
-});
+export const main: Main = (invocation) =>
+  triggerServer({
+    profile: { files: "write" },
+    processLimit: 1,
+    maxUse: 0,
+    maxIdle: 0,
+    watchdog: () => parameter("qmgr_daemon_timeout"),
+    ipcTimeout: "qmgr_ipc_timeout",
+    start: () => {
+      running = startQueueManager(invocation.processName !== "oqmgr");
+    },
+    trigger: (request) => {
+      if (running !== undefined) applyTriggers(running.manager, running.incoming, running.deferred, request);
+    },
+  })(invocation);

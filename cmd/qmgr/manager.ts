@@ -46,13 +46,15 @@ export class Manager {
     this.services = services;
   }
 
-  /** New transports come first. */
+  /** New transports come first, with oqmgr(8) last. */
   transport(name: string): Transport {
     const known = this.transportByName.get(name);
     if (known !== undefined) return known;
     const transport = new Transport(this, name, this.services.transportSettings(name));
     this.transportByName.set(name, transport);
-    transport.link = this.transports.prepend(transport);
+    transport.link = this.settings.preemptive
+      ? this.transports.prepend(transport)
+      : this.transports.append(transport);
     return transport;
   }
 

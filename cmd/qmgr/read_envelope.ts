@@ -20,6 +20,16 @@ interface Pending {
 }
 const nothing = (): Pending => ({ dsnOriginal: "", notify: 0, original: "" });
 
+/** Recipients that may be read now, as their transports share the memory. */
+function roomFor(
+  { settings, recipientCount, unassignedCount }: Manager,
+  message: Message,
+  refill: boolean,
+): number {
+  if (refill) return message.recipientLimit - message.recipientCount;
+  return Math.max(settings.recipientLimit - recipientCount - unassignedCount, message.recipientLimit);
+}
+
 /** The recipients read, or undefined when the file is no good (said why). The reader must show raw records. */
 export function readEnvelope(
   manager: Manager,
@@ -27,11 +37,9 @@ export function readEnvelope(
   reader: RecordReader,
 ): Recipient[] | undefined {
   const refill = message.recipientOffset > 0;
-  const inMemory = manager.recipientCount + manager.unassignedCount;
-  const room = refill
-    ? message.recipientLimit - message.recipientCount
-    : Math.max(manager.settings.recipientLimit - inMemory, message.recipientLimit);
-  const limit = Math.min(room, PORTION);
+  const limit = manager.settings.preemptive
+    ? Math.min(roomFor(manager, message, refill), PORTION)
+    : manager.settings.portion;
   if (limit <= 0) panic(`qmgr_message_read: no recipient slots available`);
   if (refill) reader.seek(message.recipientOffset);
   message.recipientOffset = 0;

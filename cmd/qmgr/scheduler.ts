@@ -7,6 +7,7 @@ import { type Peer, selectPeer } from "./peer.ts";
 import { preempt } from "./preempt.ts";
 import type { Queue } from "./queue.ts";
 import type { Transport } from "./transport.ts";
+import { nextInTurn } from "./turns.ts";
 
 /** A refill is due before recipients run out: enough room, or room and enough time. */
 function wantsRefill(job: Job, now: number): boolean {
@@ -37,12 +38,10 @@ function markBlocked(job: Job): void {
   for (const peer of job.peers) if (peer.entries.length > 0) peer.queue.blockerTag = tag;
 }
 
-function take(transport: Transport, job: Job, peer: Peer): Entry | undefined {
-  const link = peer.entries.head;
-  if (link === undefined) return undefined;
-  const entry = link.value;
-  const { queue } = peer;
-  peer.entries.remove(link);
+function take(transport: Transport, entry: Entry): Entry {
+  const { peer, queue } = entry;
+  const { job } = peer;
+  if (entry.peerLink !== undefined) peer.entries.remove(entry.peerLink);
   entry.peerLink = undefined;
   if (entry.queueLink !== undefined) queue.todo.remove(entry.queueLink);
   entry.queueLink = queue.busy.append(entry);
@@ -64,6 +63,10 @@ function take(transport: Transport, job: Job, peer: Peer): Entry | undefined {
 
 /** Chooses the entry for an agent of the transport and marks it busy. */
 export function selectEntry(manager: Manager, transport: Transport): Entry | undefined {
+  if (!manager.settings.preemptive) {
+    const next = nextInTurn(transport);
+    return next === undefined ? undefined : take(transport, next);
+  }
   let job = transport.currentJob;
   if (job === undefined) return undefined;
   const now = manager.clock.now();
@@ -71,8 +74,8 @@ export function selectEntry(manager: Manager, transport: Transport): Entry | und
   for (let link = job.jobLink; link !== undefined; link = link.next) {
     const candidate = link.value;
     if (candidate.isBlocker) continue;
-    const peer = findPeer(manager, candidate, now);
-    if (peer !== undefined) return take(transport, candidate, peer);
+    const entry = findPeer(manager, candidate, now)?.entries.first;
+    if (entry !== undefined) return take(transport, entry);
     // While its recipients are being resolved it keeps its place, and is unblocked when they are there.
     if (candidate.hasEntries || candidate.message.assigning) markBlocked(candidate);
     else retireJob(candidate);

@@ -7,6 +7,10 @@ import { type Feedback, logFeedbackSetting, parseFeedback } from "./feedback.ts"
 import { RETRY_TRANSPORT } from "./manager.ts";
 
 export interface Settings {
+  /** False for oqmgr(8): destinations take turns, and no message overtakes another. */
+  readonly preemptive: boolean;
+  /** Recipients of one message that oqmgr(8) has in memory: it reads the next ones when these are done. */
+  readonly portion: number;
   readonly activeLimit: number;
   readonly recipientLimit: number;
   readonly recipientMinimum: number;
@@ -58,7 +62,7 @@ export interface TransportSettings {
   readonly refillDelay: number;
 }
 
-export function readSettings(): Settings {
+export function readSettings(preemptive: boolean): Settings {
   const activeLimit = parameter("qmgr_message_active_limit");
   let recipientLimit = parameter("qmgr_message_recipient_limit");
   if (recipientLimit < activeLimit) {
@@ -74,6 +78,8 @@ export function readSettings(): Settings {
     bounceLifetime = queueLifetime;
   }
   return {
+    preemptive,
+    portion: Math.max(1, Math.trunc((recipientLimit * parameter("qmgr_fudge_factor")) / 100)),
     activeLimit,
     recipientLimit,
     recipientMinimum: parameter("qmgr_message_recipient_minimum"),

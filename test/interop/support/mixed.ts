@@ -125,7 +125,7 @@ function gather(folder: string, programs: Reference, mixture: Mixture): void {
     mkdirSync(join(folder, kind), { recursive: true });
     const names: ReadonlyArray<string> =
       kind === "libexec"
-        ? [...SHARED_DAEMONS, "lmtp", "nbdb_reindexd", "pipe", "scache", "spawn", "tlsmgr", "verify"]
+        ? [...SHARED_DAEMONS, "lmtp", "nbdb_reindexd", "oqmgr", "pipe", "scache", "spawn", "tlsmgr", "verify"]
         : SHARED_COMMANDS;
     for (const name of names) {
       const swapped = mixture.swapped.includes(name === "lmtp" ? "smtp" : name);

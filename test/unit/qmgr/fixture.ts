@@ -44,6 +44,8 @@ export class FakeTime implements Clock, Timers {
 }
 
 export const SETTINGS: Settings = {
+  preemptive: true,
+  portion: 20000,
   activeLimit: 20000,
   recipientLimit: 20000,
   recipientMinimum: 10,
