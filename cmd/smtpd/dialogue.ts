@@ -230,7 +230,7 @@ async function execute(session: Session, typed: string): Promise<boolean> {
   const [first] = tokens;
   if (first === undefined) return malformed(session, "500 5.5.2 Error: bad syntax");
   const name = upperAscii(first.text);
-  if (settings.noopCommands.size > 0 && settings.noopCommands.has(lowerAscii(first.text))) {
+  if (await policy.noopCommands.matchesSurely(first.text)) {
     await session.reply("250 2.0.0 Ok");
     countJunk(session);
     return true;

@@ -52,6 +52,7 @@ export interface Policy {
   readonly rblReplyMaps: TableList;
   readonly mynetworks: MatchList;
   readonly mydestination: MatchList;
+  readonly noopCommands: MatchList;
   readonly forbiddenCommands: MatchList;
   readonly bareLfExclusions: MatchList;
   readonly eventExceptions: MatchList;
@@ -124,11 +125,9 @@ export async function openPolicy(standAlone = false): Promise<Policy> {
       ? MatchList.open("mynetworks", "", "namadr")
       : clients("mynetworks", "mynetworks")),
     mydestination: await strings("mydestination"),
+    noopCommands: await strings("smtpd_noop_commands"),
     forbiddenCommands: await strings("smtpd_forbidden_commands"),
-    bareLfExclusions: await clients(
-      "smtpd_forbid_bare_newline_exclusions",
-      "smtpd_forbid_bare_newline_exclusions",
-    ),
+    bareLfExclusions: await clients("smtpd_forbid_bare_newline_exclusions", "mynetworks"),
     eventExceptions: await clients(
       "smtpd_client_event_limit_exceptions",
       "smtpd_client_event_limit_exceptions",

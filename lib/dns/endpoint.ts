@@ -12,13 +12,20 @@ export type Endpoint =
   | { readonly kind: "inet"; readonly name: string; readonly host: string; readonly port: string }
   | { readonly kind: "unix"; readonly name: string };
 
-/** Reads `inet:[host:]port` or `unix:path`; `fallback` is the transport of a text that names none. Undefined for another transport. */
+const KINDS: ReadonlyMap<string, Endpoint["kind"]> = new Map([
+  ["inet", "inet"],
+  ["unix", "unix"],
+  ["local", "unix"],
+]);
+
+/** Reads `inet:[host:]port`, `unix:path` or `local:path`; `fallback` is the transport of a text that names none. Undefined for another transport. */
 export function parseEndpoint(text: string, fallback?: Endpoint["kind"]): Endpoint | undefined {
   const colon = text.indexOf(":");
   const word = colon < 0 ? "" : text.slice(0, colon);
-  const kind = word === "inet" || word === "unix" ? word : fallback;
+  const named = KINDS.get(word);
+  const kind = named ?? fallback;
   if (kind === undefined) return undefined;
-  const name = kind === word ? text.slice(colon + 1) : text;
+  const name = named === undefined ? text : text.slice(colon + 1);
   if (kind === "unix") return { kind, name };
   const last = name.lastIndexOf(":");
   const host = last < 0 ? "" : name.slice(0, last);
