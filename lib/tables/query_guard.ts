@@ -4,6 +4,7 @@ import { isValidUtf8 } from "../sys/bytes.ts";
 import type { TableSettings } from "./cf.ts";
 import { MatchList } from "./match.ts";
 import { RETRY, type TableFailure, TableFlag } from "./table.ts";
+import type { Template } from "./template.ts";
 import { foldFixedKey } from "./types/memory.ts";
 
 export type Guarded =
@@ -15,13 +16,15 @@ export class QueryGuard {
   private constructor(
     private readonly tableName: string,
     private readonly domains: MatchList | undefined,
+    private readonly result: Template,
   ) {}
 
-  static async open(tableName: string, settings: TableSettings): Promise<QueryGuard> {
+  /** `result`: the template of the results, for what it takes from the key. */
+  static async open(tableName: string, settings: TableSettings, result: Template): Promise<QueryGuard> {
     const value = settings.text("domain", "");
     const domains =
       value === "" ? undefined : await MatchList.open(`domain of ${settings.title}`, value, "string");
-    return new QueryGuard(tableName, domains);
+    return new QueryGuard(tableName, domains, result);
   }
 
   /** The key as it goes into the templates, or that it is not looked up. */
@@ -31,7 +34,7 @@ export class QueryGuard {
     const folded = foldFixedKey(flags, key);
     if (this.domains !== undefined) {
       const at = folded.lastIndexOf("@");
-      if (at < 0 || at === folded.length - 1) return { kind: "skip" };
+      if (at <= 0 || at === folded.length - 1) return { kind: "skip" };
       const result = await this.domains.matches(folded.slice(at + 1));
       if (result.kind === "error") {
         warning(`${this.tableName} 'domain' pattern match failed for '${folded}'`);
@@ -43,6 +46,7 @@ export class QueryGuard {
       warning(`table "${this.tableName}": empty query string -- ignored`);
       return { kind: "skip" };
     }
+    if (!this.result.suits(folded)) return { kind: "skip" };
     return { kind: "query", key: folded };
   }
   close(): void {

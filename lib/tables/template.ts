@@ -41,6 +41,15 @@ export class Template {
     return this.parts.some((part) => part.code !== undefined && codes.includes(part.code));
   }
 
+  /** Whether a key has the parts that this result template takes from it: without them it is not looked up. */
+  suits(key: string): boolean {
+    const parts = split(key);
+    return this.parts.every(
+      ({ code }) =>
+        code === undefined || "sud".includes(code) || insert(code, "", parts, key, parts) !== undefined,
+    );
+  }
+
   /**
    * The expanded text; undefined when a part that the template needs is missing. `value` is the key for a query, a result value for a
    * result template; `key` is then the key. `quote` protects inserted text.

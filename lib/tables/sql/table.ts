@@ -53,7 +53,7 @@ export class SqlTable implements Table {
     const query = Template.parse(settings.title, text, "query");
     const result = Template.parse(settings.title, settings.text("result_format", "%s"), "result");
     const expansionLimit = settings.number("expansion_limit", 0, 0);
-    const guard = await QueryGuard.open(`${options.type}:${options.name}`, settings);
+    const guard = await QueryGuard.open(`${options.type}:${options.name}`, settings, result);
     return new SqlTable(options, guard, query, result, expansionLimit, flags | TableFlag.fixed);
   }
 

@@ -116,7 +116,7 @@ export const openLdap: OpenType = async (name, options) => {
   const filter = Template.parse(title, settings.queryFilter, "query");
   const base = Template.parse(title, settings.searchBase, "query");
   const result = Template.parse(title, settings.resultFormat, "result");
-  const guard = await QueryGuard.open(`ldap:${name}`, source);
+  const guard = await QueryGuard.open(`ldap:${name}`, source, result);
   const pool = ldapPool(JSON.stringify(settings.server), settings.server);
   const parts = { settings, guard, pool, filter, base, result, title };
   return new LdapTable(`ldap:${name}`, options.flags | TableFlag.fixed, source.owner, parts);

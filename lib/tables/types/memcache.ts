@@ -180,7 +180,7 @@ class MemcacheTable implements Table {
     if (domains !== undefined) {
       const at = folded.lastIndexOf("@");
       const match =
-        at < 0 || at === folded.length - 1 ? undefined : await domains.matches(folded.slice(at + 1));
+        at <= 0 || at === folded.length - 1 ? undefined : await domains.matches(folded.slice(at + 1));
       if (match?.kind === "error") return RETRY;
       if (match === undefined || match.kind === "none") return skip("domain mismatch");
     }

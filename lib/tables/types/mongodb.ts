@@ -159,7 +159,7 @@ export const openMongodb: OpenType = async (name, options) => {
     attributes === ""
       ? parseProjection(BSON, tableName, projectionText)
       : Object.fromEntries([...splitList(attributes).map((field) => [field, 1]), ["_id", 0]]);
-  const guard = await QueryGuard.open(tableName, settings);
+  const guard = await QueryGuard.open(tableName, settings, result);
   const client = await newClient(tableName, uri);
   const parts = {
     client,

@@ -88,10 +88,25 @@ class SqliteTable implements Table {
   }
 }
 
+/** SQLite's text of a REAL value: 15 digits where they say it all, else 17. */
+function realText(value: number): string {
+  if (!Number.isFinite(value)) return value > 0 ? "Inf" : "-Inf";
+  const digits = Number(value.toPrecision(15)) === value ? 15 : 17;
+  const [mantissa = "", power = ""] = value.toExponential(digits - 1).split("e");
+  const exponent = Number(power);
+  if (exponent >= -4 && exponent <= 16)
+    return withoutZeros(value.toFixed(Math.max(1, digits - 1 - exponent)));
+  const sign = exponent < 0 ? "-" : "+";
+  return `${withoutZeros(mantissa)}e${sign}${String(Math.abs(exponent)).padStart(2, "0")}`;
+}
+
+/** A decimal without zeros at its end, but for the one behind its point. */
+const withoutZeros = (text: string): string => text.replace(/0+$/, "").replace(/\.$/, ".0");
+
 function columnText(value: unknown): string | undefined {
   if (value === null || value === undefined) return undefined;
   if (value instanceof Uint8Array) return fromBytes(value);
-  return encodeUtf8(String(value));
+  return encodeUtf8(typeof value === "number" ? realText(value) : String(value));
 }
 
 /** The first code of a query that does not stand between apostrophes: text from the key would be taken for SQL there. */
@@ -116,11 +131,11 @@ export const openSqlite: OpenType = async (name, options) => {
   if (unquoted !== undefined)
     warning(`${tableName}: query >${query.text}< contains >${unquoted}< without the recommended '' quotes`);
   const expansionLimit = settings.number("expansion_limit", 0, 0);
-  const guard = await QueryGuard.open(tableName, settings);
+  const guard = await QueryGuard.open(tableName, settings, result);
   const { Database } = await import("bun:sqlite");
   let database: Database;
   try {
-    database = new Database(decodeUtf8(path) ?? path, { readonly: true });
+    database = new Database(decodeUtf8(path) ?? path, { readonly: true, safeIntegers: true });
   } catch (failure) {
     throw new TableOpenError(`open ${path}: ${message(failure)}`);
   }

@@ -67,6 +67,28 @@ t.test("sqlite templates", hasSqlite, async (t) => {
       `${one.name} ${one.config} ${one.key}`,
     );
   }
+  // what the reference gives for them
+  for (const [number, text] of [
+    ["1.0", "1.0"],
+    ["-0.0", "0.0"],
+    ["0.1", "0.1"],
+    ["0.1+0.2", "0.30000000000000004"],
+    ["1e15", "1000000000000000.0"],
+    ["1e17", "1.0e+17"],
+    ["1e-5", "1.0e-05"],
+    ["9e999", "Inf"],
+    ["-9223372036854775808", "-9223372036854775808"],
+    ["9007199254740993", "9007199254740993"],
+  ] as const)
+    t.equal(query(`query = select ${number}\n`, "k").stdout, `${text}\n`, `the number ${number}`);
+  for (const [config, key] of [
+    ["query = select 'x'\ndomain = example.com\n", "@example.com"],
+    // a query that would fail is not asked
+    ["query = select x from nosuch\nresult_format = %D\n", "plain"],
+    ["query = select x from nosuch\nresult_format = %U\n", "@example.com"],
+    ["query = select x from nosuch\nresult_format = %2\n", "u@com"],
+  ] as const)
+    t.same(query(config, key), { stdout: "", stderr: "", rc: 1 }, `${config} ${key}`);
   for (const key of [
     "' OR 1=1 --",
     "\\'",
