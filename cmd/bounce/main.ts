@@ -21,6 +21,7 @@ import {
   BounceWarn,
 } from "../../lib/ipc/protocols/bounce.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
+import { fromFormat } from "../../lib/message/from_format.ts";
 import type { LogQueue } from "../../lib/queue/directories.ts";
 import { isQueueId } from "../../lib/queue/queue_id.ts";
 import { printable, toBytes } from "../../lib/sys/bytes.ts";
@@ -51,6 +52,7 @@ export const main = singleServer({
     "backwards_bounce_logfile_compatibility",
   ],
   preJail(service) {
+    fromFormat();
     if (service.name === "dump_templates" || service.name === "expand_templates") {
       const text = (service.name === "expand_templates" ? printExpanded : printTemplates)(loadTemplates());
       writeSync(1, toBytes(text));

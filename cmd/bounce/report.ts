@@ -1,9 +1,11 @@
 /** The text of a notice: multipart/report (RFC 6522) with its delivery-status part (RFC 3464, RFC 6533), line by line as delivery.md 15. */
+
 import { internalToExternal } from "../../lib/address/quote.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import type { Submission } from "../../lib/ipc/clients/cleanup.ts";
 import { SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
 import { mailDate } from "../../lib/message/date.ts";
+import { fromFormat } from "../../lib/message/from_format.ts";
 import { isHeader } from "../../lib/message/header.ts";
 import type { LogEntry } from "../../lib/queue/log_entry.ts";
 import { RecordReader } from "../../lib/queue/record_reader.ts";
@@ -84,7 +86,7 @@ function writeHeader(post: Submission, notice: Notice, boundary: string, encodin
 }
 
 function fromHeader(template: Template): string {
-  const obsolete = lowerAscii(parameter("header_from_format")) === "obsolete";
+  const obsolete = fromFormat() === "obsolete";
   const builtIn = template.from === BUILT_IN_FROM || template.origin === BUILT_IN_ORIGIN;
   return obsolete && builtIn ? "MAILER-DAEMON (Mail Delivery System)" : template.from;
 }

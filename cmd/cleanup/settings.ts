@@ -1,10 +1,13 @@
 /** cleanup's parameters and tables. */
 import { LocalDomains } from "../../lib/address/local_domains.ts";
 import type { AddressLookupResult, AddressTables, LookupRules } from "../../lib/address/lookup.ts";
+import { type PropagatingTable, propagatingTables } from "../../lib/address/propagation.ts";
 import { extensionRules } from "../../lib/address/split.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { splitList } from "../../lib/config/lists.ts";
+import { namesOf } from "../../lib/config/names.ts";
 import { fatal } from "../../lib/log/log.ts";
+import { fromFormat } from "../../lib/message/from_format.ts";
 import type { MimeProblem } from "../../lib/message/mime.ts";
 import { lowerAscii } from "../../lib/sys/bytes.ts";
 import { TableList } from "../../lib/tables/list.ts";
@@ -48,12 +51,12 @@ export interface MasqueradeDomain {
 export interface CleanupSettings {
   readonly tables: CleanupTables;
   readonly rules: LookupRules;
-  readonly canonicalPlaces: ReadonlySet<string>;
-  readonly senderCanonicalPlaces: ReadonlySet<string>;
-  readonly recipientCanonicalPlaces: ReadonlySet<string>;
-  readonly masqueradePlaces: ReadonlySet<string>;
+  readonly canonicalPlaces: ReadonlySet<AddressPlace>;
+  readonly senderCanonicalPlaces: ReadonlySet<AddressPlace>;
+  readonly recipientCanonicalPlaces: ReadonlySet<AddressPlace>;
+  readonly masqueradePlaces: ReadonlySet<AddressPlace>;
   readonly masqueradeDomains: ReadonlyArray<MasqueradeDomain>;
-  readonly propagate: ReadonlySet<string>;
+  readonly propagate: ReadonlySet<PropagatingTable>;
   readonly alwaysBcc: string;
   readonly emptyAddressRecipient: string;
   readonly virtualRecursionLimit: number;
@@ -96,6 +99,17 @@ export interface CleanupSettings {
 }
 
 const ADDRESS_FLAGS = TableFlag.lock | TableFlag.fold_fix | TableFlag.utf8_request;
+
+const PLACES: ReadonlyArray<AddressPlace> = [
+  "envelope_sender",
+  "envelope_recipient",
+  "header_sender",
+  "header_recipient",
+];
+
+/** The places that a parameter names; the reference calls all three of canonical_maps by the first one's name. */
+const places = (value: string, name: "canonical_classes" | "masquerade_classes"): ReadonlySet<AddressPlace> =>
+  namesOf(name, value, PLACES);
 
 const listed = (value: string): ReadonlySet<string> => new Set(splitList(value).map(lowerAscii));
 
@@ -158,12 +172,12 @@ export function readSettings(tables: CleanupTables, rules: LookupRules): Cleanup
   return {
     tables,
     rules,
-    canonicalPlaces: listed(parameter("canonical_classes")),
-    senderCanonicalPlaces: listed(parameter("sender_canonical_classes")),
-    recipientCanonicalPlaces: listed(parameter("recipient_canonical_classes")),
-    masqueradePlaces: listed(parameter("masquerade_classes")),
+    canonicalPlaces: places(parameter("canonical_classes"), "canonical_classes"),
+    senderCanonicalPlaces: places(parameter("sender_canonical_classes"), "canonical_classes"),
+    recipientCanonicalPlaces: places(parameter("recipient_canonical_classes"), "canonical_classes"),
+    masqueradePlaces: places(parameter("masquerade_classes"), "masquerade_classes"),
     masqueradeDomains: masqueradeDomains(parameter("masquerade_domains")),
-    propagate: listed(parameter("propagate_unmatched_extensions")),
+    propagate: propagatingTables(),
     alwaysBcc: parameter("always_bcc"),
     emptyAddressRecipient: parameter("empty_address_recipient"),
     virtualRecursionLimit: parameter("virtual_alias_recursion_limit"),
@@ -181,7 +195,7 @@ export function readSettings(tables: CleanupTables, rules: LookupRules): Cleanup
     headerTokenLimit: parameter("header_address_token_limit"),
     headerSizeLimit: parameter("header_size_limit"),
     hopcountLimit: parameter("hopcount_limit"),
-    fromFormat: readFromFormat(),
+    fromFormat: fromFormat(),
     fullNameCharset: parameter("full_name_encoding_charset"),
     detectEightBit: parameter("detect_8bit_encoding_header"),
     tlsRequired: parameter("tls_required_enable"),
@@ -226,12 +240,6 @@ function readEndOfHeader(): CleanupSettings["endOfHeader"] {
   return fatal(
     `unknown non_empty_end_of_header_action value: "${parameter("non_empty_end_of_header_action")}"`,
   );
-}
-
-function readFromFormat(): CleanupSettings["fromFormat"] {
-  const value = parameter("header_from_format");
-  if (value === "standard" || value === "obsolete") return value;
-  return fatal(`invalid setting: header_from_format = ${value}`);
 }
 
 function masqueradeDomains(value: string): MasqueradeDomain[] {

@@ -1,4 +1,5 @@
 /** What main.cf says to local(8). */
+import { type PropagatingTable, propagatingTables } from "../../lib/address/propagation.ts";
 import { type ExtensionRules, extensionRules } from "../../lib/address/split.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { openDispositionTables } from "../../lib/delivery/agent.ts";
@@ -39,7 +40,7 @@ export interface LocalSettings {
   /** allow_mail_to_commands, allow_mail_to_files. */
   readonly commandOrigins: ReadonlySet<string>;
   readonly fileOrigins: ReadonlySet<string>;
-  readonly propagate: ReadonlySet<string>;
+  readonly propagate: ReadonlySet<PropagatingTable>;
   /** prepend_delivered_header: command, file, forward. */
   readonly prependDelivered: ReadonlySet<string>;
   readonly commandFilter: ReadonlySet<string>;
@@ -76,7 +77,7 @@ export async function openSettings(): Promise<LocalSettings> {
     extensions: extensionRules(),
     commandOrigins: words(parameter("allow_mail_to_commands")),
     fileOrigins: words(parameter("allow_mail_to_files")),
-    propagate: words(parameter("propagate_unmatched_extensions")),
+    propagate: propagatingTables(),
     prependDelivered: words(parameter("prepend_delivered_header")),
     commandFilter: new Set(parameter("command_expansion_filter")),
     forwardFilter: new Set(parameter("forward_expansion_filter")),

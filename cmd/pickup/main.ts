@@ -1,5 +1,6 @@
 /** pickup(8): moves local submissions from maildrop to cleanup (queue.md 11). */
 import { parameter } from "../../lib/config/configuration.ts";
+import { receiveOverrides } from "../../lib/config/receive_overrides.ts";
 import { triggerServer } from "../../lib/daemon/trigger.ts";
 import { Sweeper } from "./sweeper.ts";
 import { watchMaildrop } from "./watch.ts";
@@ -17,6 +18,7 @@ export const main = triggerServer({
   ],
   // a watcher stays for as long as it may
   maxIdle: () => (parameter("maildrop_world_writable") ? 0 : parameter("max_idle")),
+  preJail: () => void receiveOverrides(),
   trigger: () => sweeper.sweep(),
   start: () => {
     if (!parameter("maildrop_world_writable")) return;

@@ -1,6 +1,7 @@
 /** One maildrop file: who it is from, and its way through cleanup (queue.md 11). */
 import { closeSync, constants } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
+import { receiveOverrides } from "../../lib/config/receive_overrides.ts";
 import { receive, send } from "../../lib/ipc/attributes.ts";
 import { connectService } from "../../lib/ipc/client.ts";
 import {
@@ -150,7 +151,7 @@ function sane(submitted: Submitted, queueId: string): Submitted {
 function cleanupFlags(requeued: boolean): number {
   let flags =
     CLEANUP_FLAG.bounce | CLEANUP_FLAG.filter | CLEANUP_FLAG.bcc | CLEANUP_FLAG.map | CLEANUP_FLAG.milter;
-  const overrides = words(parameter("receive_override_options"));
+  const overrides = receiveOverrides();
   if (overrides.has("no_address_mappings")) flags &= ~(CLEANUP_FLAG.bcc | CLEANUP_FLAG.map);
   if (overrides.has("no_header_body_checks")) flags &= ~CLEANUP_FLAG.filter;
   if (overrides.has("no_milters") || requeued) flags &= ~CLEANUP_FLAG.milter;

@@ -1,31 +1,21 @@
 /** The parameters of smtpd(8) as one record, read once: postconf(5). */
 import { parameter } from "../../lib/config/configuration.ts";
+import { namesOf } from "../../lib/config/names.ts";
 import type { ParameterName } from "../../lib/config/parameters.ts";
-import { fatal } from "../../lib/log/log.ts";
+import { receiveOverrides } from "../../lib/config/receive_overrides.ts";
 import { lowerAscii, splitAny, upperAscii } from "../../lib/sys/bytes.ts";
 
 const SEPARATORS = ", \t\r\n";
 
 /** The words of a list parameter. */
 export const words = (value: string): string[] => splitAny(value, SEPARATORS);
-/** The words of a parameter that takes names from a fixed set, whatever their case; another word ends the program. */
-function names(parameterName: ParameterName, known: readonly string[]): ReadonlySet<string> {
-  const value = String(parameter(parameterName));
-  for (const word of words(value))
-    if (!known.includes(lowerAscii(word))) fatal(`unknown ${parameterName} value "${word}" in "${value}"`);
-  return wordSet(value);
-}
+const names = (parameterName: ParameterName, known: readonly string[]): ReadonlySet<string> =>
+  namesOf(parameterName, String(parameter(parameterName)), known);
 const wordSet = (value: string): ReadonlySet<string> => new Set(words(value).map(lowerAscii));
 /** Keywords of a discard list, in upper case. */
 export const keywordSet = (value: string): ReadonlySet<string> => new Set(words(value).map(upperAscii));
 
 const NOTIFY_CLASSES = ["bounce", "policy", "protocol", "resource", "software", "2bounce", "delay", "data"];
-const OVERRIDES = [
-  "no_unknown_recipient_checks",
-  "no_address_mappings",
-  "no_header_body_checks",
-  "no_milters",
-];
 
 export type BareLfMode = "no" | "normalize" | "note" | "reject";
 const BARE_LF_MODES = new Map<string, BareLfMode>([
@@ -72,7 +62,6 @@ export function readSettings() {
     queueMinFree: parameter("queue_minfree"),
     recipientLimit: parameter("smtpd_recipient_limit"),
     recipientOvershoot: parameter("smtpd_recipient_overshoot_limit"),
-    noopCommands: wordSet(parameter("smtpd_noop_commands")),
     discardEhlo: keywordSet(parameter("smtpd_discard_ehlo_keywords")),
     bareLf: bareLfMode(parameter("smtpd_forbid_bare_newline")) ?? "normalize",
     bareLfCode: parameter("smtpd_forbid_bare_newline_reject_code"),
@@ -83,7 +72,7 @@ export function readSettings() {
     contentFilter: parameter("content_filter"),
     verpDelimiters: parameter("default_verp_delimiters"),
     verpFilter: parameter("verp_delimiter_filter"),
-    overrides: names("receive_override_options", OVERRIDES),
+    overrides: receiveOverrides(),
     autodetectUtf8: detectsUtf8(parameter("smtputf8_autodetect_classes")),
     authenticatedHeader: parameter("smtpd_sasl_authenticated_header"),
     logInternal: parameter("info_log_address_format") === "internal",

@@ -1,5 +1,7 @@
 /** The transcript of a session with errors, mailed to the postmaster (notify_classes; smtpd.md 19). */
+
 import { configuration } from "../../lib/config/configuration.ts";
+import { fromFormat } from "../../lib/message/from_format.ts";
 import type { Session } from "./session.ts";
 import { ERROR_CLASS } from "./session_end.ts";
 
@@ -21,7 +23,7 @@ export async function sendTranscript(session: Session, reason?: string): Promise
     (classes & ERROR_CLASS.bounce) !== 0 ? "bounce_notice_recipient" : "error_notice_recipient",
   );
   const origin = current.get("myorigin");
-  const obsolete = current.get("header_from_format") === "obsolete";
+  const obsolete = fromFormat() === "obsolete";
   const noticed = current.get("error_notice_recipient");
   const header = (name: string, address: string): string =>
     obsolete ? `${address} (${name})` : `${name} <${address}>`;

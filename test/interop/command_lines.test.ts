@@ -262,6 +262,34 @@ t.test("daemons: where they say what is wrong with their options", skip, (t) =>
   ),
 );
 
+t.test("daemons: words that are none of a parameter's names", skip, (t) =>
+  same(
+    t,
+    "libexec",
+    (
+      [
+        ["cleanup", "canonical_classes=envelope_sender foo"],
+        ["cleanup", "canonical_classes=Envelope_Sender"],
+        ["cleanup", "sender_canonical_classes=foo"],
+        ["cleanup", "recipient_canonical_classes=foo"],
+        ["cleanup", "masquerade_classes=foo"],
+        ["cleanup", "propagate_unmatched_extensions=foo"],
+        ["cleanup", "header_from_format=foo"],
+        ["bounce", "header_from_format=foo"],
+        ["local", "propagate_unmatched_extensions=Alias"],
+        ["pickup", "receive_override_options=foo"],
+        ["smtpd", "receive_override_options=No_Milters"],
+        ["smtpd", "notify_classes=Policy"],
+      ] as const
+    ).map(([program, setting]) => ({
+      program,
+      args: ["-S", "-V", "-o", setting],
+      main: "alias_maps =\nlocal_recipient_maps =\nsmtpd_relay_restrictions = reject\n",
+      input: "",
+    })),
+  ),
+);
+
 t.test("names in the log", skip, (t) =>
   same(
     t,
