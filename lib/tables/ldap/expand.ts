@@ -30,6 +30,13 @@ const isNamed = (names: ReadonlyArray<string>, attribute: string): boolean =>
     return given === wanted || given.startsWith(`${wanted};`);
   });
 
+/** What to ask for when the table wants one and a URL names the other: options that only one of them has count (ldap_table(5)). */
+function inBoth(wanted: string, named: string): string | undefined {
+  if (lowerAscii(wanted) === lowerAscii(named)) return wanted;
+  if (!named.includes(";") && isNamed([named], wanted)) return wanted;
+  return !wanted.includes(";") && isNamed([wanted], named) ? named : undefined;
+}
+
 export class LdapExpansion {
   readonly values: string[] = [];
   /** A DN that a special attribute names does not exist. */
@@ -92,7 +99,10 @@ export class LdapExpansion {
       throw new ExpansionProblem("malformed URL");
     }
     const { attributes: offered } = url;
-    const wanted = offered === undefined ? all : all.filter((name) => isNamed(offered, name));
+    const wanted =
+      offered === undefined
+        ? all
+        : all.flatMap((name) => offered.flatMap((attribute) => inBoth(name, attribute) ?? []));
     if (wanted.length === 0) return;
     const { base, scope } = url;
     const filter = url.filter ?? "(objectClass=*)";

@@ -153,6 +153,7 @@ t.test("ldap with slapd", existsSync("/usr/sbin/slapd") ? {} : { skip: "no slapd
       ["special_result_attribute = memberURL\n", "dyn@example.com", `${ann},bob@store.example.com`],
       ["special_result_attribute = memberURL\n", "dynnone@example.com", `${ann},bob@store.example.com`],
       ["special_result_attribute = memberURL\n", "dynother@example.com", ""],
+      ["special_result_attribute = memberURL\n", "dynlang@example.com", "eve@en.example.com"],
       [
         "special_result_attribute = memberURL\n",
         "dynbad@example.com",

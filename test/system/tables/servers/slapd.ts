@@ -49,6 +49,13 @@ mail: bob@example.com
 mailacceptinggeneralid: bob@example.com
 maildrop: bob@store.example.com
 
+dn: cn=eve,ou=people,dc=example,dc=com
+objectClass: organizationalRole
+objectClass: mailThing
+cn: eve
+maildrop;lang-en: eve@en.example.com
+maildrop;lang-de: eve@de.example.com
+
 dn: cn=team,ou=people,dc=example,dc=com
 objectClass: groupOfNames
 objectClass: mailThing
@@ -90,6 +97,7 @@ const DATA =
   dynamic("dyn", "maildrop?sub") +
   dynamic("dynnone", "?sub") +
   dynamic("dynother", "sn?sub") +
+  dynamic("dynlang", "maildrop;lang-en?sub").replace("objectClass=inetOrgPerson", "cn=eve") +
   dynamic("dynbad", "maildrop?foo");
 
 /** `more`: LDIF after the stock data. */
