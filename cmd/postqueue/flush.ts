@@ -3,6 +3,7 @@ import { isValidAddressLiteral, isValidUtf8Hostname } from "../../lib/address/ho
 import { parameter } from "../../lib/config/configuration.ts";
 import { Progress } from "../../lib/daemon/progress.ts";
 import { requestOnce } from "../../lib/ipc/client.ts";
+import { noteFlushDomain } from "../../lib/ipc/clients/flush.ts";
 import {
   FLUSH_STATUS,
   FlushGreeting,
@@ -58,6 +59,7 @@ function announceWait(): Progress {
 export async function flushSite(site: string): Promise<void> {
   const notConfigured = `Flush service is not configured for destination "${site}"`;
   if (!(await isEligible(site))) fatal(notConfigured);
+  noteFlushDomain("flush mail for", site);
   const reply = await requestOnce(
     "public",
     parameter("flush_service_name"),

@@ -9,9 +9,10 @@ import { type ReplyFilter, resolver } from "../../lib/dns/resolver.ts";
 import { requestOnce } from "../../lib/ipc/client.ts";
 import { postMail } from "../../lib/ipc/clients/cleanup.ts";
 import { connectCleanup } from "../../lib/ipc/clients/cleanup_connection.ts";
+import { noteFlushDomain } from "../../lib/ipc/clients/flush.ts";
 import { rewriteClient } from "../../lib/ipc/clients/rewrite.ts";
 import { queryVerify } from "../../lib/ipc/clients/verify.ts";
-import { FlushGreeting, FlushSendSite, FlushStatus } from "../../lib/ipc/protocols/flush.ts";
+import { FLUSH_STATUS, FlushGreeting, FlushSendSite, FlushStatus } from "../../lib/ipc/protocols/flush.ts";
 import { warning } from "../../lib/log/log.ts";
 import { PostdropClient } from "../../lib/submission/postdrop_client.ts";
 import { errorText } from "../../lib/sys/errno.ts";
@@ -77,6 +78,8 @@ export function mailSystem(submits: boolean, replyFilter: ReplyFilter | undefine
         FlushStatus,
         timeLimit,
       );
+      if (reply !== undefined && reply.status !== FLUSH_STATUS.denied)
+        noteFlushDomain("flush mail for", site);
       return reply?.status;
     },
     async sendNotice({ sender, recipient, lines }) {

@@ -1,7 +1,9 @@
 /** Everything smtpd(8) decides by that comes from the configuration: settings, restriction lists, tables and match lists, opened once at start. */
 
+import { usesLegacyDefault } from "../../lib/config/compatibility.ts";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { expandMacros } from "../../lib/config/expand.ts";
+import { defaultNetworks } from "../../lib/config/interfaces.ts";
 import { splitBraced } from "../../lib/config/lists.ts";
 import { type Endpoint, parseEndpoint } from "../../lib/dns/endpoint.ts";
 import { replyFilter } from "../../lib/dns/reply_filter.ts";
@@ -51,6 +53,8 @@ export interface Policy {
   readonly senderCanonicalMaps: TableList;
   readonly rblReplyMaps: TableList;
   readonly mynetworks: MatchList;
+  /** What mynetworks would be by the present default, where an old one is in use. */
+  readonly presentNetworks: MatchList | undefined;
   readonly mydestination: MatchList;
   readonly noopCommands: MatchList;
   readonly forbiddenCommands: MatchList;
@@ -124,6 +128,13 @@ export async function openPolicy(standAlone = false): Promise<Policy> {
     mynetworks: await (standAlone
       ? MatchList.open("mynetworks", "", "namadr")
       : clients("mynetworks", "mynetworks")),
+    presentNetworks: usesLegacyDefault(configuration(), "mynetworks_style")
+      ? await MatchList.open(
+          "mynetworks",
+          defaultNetworks("host", () => configuration().ownAddresses()),
+          "namadr",
+        )
+      : undefined,
     mydestination: await strings("mydestination"),
     noopCommands: await strings("smtpd_noop_commands"),
     forbiddenCommands: await strings("smtpd_forbidden_commands"),

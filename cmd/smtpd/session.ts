@@ -1,8 +1,10 @@
 /** One SMTP session: what is known of the client, the state of its dialogue, and what every verb needs. */
 import { internalToExternal } from "../../lib/address/quote.ts";
+import { usesLegacyDefault } from "../../lib/config/compatibility.ts";
+import { configuration } from "../../lib/config/configuration.ts";
 import { RESOLVE_FLAG } from "../../lib/ipc/protocols/rewrite.ts";
 import { accessDecision, proxyDecision } from "../../lib/log/events/smtpd.ts";
-import { log, warning } from "../../lib/log/log.ts";
+import { info, log, warning } from "../../lib/log/log.ts";
 import { localTime } from "../../lib/message/date.ts";
 import { parsePath } from "../../lib/smtp/path.ts";
 import { isAscii, printable } from "../../lib/sys/bytes.ts";
@@ -242,6 +244,14 @@ export class Session {
       `Illegal address syntax from ${this.nameAddress} in ${verb} command: ${printable(token, this.settings.utf8)}`,
     );
     return undefined;
+  }
+
+  /** Before compatibility level 1 addresses need not be ASCII, whatever the client asked for; says which were not. */
+  noteUtf8(what: "sender" | "recipient", address: string): void {
+    if (isAscii(address) || !usesLegacyDefault(configuration(), "smtputf8_enable")) return;
+    info(
+      `using backwards-compatible default setting smtputf8_enable=no to accept non-ASCII ${what} address "${printable(address, false)}" from ${this.nameAddress}`,
+    );
   }
 
   private async resolvable(address: string, options: { utf8: boolean; sender: string }): Promise<boolean> {

@@ -1,6 +1,6 @@
 /** Domains with a log of their waiting mail (fast_flush_domains), and noting a message there. */
 import { type Configuration, configuration } from "../config/configuration.ts";
-import { addToFlushLog } from "../ipc/clients/flush.ts";
+import { addToFlushLog, noteFlushDomain } from "../ipc/clients/flush.ts";
 import { FLUSH_STATUS } from "../ipc/protocols/flush.ts";
 import { warning } from "../log/log.ts";
 import { MatchList } from "../tables/match.ts";
@@ -26,6 +26,7 @@ export async function noteForFlush(site: string, queueId: string): Promise<void>
   if (domains.empty) return;
   const match = await domains.matches(site);
   if (match.kind === "none") return;
+  if (match.kind === "match") noteFlushDomain("update fast-flush logfile for", site);
   const status = match.kind === "error" ? FLUSH_STATUS.fail : await addToFlushLog(site, queueId);
   if (status !== FLUSH_STATUS.ok && status !== FLUSH_STATUS.denied)
     warning(`${queueId}: flush service failure`);

@@ -1,4 +1,5 @@
 /** Restrictions about the client. */
+import { info } from "../../../lib/log/log.ts";
 import { UNKNOWN } from "../client.ts";
 import type { Evaluation, Restriction, Verdict } from "./evaluation.ts";
 
@@ -17,8 +18,21 @@ export const permitMynetworks: Restriction = async (evaluation, frame) => {
   const match = await evaluation.policy.mynetworks.matches(client.name, client.address);
   if (match.kind === "error")
     return evaluation.reject("data", 451, "4.3.0", `<${frame.name}>: Temporary lookup failure`);
-  return match.kind === "match" ? evaluation.permit("permit_mynetworks", clientFrame(evaluation)) : "dunno";
+  if (match.kind !== "match") return "dunno";
+  await noteNetworks(evaluation);
+  return evaluation.permit("permit_mynetworks", clientFrame(evaluation));
 };
+
+/** Before compatibility level 2 our neighbours are in mynetworks by default: says whom the present default would not have let pass. */
+async function noteNetworks(evaluation: Evaluation): Promise<void> {
+  const { session, policy } = evaluation;
+  if (policy.presentNetworks === undefined) return;
+  const match = await policy.presentNetworks.matches(session.client.name, session.client.address);
+  if (match.kind === "none")
+    info(
+      `using backwards-compatible default setting mynetworks_style=subnet to permit request from client "${session.nameAddress}"`,
+    );
+}
 
 export const permitAuthenticated: Restriction = async (evaluation) => {
   const { login } = evaluation.session;

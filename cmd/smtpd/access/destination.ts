@@ -1,7 +1,10 @@
 /** Relay control: which destinations mail may be sent to through us. */
 import { splitAddress } from "../../../lib/address/split.ts";
+import { usesLegacyDefault } from "../../../lib/config/compatibility.ts";
+import { configuration } from "../../../lib/config/configuration.ts";
 import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
-import { warning } from "../../../lib/log/log.ts";
+import { info, warning } from "../../../lib/log/log.ts";
+import { lowerAscii } from "../../../lib/sys/bytes.ts";
 import { hostAddresses, hostError } from "./dns.ts";
 import { type Evaluation, type Restriction, rejected } from "./evaluation.ts";
 
@@ -11,9 +14,17 @@ const AUTHORIZED =
 /** We are the final destination or a relay for it, and the address brings no route of its own. */
 export async function authorizedDestination(evaluation: Evaluation, recipient: string): Promise<boolean> {
   const resolved = await evaluation.resolveRecipient(recipient);
-  if (splitAddress(resolved.recipient).domain === undefined) return true;
+  const { domain } = splitAddress(resolved.recipient);
+  if (domain === undefined) return true;
   if ((resolved.flags & RESOLVE_FLAG.routed) !== 0 && !evaluation.settings.untrustedRouting) return false;
+  if ((resolved.flags & RESOLVE_FLAG.relay) !== 0) noteRelay(`domain "${lowerAscii(domain)}"`);
   return (resolved.flags & AUTHORIZED) !== 0;
+}
+
+/** Before compatibility level 2 what is below mydestination is relayed to by default; says for whom. */
+export function noteRelay(what: string): void {
+  if (!usesLegacyDefault(configuration(), "relay_domains")) return;
+  info(`using backwards-compatible default setting relay_domains=$mydestination to accept mail for ${what}`);
 }
 
 export const permitAuthDestination: Restriction = async (evaluation) => {

@@ -2,13 +2,15 @@
 import { addressOfLiteral } from "../../../lib/address/hostname.ts";
 import { type LookupRules, lookupAddress } from "../../../lib/address/lookup.ts";
 import { extensionRules, splitAddress } from "../../../lib/address/split.ts";
-import { parameter } from "../../../lib/config/configuration.ts";
+import { usesLegacyDefault } from "../../../lib/config/compatibility.ts";
+import { configuration, parameter } from "../../../lib/config/configuration.ts";
 import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
 import { splitStatus } from "../../../lib/smtp/dsn.ts";
 import { equalFold } from "../../../lib/sys/bytes.ts";
 import type { TableList } from "../../../lib/tables/list.ts";
 import type { Policy } from "../policy.ts";
 import type { Resolved } from "../services.ts";
+import { noteRelay } from "./destination.ts";
 import { adaptStatus, type Evaluation, type Restriction, rejected, type Verdict } from "./evaluation.ts";
 
 const rules = new WeakMap<Policy, LookupRules>();
@@ -115,10 +117,9 @@ async function lookUpListed(
       : unknown(settings.codes.virtualMailbox, "virtual mailbox");
   }
   if ((flags & RESOLVE_FLAG.relay) !== 0) {
-    if (policy.relayRecipientMaps.empty) return "dunno";
-    return (await listedIn(policy.relayRecipientMaps))
-      ? "dunno"
-      : unknown(settings.codes.relayRecipient, "relay recipient");
+    if (!policy.relayRecipientMaps.empty && !(await listedIn(policy.relayRecipientMaps)))
+      return unknown(settings.codes.relayRecipient, "relay recipient");
+    noteRelay(`address "${address}"`);
   }
   return "dunno";
 }
@@ -135,7 +136,10 @@ async function checkListed(
   if (wasFound(policy, key)) return "dunno";
   const refused = evaluation.rejections;
   const verdict = await lookUpListed(evaluation, address, resolved, side);
-  if (verdict === "dunno" && evaluation.rejections === refused) rememberFound(policy, key);
+  // what noteRelay() says, it says each time
+  const noted =
+    (resolved.flags & RESOLVE_FLAG.relay) !== 0 && usesLegacyDefault(configuration(), "relay_domains");
+  if (verdict === "dunno" && evaluation.rejections === refused && !noted) rememberFound(policy, key);
   return verdict;
 }
 

@@ -72,6 +72,7 @@ export const mail: VerbHandler = async (session, { tokens, line }) => {
   }
   if (settings.strictUtf8 && !parameters.smtputf8 && !isAscii(sender))
     return session.refuse("553 5.6.7 Must declare SMTPUTF8 to send unicode address", "policy");
+  session.noteUtf8("sender", sender);
   if ((!session.filtered || session.spooled) && !hasSpace(session))
     return give("452 4.3.1 Insufficient system storage", "resource");
   session.transaction = { ...transaction, rewriteContext: context };

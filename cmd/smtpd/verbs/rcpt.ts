@@ -37,6 +37,7 @@ export const rcpt: VerbHandler = async (session, { tokens, line }) => {
   }
   if (settings.strictUtf8 && !transaction.parameters.smtputf8 && !isAscii(address))
     return session.refuse("553 5.6.7 Must declare SMTPUTF8 to send unicode address", "policy");
+  session.noteUtf8("recipient", address);
   const probe = plainVerifySender(address);
   const recipient = probe ?? address;
   if (probe === undefined && !session.standAlone) {
