@@ -146,17 +146,30 @@ function requireRunning(): void {
 
 const ATTEMPTS = 5;
 
+/** Signals the master as a shell's `kill` does; its status. */
+function kill(...signal: Parameters<typeof signalMaster>): number {
+  const problem = signalMaster(...signal);
+  if (problem === undefined) return 0;
+  process.stderr.write(`${problem.text}\n`);
+  return problem.status;
+}
+
 async function stop(): Promise<void> {
+  process.exit(await tryStop());
+}
+
+/** 0, or 1 when something that cannot be signalled holds the lock. */
+async function tryStop(): Promise<number> {
   requireRunning();
   info("stopping the Postfix mail system");
-  signalMaster("TERM");
+  kill("TERM");
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    if (await hasStopped()) return;
+    if (await hasStopped()) return 0;
     info("waiting for the Postfix mail system to terminate");
     await sleep(1);
   }
   warning("stopping the Postfix mail system with force");
-  signalMaster("KILL", true);
+  return kill("KILL", true) === 0 ? 0 : 1;
 }
 
 /** A master that was told to end does so in a few milliseconds, for which nobody has to read that we wait. */
@@ -170,7 +183,7 @@ async function hasStopped(): Promise<boolean> {
 
 /** The next start is quick even where nothing had to be stopped. */
 async function quickStop(): Promise<void> {
-  if (isRunning()) await stop();
+  if (isRunning()) await tryStop();
   else complainAndPause(NOT_RUNNING);
   writeFileSync(QUICK_START, "");
 }
@@ -178,13 +191,13 @@ async function quickStop(): Promise<void> {
 function abort(): void {
   requireRunning();
   info("aborting the Postfix mail system");
-  signalMaster("TERM");
+  process.exit(kill("TERM"));
 }
 
 function drain(): void {
   requireRunning();
   info("stopping the Postfix mail system");
-  signalMaster("KILL");
+  process.exit(kill("KILL"));
 }
 
 function reload(): void {
@@ -193,7 +206,7 @@ function reload(): void {
   info("refreshing the Postfix mail system");
   const status = run(commandPath("postsuper"), ["active"]);
   if (status !== 0) process.exit(1);
-  signalMaster("HUP");
+  kill("HUP");
   startDetached(commandPath("postsuper"), []);
 }
 

@@ -38,7 +38,8 @@ export async function rotateLog(args: ReadonlyArray<string>): Promise<void> {
   } catch (error) {
     fatal(`logfile '${file}' rotation failed: ${errorText(error)}`);
   }
-  if (isRunning()) signalMaster("HUP");
+  const problem = isRunning() ? signalMaster("HUP") : undefined;
+  if (problem !== undefined) fatal(`logfile '${file}' rotation failed: ${problem.text}`);
   await new Promise((resolve) => setTimeout(resolve, 1000));
   run(compressor, [rotated]);
 }

@@ -22,20 +22,28 @@ export function isRunning(): boolean {
   return !free;
 }
 
-export function masterPid(): number {
-  const line = readFileSync(PID_FILE, "latin1").split("\n", 1)[0] ?? "";
-  const pid = readDecimal(trimSpace(line), 0x7fffffff);
-  return pid !== undefined && pid > 1 ? pid : fatal(`bad process ID in ${PID_FILE}: ${line}`);
-}
+/** What the pid file says, whatever that is. */
+export const masterPid = (): string => trimSpace(readFileSync(PID_FILE, "latin1").split("\n", 1)[0] ?? "");
 
 const SIGNALS = { HUP: 1, KILL: 9, TERM: 15 } as const;
 
-/** Signals the master, or its whole process group; one that is gone already does not matter. */
-export function signalMaster(signal: keyof typeof SIGNALS, group = false): void {
-  const pid = masterPid();
+/** The words and the status of a shell's `kill`. */
+export interface KillProblem {
+  readonly text: string;
+  readonly status: number;
+}
+
+/** Signals the master, or its whole process group; undefined when that worked. */
+export function signalMaster(signal: keyof typeof SIGNALS, group = false): KillProblem | undefined {
+  const text = masterPid();
+  const pid = readDecimal(text, 0x7fffffff);
+  // 0 and 1 stand for others
+  if (pid === undefined || pid <= 1) return { text: `kill: Illegal number: ${text}`, status: 2 };
   try {
     sendSignal(group ? -pid : pid, SIGNALS[signal]);
+    return undefined;
   } catch (error) {
     if (errorCode(error) !== "ESRCH") throw error;
+    return { text: "kill: No such process", status: 1 };
   }
 }

@@ -1,7 +1,7 @@
 /** Running programs for an instance. */
 import { parameter } from "../../lib/config/configuration.ts";
 import { complainAndPause } from "../../lib/daemon/script_log.ts";
-import { fatal } from "../../lib/log/log.ts";
+import { fatal, verbosity } from "../../lib/log/log.ts";
 import { currentEnvironment } from "../../lib/sys/environment.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { outputOf as programOutput, runProgram, statusOf } from "../../lib/sys/program_end.ts";
@@ -46,6 +46,7 @@ export function environmentOf(instance: Instance): ReadonlyMap<string, string> {
     command_directory: parameter("command_directory"),
     daemon_directory: parameter("daemon_directory"),
   };
+  if (verbosity() > 0) environment.set("MAIL_VERBOSE", "");
   // each instance names itself in its log lines
   environment.delete("MAIL_LOGTAG");
   for (const [name, value] of Object.entries(settings)) environment.set(name, value);

@@ -1,7 +1,8 @@
 /** postsuper(1): the superuser's changes to the queue: repair, delete, requeue, hold, release, expire (queue.md 33). */
 
 import { writeSync } from "node:fs";
-import { parameter } from "../../lib/config/configuration.ts";
+import { isOwnInstance } from "../../lib/config/accounts.ts";
+import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import { optionLetters } from "../../lib/daemon/help.ts";
 import { parseOptions } from "../../lib/daemon/options.ts";
@@ -89,7 +90,8 @@ async function run(invocation: Invocation): Promise<void> {
 function becomeMailOwner(): void {
   const name = parameter("mail_owner");
   const owner = lookupUser(name) ?? fatal(`unknown user name: ${name}`);
-  if (realUid() !== 0 && realUid() !== owner.uid) fatal("use of this command is reserved for the superuser");
+  if (realUid() !== 0 && !isOwnInstance(configuration()))
+    fatal("use of this command is reserved for the superuser");
   const directory = parameter("queue_directory");
   try {
     changeDirectory(directory);

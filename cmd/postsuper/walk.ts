@@ -25,6 +25,9 @@ export async function walk(
   try {
     let count = 0;
     for (let name = scan.next(); name !== undefined; name = scan.next()) {
+      // where there are hash directories such a name is one, or nobody knows what it is
+      if (hashed && name.length === 1)
+        fatal(`scan_dir_push: open directory ${scan.directory}/${name}: Not a directory`);
       visit(`${scan.directory}/${name}`, name);
       progress.step();
       if (++count % TURN === 0) await new Promise((resolve) => setImmediate(resolve));

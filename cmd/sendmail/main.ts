@@ -2,7 +2,7 @@
 
 import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
-import { authorizeDirectory } from "../../lib/config/directory.ts";
+import { authorizeDirectory, isUnsafeProcess } from "../../lib/config/directory.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { exportedEnvironment } from "../../lib/delivery/exported_environment.ts";
@@ -39,6 +39,10 @@ async function run(invocation: Invocation): Promise<void> {
     changeDirectory(directory);
   } catch (error) {
     fatal(`chdir ${directory}: ${errorText(error)}`);
+  }
+  if (invocation.environment.has("MAIL_DEBUG") && !isUnsafeProcess()) {
+    const { startDebugger } = await import("../../lib/daemon/debugger.ts");
+    startDebugger();
   }
   const settings = readOptions(name, invocation.args, complain);
   if (settings.mode !== "enqueue") setVerbosity(settings.verbose);

@@ -1,5 +1,6 @@
 /** The accounts that main.cf names must exist, be unprivileged, and be different ones. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { pathOf } from "../sys/bytes.ts";
 import {
   type Group,
   lookupGroup,
@@ -55,12 +56,14 @@ function groupOf(fields: ReadonlyArray<string> | undefined): Group | undefined {
 }
 
 /**
- * Whether this is an instance of a user's own: the process is not root and mail_owner is its own user. Nothing can be dropped then,
- * and the group of setgid_group plays no part.
+ * Whether this is an instance of a user's own: the process is not root, mail_owner is its own user, and the queue was made by that user (the
+ * one of the whole system is root's). Nothing can be dropped then, and the group of setgid_group plays no part.
  */
 export function isOwnInstance(configuration: Configuration, accounts: Accounts = systemAccounts): boolean {
   const uid = process.geteuid?.() ?? 0;
-  return uid !== 0 && accounts.userByName(configuration.get("mail_owner"))?.uid === uid;
+  if (uid === 0 || accounts.userByName(configuration.get("mail_owner"))?.uid !== uid) return false;
+  const queue = statSync(pathOf(configuration.get("queue_directory")), { throwIfNoEntry: false });
+  return queue === undefined || queue.uid === uid;
 }
 
 /** Throws ConfigurationError over the first fault. `file` names main.cf in the texts. */

@@ -1,7 +1,7 @@
 /** Running debugger_command on this process (option -D, or MAIL_DEBUG in the environment). */
 
 import { configuration } from "../config/configuration.ts";
-import { warning } from "../log/log.ts";
+import { info, warning } from "../log/log.ts";
 import { currentEnvironment } from "../sys/environment.ts";
 import { errorText } from "../sys/errno.ts";
 import { runProgram } from "../sys/program_end.ts";
@@ -13,6 +13,7 @@ import { runProgram } from "../sys/program_end.ts";
 export function startDebugger(): void {
   const command = configuration().get("debugger_command");
   if (command === "") return;
+  info(`running: ${command}`);
   try {
     runProgram({
       path: "/bin/sh",

@@ -106,6 +106,79 @@ t.test("a configuration that postconf cannot read is no configuration to start w
   ),
 );
 
+/** Without what only the real one's shell says. */
+const withoutShell = (command: string): string =>
+  `${command} 2>err; status=$?; sed '/^$/d; /failed/!{/kill: /d}; s/failed: .*kill:/failed: kill:/' err >&2; rm err; exit $status`;
+const LOCKED = (pid: string): string =>
+  `postfix check; echo ${pid} >spool/pid/master.pid; flock spool/pid/master.pid sleep 60 & sleep 0.3`;
+
+t.test("a master that cannot be signalled", { ...skip }, (t) =>
+  alike(
+    [
+      session(
+        "no number",
+        ["status", "abort", "drain", "reload", "start", "logrotate"].map((word) =>
+          withoutShell(`postfix ${word}`),
+        ),
+        LOCKED("garbage"),
+      ),
+      session("no number: quick-stop", [withoutShell("postfix quick-stop")], LOCKED("99999x")),
+      session(
+        "no process",
+        ["abort", "drain", "logrotate", "stop"].map((word) => withoutShell(`postfix ${word}`)),
+        LOCKED("99999"),
+      ),
+    ],
+    t,
+  ),
+);
+
+const asMailOwner = (command: string): string =>
+  `setpriv --reuid=8025 --regid=8025 --clear-groups ${command}`;
+
+t.test("the mail owner of the system is not its superuser", { ...skip }, (t) =>
+  alike(
+    [
+      session(
+        "commands",
+        [
+          ...["", "status", "start", "-c /etc/postfix stop"].map((words) => `postfix ${words}`),
+          "postqueue -p",
+          "libexec/master -t",
+        ].map(asMailOwner),
+        "postfix check",
+      ),
+      session("postsuper", [asMailOwner("postsuper")], `postfix check; ${setting("maillog_file", "")}`),
+    ],
+    t,
+  ),
+);
+
+t.test("commands: debugging, and odd names in the queue", { ...skip }, (t) =>
+  alike(
+    [
+      session(
+        "MAIL_DEBUG, MAIL_VERBOSE",
+        [
+          "MAIL_DEBUG= sendmail -bh; cat spool/debugged",
+          asUser("env MAIL_DEBUG=1 sendmail -q15m; cat spool/debugged"),
+          "postmulti -v -x sh -c 'echo ${MAIL_VERBOSE-unset}'",
+          "postmulti -x sh -c 'echo ${MAIL_VERBOSE-unset}'",
+        ],
+        "chmod 777 spool; echo 'debugger_command = echo $process_name >>$queue_directory/debugged; chmod 666 $queue_directory/debugged' >>/etc/postfix/main.cf",
+      ),
+      ...["-d ALL", "-r ALL", "-s", "-p", ""].map((words) =>
+        session(
+          `a name of one letter: postsuper ${words}`,
+          [`postsuper ${words}`],
+          "postfix check; : >spool/deferred/A; chmod 700 spool/deferred/A; chown 8025 spool/deferred/A",
+        ),
+      ),
+    ],
+    t,
+  ),
+);
+
 t.test("starting and stopping", { ...skip }, (t) =>
   alike(
     [

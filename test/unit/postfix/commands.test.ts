@@ -191,6 +191,8 @@ t.test("who may run it", { skip: isRoot ? false : "needs root", timeout: 60_000 
       "postfix: error: to submit mail, use the Postfix sendmail command\npostfix: fatal: the postfix command is reserved for the superuser\n",
   };
   t.same(as(65534, "-c", `${home}/etc`, "status"), refused);
+  t.same(as(1, "-c", `${home}/etc`, "status"), refused, "the queue of the whole system is root's");
+  chownSync(join(home, "spool"), 1, 1);
   t.same(as(1, "-c", `${home}/etc`, "status").rc, 1);
   t.match(as(1, "-c", `${home}/etc`, "status").stderr, "the Postfix mail system is not running");
 });
