@@ -32,7 +32,7 @@ const running = (settings: ReadonlyArray<string>): string =>
   ].join("; ");
 /** One client's commands, and nobody listens to the replies. */
 const client = (address: string, commands: ReadonlyArray<string>): string =>
-  `(sleep 0.3; for line in ${lines(commands)}; do printf '%b\\r\\n' "$line"; sleep 0.1; done) | socat -t 2 - TCP:127.0.0.1:25,bind=${address} >/dev/null`;
+  `(sleep 1; for line in ${lines(commands)}; do printf '%b\\r\\n' "$line"; sleep 0.25; done) | socat -t 4 - TCP:127.0.0.1:25,bind=${address} >/dev/null`;
 const SAID =
   "grep -o '[a-z]*\\[[0-9]*\\]: using back.*' log/mail.log | sed 's/\\[[0-9]*\\]//' | cat -n; postfix stop 2>/dev/null";
 const BEGIN = ["EHLO x", "MAIL FROM:<a@x.test>"];
@@ -72,7 +72,7 @@ const SESSIONS: ReadonlyArray<Session> = [
         "QUIT",
       ]),
       "postqueue -s sub.relay.test 2>&1 | tail -1",
-      "printf 'x\\n\\nx\\n' | sendmail b@sub.relay.test; sleep 1.5",
+      "printf 'x\\n\\nx\\n' | sendmail b@sub.relay.test; sleep 3",
       SAID,
     ],
   },
