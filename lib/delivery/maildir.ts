@@ -27,59 +27,55 @@ export async function deliverMaildir(
   now: TimeOfDay,
 ): Promise<MailboxOutcome> {
   const host = encodeUtf8(hostname());
-  const temporary = temporaryName(`${directory}tmp/${now.seconds}.P${process.pid}`, host);
-  try {
-    const begun = asOwner(() => write(source, directory, temporary, defaultStatus, now));
-    if (begun.kind !== "written") return begun;
-    const unsynced = await syncFailure(begun.fd);
-    return asOwner(() => {
-      try {
-        const { dev, ino } = fstatSync(begun.fd, { bigint: true });
-        closeSync(begun.fd);
-        if (unsynced !== undefined) return unsynced;
-        const name = `${now.seconds}.V${dev.toString(16)}I${ino.toString(16)}M${now.microseconds}.${host}`;
-        return publish(temporary, directory, name, defaultStatus);
-      } finally {
-        check(`remove ${temporary}`, () => unlinkSync(pathOf(temporary)));
-      }
-    });
-  } finally {
-    inUse.delete(temporary);
-  }
+  const begun = asOwner(() => write(source, directory, host, defaultStatus, now));
+  if (begun.kind !== "written") return begun;
+  const { fd, temporary } = begun;
+  const unsynced = await syncFailure(fd);
+  return asOwner(() => {
+    try {
+      const { dev, ino } = fstatSync(fd, { bigint: true });
+      closeSync(fd);
+      if (unsynced !== undefined) return unsynced;
+      const name = `${now.seconds}.V${dev.toString(16)}I${ino.toString(16)}M${now.microseconds}.${host}`;
+      return publish(temporary, directory, name, defaultStatus);
+    } finally {
+      check(`remove ${temporary}`, () => unlinkSync(pathOf(temporary)));
+    }
+  });
 }
 
 const sync = promisify(fsync);
 
-/** Names of this process under tmp/ right now: it may have several deliveries in a second. */
-const inUse = new Set<string>();
+type Begun = MailboxOutcome | { readonly kind: "written"; readonly fd: number; readonly temporary: string };
 
-function temporaryName(prefix: string, host: string): string {
-  let name = `${prefix}.${host}`;
-  for (let number = 1; inUse.has(name); number++) name = `${prefix}Q${number}.${host}`;
-  inUse.add(name);
-  return name;
-}
-
-type Begun = MailboxOutcome | { readonly kind: "written"; readonly fd: number };
+/** Deliveries of this process to one folder, by whatever path, that may begin in the same second. */
+const NAMES = 1000;
 
 /** Writes the message to its temporary file, which is left behind only when that succeeds. */
 function write(
   source: CopySource,
   directory: string,
-  temporary: string,
+  host: string,
   defaultStatus: string,
   now: TimeOfDay,
 ): Begun {
-  let fd: number;
-  try {
-    fd = withDirectories([`${directory}tmp`], () =>
-      openSync(pathOf(temporary), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600),
-    );
-  } catch (error) {
-    return failure(error, `create maildir file ${temporary}`, defaultStatus);
+  const nameOf = (number: number): string =>
+    `${directory}tmp/${now.seconds}.P${process.pid}${number === 0 ? "" : `Q${number}`}.${host}`;
+  let temporary = nameOf(0);
+  let fd: number | undefined;
+  for (let number = 1; fd === undefined; number++) {
+    try {
+      fd = withDirectories([`${directory}tmp`], () =>
+        openSync(pathOf(temporary), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600),
+      );
+    } catch (error) {
+      if (errorCode(error) !== "EEXIST" || number >= NAMES)
+        return failure(error, `create maildir file ${temporary}`, defaultStatus);
+      temporary = nameOf(number);
+    }
   }
   const outcome = writeMessage(fd, source, now);
-  if (outcome.kind === "delivered") return { kind: "written", fd };
+  if (outcome.kind === "delivered") return { kind: "written", fd, temporary };
   check(`close ${temporary}`, () => closeSync(fd));
   check(`remove ${temporary}`, () => unlinkSync(pathOf(temporary)));
   return outcome;

@@ -336,7 +336,7 @@ function normaliser(instance: Instance, log: string): (text: string) => string {
     let out = withoutNetwork(text)
       .replaceAll(instance.directory, "$DIR")
       .replaceAll(String(instance.smtpPort), "PORT")
-      .replace(/\d{10}\.P\d+\.\w+/g, "TMPFILE");
+      .replace(/\d{10}\.P\d+(?:Q\d+)?\.\w+/g, "TMPFILE");
     for (const id of ids) out = out.replaceAll(id, "QID");
     return out
       .replace(/\b[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4} \([A-Z]+\)/g, "DATE")

@@ -166,10 +166,10 @@ const asOwner = <T>(work: () => T): T => work();
 
 t.test("Maildir", async (t) => {
   const maildir = join(directory, "Maildir/");
-  const deliver = async (records: Records) => {
+  const deliver = async (records: Records, folder = maildir) => {
     const from = source(records);
     try {
-      return await deliverMaildir(from, maildir, asOwner, "5.2.0", {
+      return await deliverMaildir(from, folder, asOwner, "5.2.0", {
         seconds: 1795335924,
         microseconds: 599862,
       });
@@ -209,6 +209,10 @@ t.test("Maildir", async (t) => {
   const several = await Promise.all(Array.from({ length: 20 }, () => deliver([...lines("at once"), ...END])));
   t.same(new Set(several.map(({ kind }) => kind)), new Set(["delivered"]), "twenty in the same second");
   t.equal(readdirSync(join(maildir, "new")).length, 21);
+  const byTwoPaths = await Promise.all(
+    [maildir, `${directory}/./Maildir/`].map((folder) => deliver([...lines("at once"), ...END], folder)),
+  );
+  t.same(byTwoPaths, [{ kind: "delivered" }, { kind: "delivered" }], "a folder by two paths");
   t.same(readdirSync(join(maildir, "tmp")), []);
 });
 
