@@ -75,10 +75,13 @@ function sourceAddresses(settings: Settings, own: ReadonlyArray<OwnAddress>): Ag
     if (configured === "") return () => single;
     const address =
       configured.startsWith("[") && configured.endsWith("]") ? configured.slice(1, -1) : configured;
-    if (parseInet(address)?.length === size) return () => address;
+    const bytes = parseInet(address);
+    if (bytes?.length === size) return () => address;
+    const problem =
+      bytes === undefined ? "Name or service not known" : "Address family for hostname not supported";
     return () => {
       throw new ClientAbort(
-        `smtp_connect_addr: bad ${settings.name(suffix)} parameter: ${configured}: Name or service not known`,
+        `smtp_connect_addr: bad ${settings.name(suffix)} parameter: ${configured}: ${problem}`,
       );
     };
   };

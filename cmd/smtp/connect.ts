@@ -70,6 +70,7 @@ export async function connectServer(agent: Agent, server: Server, destination: s
   const open = (localAddress: string | undefined): Promise<Channel> =>
     connectInet(server.address, server.port, nameAddressPort(peer), {
       seconds: agent.settings.limits.connect,
+      windowSize: agent.settings.windowSize,
       ...(localAddress === undefined ? {} : { localAddress }),
     });
   try {

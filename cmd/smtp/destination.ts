@@ -36,9 +36,9 @@ export function splitHostPort(text: string, defaultService: string): HostPort {
     if (rest !== "" && !rest.startsWith(":")) return bad('garbage after "]"');
     if (lowerAscii(host.slice(0, 5)) === "ipv6:") host = host.slice(5);
   } else {
-    const colon = text.indexOf(":");
+    const colon = text.lastIndexOf(":");
     // An IPv6 address without brackets is a host by itself.
-    const bare = colon >= 0 && text.indexOf(":", colon + 1) >= 0 && isAddress(text);
+    const bare = text.indexOf(":") < colon && isAddress(text);
     host = colon < 0 || bare ? text : text.slice(0, colon);
     rest = colon < 0 || bare ? "" : text.slice(colon);
   }

@@ -8,33 +8,27 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { rewriteAddress } from "../../lib/ipc/clients/rewrite.ts";
 import { ClientAbort, warning } from "../../lib/log/log.ts";
 import { foldHeader, headerName, headerValue } from "../../lib/message/header.ts";
-import { splitAny } from "../../lib/sys/bytes.ts";
 import type { AgentTables } from "./tables.ts";
 
+type GenericTables = Pick<AgentTables, "generic" | "addressRules" | "genericExtensions">;
+
 /** Maps one internal-form address; the same address when nothing is found. Table trouble ends the delivery. */
-export async function mapGeneric(
-  address: string,
-  tables: Pick<AgentTables, "generic" | "addressRules">,
-): Promise<string> {
-  const { generic, addressRules } = tables;
+export async function mapGeneric(address: string, tables: GenericTables): Promise<string> {
+  const { generic, addressRules, genericExtensions } = tables;
   if (generic.empty || addressRules === undefined || address === "") return address;
-  const propagate = splitAny(parameter("propagate_unmatched_extensions"), ", \t\r\n").includes("generic");
   const rules = { ...addressRules, rewrite: (external: string) => rewriteAddress("local", external) };
-  const mapped = await mapAddress(generic, generic.title, address, propagate, rules);
+  const mapped = await mapAddress(generic, generic.title, address, genericExtensions, rules);
   if (mapped.kind === "error") throw new ClientAbort(`${generic.title} map lookup problem for ${address}`);
   if (mapped.kind === "absent") return address;
   const [first = address, ...others] = mapped.addresses;
-  if (others.length > 0) warning(`multi-valued ${generic.title} entry for ${address}`);
+  if (others.length > 0) warning(`multi-valued ${generic.title} result for ${address}`);
   return first;
 }
 
 const isNode = (item: Item): item is AddressNode => item.kind === "address";
 
 /** Maps the addresses of a header; a header that changes is printed anew, one address a line, and folded. */
-export async function mapHeader(
-  text: string,
-  tables: Pick<AgentTables, "generic" | "addressRules">,
-): Promise<string> {
+export async function mapHeader(text: string, tables: GenericTables): Promise<string> {
   const items = parseAddresses(headerValue(text), parameter("header_address_token_limit"));
   let changed = false;
   const mapped: Item[] = [];

@@ -11,7 +11,7 @@ import {
   type SmtpSession,
 } from "../../lib/smtp/client_session.ts";
 import { EHLO_KEYWORDS } from "../../lib/smtp/ehlo_keywords.ts";
-import { equalFold, splitAny, upperAscii } from "../../lib/sys/bytes.ts";
+import { equalFold, lowerAscii, splitAny, upperAscii } from "../../lib/sys/bytes.ts";
 import { type Delivery, flatReply, isProtocolError, replyStatus } from "./delivery.ts";
 import type { SessionNotes } from "./notice.ts";
 
@@ -67,7 +67,7 @@ async function pixWorkarounds(context: HelloContext, greeting: string): Promise<
   const found = await tables.pixWorkarounds.lookup(session.peer.address);
   const value = found.kind === "found" ? found.value : settings.get("pix_workarounds");
   const age = Date.now() / 1000 - delivery.request.stats.incomingArrival.seconds;
-  const configured = splitAny(value, ", \t\r\n");
+  const configured = splitAny(value, ", \t\r\n").map(lowerAscii);
   if (configured.length === 0) return NO_WORKAROUNDS;
   const words = PIX_WORDS.filter(
     (word) =>
@@ -108,7 +108,7 @@ export async function sayHello(context: HelloContext): Promise<Hello> {
   session.state = "receiving the initial server greeting";
   const greeting = await session.reply(limit);
   if (Math.floor(greeting.code / 100) !== 2) return refused(context, greeting, settings.skip5xxGreeting);
-  const pix = settings.mode === "smtp" ? await pixWorkarounds(context, greeting.text) : NO_WORKAROUNDS;
+  const pix = await pixWorkarounds(context, greeting.text);
   if (settings.mode === "lmtp") {
     const reply = await introduce(context, "LHLO");
     if (!isPositive(reply)) return refused(context, reply, false);

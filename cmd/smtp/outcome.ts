@@ -50,7 +50,7 @@ export class Outcome {
   }
   /** A probe that ends with the replies to RCPT. */
   get endsAtRecipients(): boolean {
-    return this.isProbe && this.delivery.agent.settings.get("address_verify_target") !== "data";
+    return this.isProbe && this.delivery.agent.settings.verifyTarget !== "data";
   }
 
   /** Takes the reply to a command. */

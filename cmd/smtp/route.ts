@@ -54,7 +54,7 @@ export class Route {
       const destination = parseDestination(text, settings.tcpPort, fallback);
       if (destination.service === "smtps" || destination.port === 465)
         info(
-          'SMTPS wrappermode (TCP port 465) requires setting "smtp_tls_wrappermode = yes", and "smtp_tls_security_level = encrypt" (or stronger)',
+          `SMTPS wrappermode (TCP port 465) requires setting "${settings.name("tls_wrappermode")} = yes", and "${settings.name("tls_security_level")} = encrypt" (or stronger)`,
         );
       this.#last = destination;
       await cachePolicy(delivery, destination.host);

@@ -1,8 +1,8 @@
 /** The parameters of the agent: `smtp_` names, or their `lmtp_` twins. */
-import { configuration, parameter } from "../../lib/config/configuration.ts";
+import { configuration, parameter, parameterNames } from "../../lib/config/configuration.ts";
 import { isParameterName, type ParameterName, type ParameterValue } from "../../lib/config/parameters.ts";
 import type { Family } from "../../lib/dns/host_lookup.ts";
-import { fatal } from "../../lib/log/log.ts";
+import { fatal, warning } from "../../lib/log/log.ts";
 import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
 
 export type Mode = "smtp" | "lmtp";
@@ -60,7 +60,7 @@ function addressPreference(value: string, name: string): Family | undefined {
 }
 
 function lookupMethods(value: string, name: string): { readonly dns: boolean; readonly native: boolean } {
-  const words = splitAny(value, ", \t\r\n").map(lowerAscii);
+  const words = splitAny(value, ", \t\r\n");
   for (const word of words)
     if (word !== "dns" && word !== "native") fatal(`unknown ${name} value "${word}" in "${value}"`);
   return { dns: words.includes("dns"), native: words.includes("native") };
@@ -81,13 +81,23 @@ function dnsSupport(value: string, name: string): "disabled" | "enabled" | "dnss
 }
 
 /** The classes of notify_classes, of which this program knows `protocol` and `data` itself. */
-const NOTIFY_CLASSES = ["bounce", "2bounce", "data", "delay", "policy", "protocol", "resource", "software"];
-function notifyClasses(value: string): ReadonlySet<string> {
-  const words = splitAny(value, ", \t\r\n");
-  for (const word of words)
-    if (!NOTIFY_CLASSES.includes(lowerAscii(word)))
-      fatal(`unknown notify_classes value "${word}" in "${value}"`);
-  return new Set(words.map(lowerAscii));
+const NOTIFY_CLASSES = [
+  "bounce",
+  "2bounce",
+  "data",
+  "delay",
+  "policy",
+  "protocol",
+  "resource",
+  "software",
+] as const;
+
+/** The stage at which a probe knows enough. */
+function verifyTarget(value: string): "rcpt" | "data" {
+  const target = lowerAscii(value);
+  if (target === "rcpt" || target === "data") return target;
+  // for lmtp too
+  return fatal(`bad protocol stage: "smtp_address_verify_target = ${value}"`);
 }
 
 /** Everything of the configuration that a delivery needs, read once. */
@@ -105,13 +115,15 @@ export function readSettings(mode: Mode) {
   if (get("tls_wrappermode")) fatal(`${name("tls_wrappermode")} = yes is not supported`);
   if (get("tls_policy_maps") !== "") fatal(`${name("tls_policy_maps")} is not supported`);
   if (get("tls_per_site") !== "") fatal(`${name("tls_per_site")} is not supported`);
+  if (mode === "lmtp" && parameter("lmtp_assume_final"))
+    warning('lmtp_assume_final is obsolete; instead, specify "flags=X" in master.cf');
   const protocols = configuration().protocols();
   const support = dnsSupport(get("dns_support_level"), name("dns_support_level"));
   const methods =
     support === "disabled"
       ? { dns: false, native: true }
       : lookupMethods(get("host_lookup"), name("host_lookup"));
-  const resolverOptions = splitAny(get("dns_resolver_options"), ", \t\r\n").map(lowerAscii);
+  const resolverOptions = splitAny(get("dns_resolver_options"), ", \t\r\n");
   for (const option of resolverOptions)
     if (option !== "res_defnames" && option !== "res_dnsrch")
       fatal(`unknown ${name("dns_resolver_options")} value "${option}" in "${get("dns_resolver_options")}"`);
@@ -140,7 +152,8 @@ export function readSettings(mode: Mode) {
     lineLimit: parameter("line_length_limit"),
     utf8: parameter("smtputf8_enable"),
     softBounce: parameter("soft_bounce"),
-    notifyClasses: notifyClasses(parameter("notify_classes")),
+    notifyClasses: parameterNames("notify_classes", NOTIFY_CLASSES),
+    verifyTarget: verifyTarget(get("address_verify_target")),
     useSrvLookup: splitAny(parameter("use_srv_lookup"), ", \t\r\n"),
     discardKeywords: get("discard_ehlo_keywords"),
     alwaysEhlo: mode === "lmtp" || get("always_send_ehlo"),
@@ -155,6 +168,7 @@ export function readSettings(mode: Mode) {
     logTls: get("log_tls_feature_status"),
     addressLimit: get("mx_address_limit"),
     sessionLimit: get("mx_session_limit"),
+    windowSize: parameter("tcp_windowsize"),
     perRequestDeadline: get("per_request_deadline"),
     minDataRate: get("min_data_rate"),
     limits: {

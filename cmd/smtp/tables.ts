@@ -2,8 +2,8 @@
 
 import { LocalDomains } from "../../lib/address/local_domains.ts";
 import type { LookupRules } from "../../lib/address/lookup.ts";
-import { extensionRules } from "../../lib/address/split.ts";
-import { parameter } from "../../lib/config/configuration.ts";
+import { EXTENSION_PLACES, extensionRules } from "../../lib/address/split.ts";
+import { parameter, parameterNames } from "../../lib/config/configuration.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
 import { replyFilter } from "../../lib/dns/reply_filter.ts";
 import type { ReplyFilter } from "../../lib/dns/resolver.ts";
@@ -28,6 +28,8 @@ export interface AgentTables {
   readonly debugPeers: DebugPeers;
   /** For lookups of addresses in generic maps; undefined when there are none. */
   readonly addressRules: LookupRules | undefined;
+  /** propagate_unmatched_extensions names them. */
+  readonly genericExtensions: boolean;
 }
 
 export async function openTables(settings: Settings): Promise<AgentTables> {
@@ -65,5 +67,6 @@ export async function openTables(settings: Settings): Promise<AgentTables> {
             myorigin: parameter("myorigin"),
             isLocalDomain: (domain) => local.isLocal(domain),
           },
+    genericExtensions: parameterNames("propagate_unmatched_extensions", EXTENSION_PLACES).has("generic"),
   };
 }

@@ -1,11 +1,12 @@
 /** Servers that misbehave (known-faults CLI-*), and connections that are used again. */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import t from "tap";
-import { freePort } from "../../system/support/harness.ts";
+import { freePort, until } from "../../system/support/harness.ts";
 import { type Agent, type Job, Queue, ScriptedServer } from "./harness.ts";
 
+const needsSs = spawnSync("ss", ["-V"]).status === 0 ? {} : { skip: "no ss" };
 const CONTENT = ["From: sender@remote.example", "Subject: x", "", "body"];
 const rcpt = (...names: string[]) => names.map((name) => ({ recipient: `${name}@s1.test` }));
 
@@ -367,6 +368,19 @@ t.test("faults", async (t) => {
     t.match(seen[1], /^> 127\.0\.0\.2\[127\.0\.0\.2\]:PORT: EHLO /);
     t.ok(seen.some((line) => line.endsWith(": RCPT TO:<a@s1.test>")));
     t.ok(seen.some((line) => line.endsWith(": 250 2.1.5 Ok")));
+  });
+
+  await t.test("tcp_windowsize bounds the buffers of a connection", needsSs, async (t) => {
+    const narrow = await queue.agent("smtp", ["tcp_windowsize=20000", "smtp_helo_timeout=1"]);
+    const port = await rawServer(t, () => undefined);
+    const delivery = narrow.deliver(job(port));
+    // the kernel says twice what was asked for
+    const buffers = await until("the connection", () => {
+      const { stdout } = spawnSync("ss", ["-tmn", "dport", "=", `:${port}`], { encoding: "utf8" });
+      return /skmem:\(r\d+,rb(\d+),t\d+,tb(\d+),/.exec(stdout)?.slice(1);
+    });
+    t.same(buffers, ["40000", "40000"]);
+    t.match((await delivery).log.join("\n"), "timed out while receiving the initial server greeting");
   });
 
   await t.test("many deliveries side by side", async (t) => {
