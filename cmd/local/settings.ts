@@ -2,11 +2,11 @@
 import { type PropagatingTable, propagatingTables } from "../../lib/address/propagation.ts";
 import { type ExtensionRules, extensionRules } from "../../lib/address/split.ts";
 import { parameter } from "../../lib/config/configuration.ts";
+import { namesOf } from "../../lib/config/names.ts";
 import { openDispositionTables } from "../../lib/delivery/agent.ts";
 import { type LockMethods, parseLockMethods } from "../../lib/delivery/mailbox_lock.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
-import { fatal } from "../../lib/log/log.ts";
-import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
+import { fatal, warning } from "../../lib/log/log.ts";
 import { setResourceLimit } from "../../lib/sys/process.ts";
 import { type ListResult, TableList } from "../../lib/tables/list.ts";
 import { PARANOID, TableFlag } from "../../lib/tables/table.ts";
@@ -49,7 +49,16 @@ export interface LocalSettings {
   readonly utf8: boolean;
 }
 
-const words = (value: string): ReadonlySet<string> => new Set(splitAny(lowerAscii(value), ", \t\r\n"));
+const CONTEXTS = ["command", "file", "forward"] as const;
+const ORIGINS: ReadonlyArray<Origin> = ["alias", "include", "forward"];
+
+/** sun_mailtool_compatibility is an old name of one lock method. */
+function lockMethods(): LockMethods {
+  if (!parameter("sun_mailtool_compatibility"))
+    return parseLockMethods("mailbox_delivery_lock", parameter("mailbox_delivery_lock"));
+  warning('sun_mailtool_compatibility: deprecated parameter, use "mailbox_delivery_lock = dotlock" instead');
+  return { fcntl: false, flock: false, dotlock: true };
+}
 
 /** As root, outside the jail. */
 export async function openSettings(): Promise<LocalSettings> {
@@ -73,12 +82,12 @@ export async function openSettings(): Promise<LocalSettings> {
     mailboxCommands: new DemandedTables("mailbox_command_maps", PARANOID),
     fallbackTransports: new DemandedTables("fallback_transport_maps", TableFlag.no_regsub),
     filter: await openStatusFilter("local_delivery_status_filter", parameter("local_delivery_status_filter")),
-    locks: parseLockMethods("mailbox_delivery_lock", parameter("mailbox_delivery_lock")),
+    locks: lockMethods(),
     extensions: extensionRules(),
-    commandOrigins: words(parameter("allow_mail_to_commands")),
-    fileOrigins: words(parameter("allow_mail_to_files")),
+    commandOrigins: namesOf("allow_mail_to_commands", parameter("allow_mail_to_commands"), ORIGINS),
+    fileOrigins: namesOf("allow_mail_to_files", parameter("allow_mail_to_files"), ORIGINS),
     propagate: propagatingTables(),
-    prependDelivered: words(parameter("prepend_delivered_header")),
+    prependDelivered: namesOf("prepend_delivered_header", parameter("prepend_delivered_header"), CONTEXTS),
     commandFilter: new Set(parameter("command_expansion_filter")),
     forwardFilter: new Set(parameter("forward_expansion_filter")),
     directoryFilter: new Set(parameter("execution_directory_expansion_filter")),

@@ -16,7 +16,7 @@ export interface PipeAttributes {
   readonly endOfLine: string;
   /** What stands for the null sender. */
   readonly nullSender: string;
-  /** Largest message in bytes; undefined: any. */
+  /** Largest message in bytes; undefined (`size=0`): any. */
   readonly sizeLimit: number | undefined;
   readonly argv: ReadonlyArray<string>;
 }
@@ -80,7 +80,9 @@ function readIdentity(text: string): { uid: number; gid: number } {
 
 function readSize(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  return readDecimal(text, Number.MAX_SAFE_INTEGER) ?? fatal(`get_service_attr: bad size= value: ${text}`);
+  const size =
+    readDecimal(text, Number.MAX_SAFE_INTEGER) ?? fatal(`get_service_attr: bad size= value: ${text}`);
+  return size === 0 ? undefined : size;
 }
 
 function refusePrivileges(uid: number, gid: number): void {
@@ -106,9 +108,9 @@ const ESCAPES: Readonly<Record<string, string>> = {
   v: "\v",
 };
 
-/** C escapes: `\n`, `\r`, ..., up to three octal digits; any other character stands for itself. */
+/** C escapes: `\n`, `\r`, ..., up to three octal digits; any other character stands for itself, and one at the end for nothing. */
 export const unescapeC = (text: string): string =>
-  text.replace(/\\([0-7]{1,3}|.)/gs, (_all, escaped: string) =>
+  text.replace(/\\([0-7]{1,3}|.|$)/gs, (_all, escaped: string) =>
     /^[0-7]/.test(escaped)
       ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff)
       : (ESCAPES[escaped] ?? escaped),

@@ -49,7 +49,11 @@ export async function deliver(request: DeliveryRequest, service: PipeService): P
   const expansion = expandArguments({ request, attributes, sender, extension: extensionRules(), utf8 });
   if (!expansion.ok) {
     const file = `${parameter("config_directory")}/master.cf`;
-    warning(`file ${file}: service ${service.name}: unknown macro name: "${expansion.unknown}"`);
+    warning(
+      expansion.unknown === undefined
+        ? expansion.problem
+        : `file ${file}: service ${service.name}: unknown macro name: "${expansion.unknown}"`,
+    );
     return settle(request, service, BAD_CONFIGURATION);
   }
   const outcome = await run(expansion.argv, source, service);
@@ -94,7 +98,7 @@ function sourceOf(request: DeliveryRequest, sender: string): CopySource {
     offset,
     size,
     sender,
-    originalRecipient: first?.originalRecipient ?? "",
+    originalRecipient: (parameter("enable_original_recipient") ? first?.originalRecipient : undefined) ?? "",
     delivered: first?.recipient ?? "",
   };
 }

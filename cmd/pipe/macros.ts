@@ -7,7 +7,9 @@ import type { PipeAttributes } from "./attributes.ts";
 
 export type Expansion =
   | { readonly ok: true; readonly argv: ReadonlyArray<string> }
-  | { readonly ok: false; readonly unknown: string };
+  /** `unknown`: a name; without it `problem` says what is wrong with the syntax. */
+  | { readonly ok: false; readonly unknown: string }
+  | { readonly ok: false; readonly unknown?: undefined; readonly problem: string };
 
 export interface MacroContext {
   readonly request: Omit<DeliveryRequest, "fd" | "path">;
@@ -24,7 +26,9 @@ export function expandArguments(context: MacroContext): Expansion {
   const common = requestMacros(context);
   const argv: string[] = [];
   for (const word of attributes.argv) {
-    const parts = parse(word);
+    const parsed = parse(word);
+    if (!parsed.ok) return parsed;
+    const { parts } = parsed;
     if (!parts.some(({ kind, text }) => kind === "macro" && RECIPIENT_MACROS.has(text))) {
       const expanded = substitute(parts, (name) => common.get(name));
       if (!expanded.ok) return expanded;
@@ -64,7 +68,7 @@ function requestMacros({ request, attributes, sender, utf8 }: MacroContext): Rea
     ["sasl_method", request.saslMethod],
     ["sasl_sender", request.saslSender],
     ["sasl_username", request.saslUsername],
-    ["sender", flags.quoteAddresses ? internalToExternal(sender) : sender],
+    ["sender", flags.quoteAddresses && sender !== "" ? internalToExternal(sender) : sender],
     ["size", String(request.size)],
   ]);
 }
@@ -102,24 +106,30 @@ interface Part {
   readonly text: string;
 }
 
-const MACRO = /\$(?:\$|\{([^}]*)(?:\}|$)|\(([^)]*)(?:\)|$)|([A-Za-z0-9_]+))/g;
+type Parsed =
+  | { readonly ok: true; readonly parts: ReadonlyArray<Part> }
+  | { readonly ok: false; readonly problem: string };
 
-function parse(word: string): Part[] {
+const MACRO = /\$(?:\$|\{([^}]*)(\}?)|\(([^)]*)(\)?)|([A-Za-z0-9_]*))/g;
+
+function parse(word: string): Parsed {
   const parts: Part[] = [];
   let end = 0;
   for (const match of word.matchAll(MACRO)) {
+    const [whole, braced, brace, round, bracket, bare] = match;
     if (match.index > end) parts.push({ kind: "text", text: word.slice(end, match.index) });
-    const name = match[1] ?? match[2] ?? match[3];
-    // a name that nothing ends
-    if (match[3] === undefined && name !== undefined && !/[)}]$/.test(match[0])) {
-      end = match.index;
-      break;
+    end = match.index + whole.length;
+    if (whole === "$$") {
+      parts.push({ kind: "text", text: "$" });
+      continue;
     }
-    parts.push(name === undefined ? { kind: "text", text: "$" } : { kind: "macro", text: name });
-    end = match.index + match[0].length;
+    if (brace === "" || bracket === "") return { ok: false, problem: `truncated macro reference: "${word}"` };
+    const name = braced ?? round ?? bare ?? "";
+    if (name === "") return { ok: false, problem: `empty macro name: "${word}"` };
+    parts.push({ kind: "macro", text: name });
   }
   if (end < word.length || parts.length === 0) parts.push({ kind: "text", text: word.slice(end) });
-  return parts;
+  return { ok: true, parts };
 }
 
 function substitute(

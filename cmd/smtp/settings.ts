@@ -1,5 +1,6 @@
 /** The parameters of the agent: `smtp_` names, or their `lmtp_` twins. */
-import { configuration, parameter, parameterNames } from "../../lib/config/configuration.ts";
+import { configuration, parameter } from "../../lib/config/configuration.ts";
+import { namesOf } from "../../lib/config/names.ts";
 import { isParameterName, type ParameterName, type ParameterValue } from "../../lib/config/parameters.ts";
 import type { Family } from "../../lib/dns/host_lookup.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
@@ -152,7 +153,7 @@ export function readSettings(mode: Mode) {
     lineLimit: parameter("line_length_limit"),
     utf8: parameter("smtputf8_enable"),
     softBounce: parameter("soft_bounce"),
-    notifyClasses: parameterNames("notify_classes", NOTIFY_CLASSES),
+    notifyClasses: namesOf("notify_classes", parameter("notify_classes"), NOTIFY_CLASSES),
     verifyTarget: verifyTarget(get("address_verify_target")),
     useSrvLookup: splitAny(parameter("use_srv_lookup"), ", \t\r\n"),
     discardKeywords: get("discard_ehlo_keywords"),

@@ -2,8 +2,9 @@
 
 import { LocalDomains } from "../../lib/address/local_domains.ts";
 import type { LookupRules } from "../../lib/address/lookup.ts";
-import { EXTENSION_PLACES, extensionRules } from "../../lib/address/split.ts";
-import { parameter, parameterNames } from "../../lib/config/configuration.ts";
+import { propagatingTables } from "../../lib/address/propagation.ts";
+import { extensionRules } from "../../lib/address/split.ts";
+import { parameter } from "../../lib/config/configuration.ts";
 import { openStatusFilter, type StatusFilter } from "../../lib/delivery/status_filter.ts";
 import { replyFilter } from "../../lib/dns/reply_filter.ts";
 import type { ReplyFilter } from "../../lib/dns/resolver.ts";
@@ -67,6 +68,6 @@ export async function openTables(settings: Settings): Promise<AgentTables> {
             myorigin: parameter("myorigin"),
             isLocalDomain: (domain) => local.isLocal(domain),
           },
-    genericExtensions: parameterNames("propagate_unmatched_extensions", EXTENSION_PLACES).has("generic"),
+    genericExtensions: propagatingTables().has("generic"),
   };
 }

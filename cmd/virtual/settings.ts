@@ -31,9 +31,9 @@ export async function openSettings(): Promise<VirtualSettings> {
   const messageLimit = parameter("message_size_limit");
   if (mailboxLimit > 0) {
     if (messageLimit === 0)
-      fatal("main.cf configuration error: virtual_mailbox_limit is smaller than message_size_limit");
+      fatal("configuration error: virtual_mailbox_limit is limited but message_size_limit is unlimited");
     if (mailboxLimit < messageLimit)
-      fatal("main.cf configuration error: virtual_mailbox_limit is smaller than message_size_limit");
+      fatal("configuration error: virtual_mailbox_limit is smaller than message_size_limit");
     setResourceLimit("fileSize", mailboxLimit);
   }
   // no folding by the tables: the recipient is folded here, pattern tables included
@@ -55,7 +55,8 @@ export async function openSettings(): Promise<VirtualSettings> {
       "virtual_delivery_status_filter",
       parameter("virtual_delivery_status_filter"),
     ),
-    locks: parseLockMethods("virtual_mailbox_lock", parameter("virtual_mailbox_lock")),
+    // the name in its complaint is the one in Postfix's
+    locks: parseLockMethods("mailbox_delivery_lock", parameter("virtual_mailbox_lock")),
     utf8: parameter("smtputf8_enable"),
   };
 }

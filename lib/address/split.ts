@@ -34,9 +34,6 @@ export const extensionRules = (): ExtensionRules => ({
   doubleBounceSender: parameter("double_bounce_sender"),
 });
 
-/** What propagate_unmatched_extensions may name: tables and files that an extension can pass. */
-export const EXTENSION_PLACES = ["canonical", "virtual", "alias", "forward", "include", "generic"] as const;
-
 export interface SplitLocalPart {
   readonly user: string;
   /** With its delimiter. */

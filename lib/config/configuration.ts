@@ -2,7 +2,6 @@
 import { fatal } from "../log/log.ts";
 import { environmentVariable, setEnvironmentVariable } from "../sys/environment.ts";
 import { authorizeDirectory, DEFAULT_DIRECTORY } from "./directory.ts";
-import { parseNames } from "./lists.ts";
 import { parseMainCf, readMainCf, splitNameValue } from "./main_cf.ts";
 import type { ParameterName, ParameterValue } from "./parameters.ts";
 import { checkConfiguration } from "./sanity.ts";
@@ -60,15 +59,6 @@ export function configuration(): Configuration {
 
 /** The value of a main.cf parameter. */
 export const parameter = <N extends ParameterName>(name: N): ParameterValue<N> => configuration().get(name);
-
-/** The words of a parameter that takes names from a fixed set, in their exact case; another word ends the program. */
-export function parameterNames<T extends string>(
-  name: ParameterName,
-  known: ReadonlyArray<T>,
-): ReadonlySet<T> {
-  const parsed = parseNames(name, String(parameter(name)), known);
-  return parsed.ok ? parsed.names : fatal(parsed.problem);
-}
 
 /** A configuration from the text of a main.cf, for tests; its errors are thrown. */
 export function configurationFromText(

@@ -125,6 +125,7 @@ export type Found =
 
 /** Where execvp() would find a program, with the rights of the user. */
 export function findProgram(program: string, user: Pick<CommandDelivery, "uid" | "gid">): Found {
+  if (program === "") return { ok: false, code: "ENOENT", reason: "No such file or directory" };
   const paths = program.includes("/")
     ? [program]
     : COMMAND_PATH.split(":").map((directory) => `${directory}/${program}`);
@@ -180,11 +181,7 @@ function judge(name: string, result: CommandResult, end: CopyEnd | undefined): C
       return { kind: "failed", dsn: dsn("4.3.0", `Delivery failed: ${result.reason}`) };
     }
     case "timeout":
-      return failed(
-        "5.3.0",
-        `Command time limit exceeded: "${name}"${suffix}`,
-        "Command time limit exceeded",
-      );
+      return failed("5.3.0", `Command time limit exceeded: "${name}"${suffix}`, "internal software error");
     case "signal":
       return failed(
         "4.3.0",

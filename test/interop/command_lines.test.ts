@@ -290,6 +290,33 @@ t.test("daemons: words that are none of a parameter's names", skip, (t) =>
   ),
 );
 
+t.test("delivery agents: settings that end them at their start", skip, (t) =>
+  same(
+    t,
+    "libexec",
+    [
+      ["local", "allow_mail_to_files=alias, INCLUDE"],
+      ["local", "allow_mail_to_commands=nonsense"],
+      ["local", "prepend_delivered_header=nonsense"],
+      ["local", "propagate_unmatched_extensions=nonsense"],
+      ["local", "mailbox_delivery_lock=FCNTL"],
+      ["virtual", "virtual_mailbox_lock=nonsense"],
+      ["virtual", "virtual_mailbox_limit=1000"],
+      ["virtual", "message_size_limit=0"],
+      ["smtp", "propagate_unmatched_extensions=nonsense"],
+      ["smtp", "smtp_host_lookup=NATIVE"],
+      ["smtp", "smtp_dns_resolver_options=RES_DEFNAMES"],
+      ["smtp", "smtp_address_verify_target=nonsense"],
+      ["lmtp", "lmtp_address_verify_target=nonsense"],
+    ].map(([program = "", setting = ""]) => ({
+      program,
+      args: ["-S", "-V", "-o", setting],
+      main: "virtual_mailbox_base = /x\nalias_maps =\nsmtp_tls_security_level = none\nlmtp_tls_security_level = none\n",
+      input: "",
+    })),
+  ),
+);
+
 t.test("names in the log", skip, (t) =>
   same(
     t,

@@ -80,6 +80,7 @@ const LOCAL: Readonly<Record<string, (dir: string) => ReadonlyArray<string>>> = 
     "allow_mail_to_files=",
     "allow_mail_to_commands=",
   ],
+  mailtool: () => ["sun_mailtool_compatibility=yes"],
   filtered: () => ["local_delivery_status_filter=regexp:{{/^2.0.0 (delivered)/ 2.1.5 filtered $1}}"],
 };
 /** Settings with a table that cannot be opened, which is needed for the second user alone: each has a service of its own. */
@@ -257,6 +258,16 @@ const PIPES: Readonly<Record<string, string>> = {
   nullsender: "flags=FR user=games null_sender= argv=DIR/bin/probe <${sender}>",
   othersender: "flags=FR user=games null_sender=nobody@here argv=DIR/bin/probe <${sender}>",
   size: "user=games size=300 argv=DIR/bin/probe",
+  anysize: "user=games size=0 argv=DIR/bin/probe",
+  endings: "flags=F user=games eol=\\x\\q\\101\\1234\\ argv=DIR/bin/probe",
+  noname: "user=games argv=DIR/bin/probe $. x",
+  noname2: "user=games argv=DIR/bin/probe ${} x",
+  noname3: "user=games argv=DIR/bin/probe a$",
+  unclosed: "user=games argv=DIR/bin/probe $(recipient} x",
+  noargv: "user=games argv=",
+  original: "-o enable_original_recipient=no flags=O user=games argv=DIR/bin/probe $original_recipient",
+  nullquoted: "flags=FRq user=games null_sender= argv=DIR/bin/probe $sender -f$sender",
+  limit: "user=games argv=/bin/sleep 5",
   unknown: "user=games argv=DIR/bin/probe $foo",
   exit: "user=games argv=/bin/sh -c ${nexthop}",
   noquote: "flags=R user=games argv=DIR/bin/probe ${sender} ${recipient} ${user} ${domain}",
@@ -298,18 +309,21 @@ t.test("pipe", options, (t) =>
           .map(([name, command]) => `{ ${name}@exit.test = exit:${command} }`)
           .join(" ")} }
 all_destination_recipient_limit = 1
+limit_time_limit = 1s
 relay_domains =
 `,
     },
     [
       ...Object.keys(PIPES)
-        .filter((name) => name !== "exit")
+        .filter((name) => name !== "exit" && name !== "limit")
         .flatMap((name) => [pipeMail(name, "User"), pipeMail(name, "User+Ext"), pipeMail(name, '"odd one"')]),
       ...["e64", "e67", "e75", "e99", "dsn5", "dsn4", "dsn2", "sig", "out", "long", "err", "early"].map(
         (user) => pipeMail("exit", user, { from: "nobody@localhost" }),
       ),
       pipeMail("all", "x", { from: "", name: "null sender" }),
       pipeMail("nullsender", "x", { from: "", name: "null sender, empty" }),
+      pipeMail("nullquoted", "x", { from: "", name: "null sender, empty, quoted" }),
+      pipeMail("limit", "x", { from: "nobody@localhost", name: "time limit" }),
       pipeMail("othersender", "x", { from: "", name: "null sender, another" }),
       pipeMail("plain", "x", { from: '"quoted sender"@X.test', name: "quoted sender" }),
       pipeMail("all", "x", {

@@ -27,7 +27,6 @@ const UNREAD: Readonly<Record<string, string>> = {
   posthaste_version: "only shown",
   maps_rbl_domains: "its restriction, reject_maps_rbl, is gone in 3.9",
   qmgr_fudge_factor: "for the queue manager before the present one",
-  sun_mailtool_compatibility: "obsolete; mailbox_delivery_lock says it",
 };
 
 /** Names that are put together where they are read: prefix and rest. */
