@@ -38,10 +38,9 @@ export function mailqFormat(longIds: boolean, utf8: boolean): Format {
   const reasonLine = (next: string): string => {
     if (next === reason) return "";
     reason = next;
-    return next === "" ? padded("(reason unavailable)") : padded(`(${clean(next)})`, 2);
+    const text = next === "" ? "reason unavailable" : clean(next);
+    return `${" ".repeat(Math.max(0, REASON_WIDTH - text.length))}(${text})\n`;
   };
-  const padded = (text: string, parentheses = 0): string =>
-    `${" ".repeat(Math.max(0, REASON_WIDTH - (text.length - parentheses)))}${text}\n`;
 
   return {
     message: (message) => {
