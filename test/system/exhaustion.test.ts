@@ -267,7 +267,7 @@ t.test(
     t.ok(lines < 10, `${lines} lines`);
     accept.store(0);
     for (const session of sessions) await session.expect("220");
-    t.same(daemons(instance, "smtpd"), [pid], "by the same process");
+    t.ok(daemons(instance, "smtpd").includes(pid), "it did not end");
     for (const session of sessions) session.close();
     await sendMail(instance.smtpPort, "", to, "Subject: x\r\n\r\nx\r\n");
   },
