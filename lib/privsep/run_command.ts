@@ -80,6 +80,8 @@ const READ_PAUSE_LIMIT = 100;
 class Conversation {
   #output = "";
   #outputEnded = false;
+  /** A command that has its input may be cut short when it says too much. */
+  #inputClosed = false;
   /** The command is over; its output may not be, when something that it started goes on. */
   #ended = false;
   readonly #end: Promise<void>;
@@ -123,6 +125,7 @@ class Conversation {
       if (written === "closed") break;
     }
     this.close(this.sink);
+    this.#inputClosed = true;
     const limit = this.request.timeLimit * 1000;
     let progress = performance.now();
     for (let pause = 1; ; pause = Math.min(pause * 2, READ_PAUSE_LIMIT)) {
@@ -130,7 +133,7 @@ class Conversation {
         progress = performance.now();
         pause = 1;
       }
-      if (this.#outputEnded || this.#output.length >= this.request.outputLimit) break;
+      if (this.#outputEnded || this.#isFull) break;
       if (performance.now() - progress >= limit) return "read";
       await this.#pause(pause);
     }
@@ -168,10 +171,14 @@ class Conversation {
     return "done";
   }
 
+  get #isFull(): boolean {
+    return this.#output.length >= this.request.outputLimit;
+  }
+
   /** Takes the output that is there; true when there was some. */
   #read(): boolean {
     let some = false;
-    while (!this.#outputEnded) {
+    while (!this.#outputEnded && !(this.#inputClosed && this.#isFull)) {
       let count: number;
       try {
         count = readSync(this.source, this.#buffer, 0, READ_SIZE, null);

@@ -26,7 +26,6 @@ const UNREAD: Readonly<Record<string, string>> = {
   mail_release_date: "only shown",
   posthaste_version: "only shown",
   maps_rbl_domains: "its restriction, reject_maps_rbl, is gone in 3.9",
-  qmgr_fudge_factor: "for the queue manager before the present one",
 };
 
 /** Names that are put together where they are read: prefix and rest. */
