@@ -1,5 +1,6 @@
 /** The aliases, and the workaround for lists: failures of a list's own command or file go to owner-LIST (delivery.md 4.2, 4.9). */
 import { externalToInternal, internalToExternal, quoteLocalPart } from "../../lib/address/quote.ts";
+import { splitAddress, splitExtension } from "../../lib/address/split.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { bouncedTo, type Disposition } from "../../lib/delivery/disposition.ts";
 import type { Dsn } from "../../lib/delivery/status.ts";
@@ -55,12 +56,16 @@ export async function failToOwner(state: State, status: Dsn): Promise<Dispositio
   );
 }
 
+/** The owner of the list that the recipient names, by the names as they were written. */
 async function ownerOf(state: State): Promise<string | undefined> {
   if (!parameter("owner_request_special")) return undefined;
-  const names = state.user === state.local || state.user === "" ? [state.local] : [state.local, state.user];
-  for (const name of names) {
-    const found = await lookupAlias(state.session.settings, `owner-${name}`);
-    if (found.kind === "found") return canonical(`owner-${name}`);
+  const { settings } = state.session;
+  const { local } = splitAddress(state.recipient.recipient);
+  const user = state.user === state.local ? undefined : splitExtension(local, settings.extensions)?.user;
+  for (const name of user === undefined || user === "" ? [local] : [local, user]) {
+    const found = await lookupAlias(settings, `owner-${name}`);
+    if (found.kind === "found")
+      return canonical(parameter("expand_owner_alias") ? found.value : `owner-${name}`);
   }
   return undefined;
 }

@@ -37,6 +37,12 @@ async function scene(t: Test, setting: Scene, mails: ReadonlyArray<Mail>): Promi
 const mail = (to: string, more: Partial<Mail> = {}): Mail => ({ name: to, to: [to], ...more });
 const BV = { sendmail: ["-bv"], from: "nobody@localhost" };
 
+/** Lists with an owner, one within another, and a chain that comes to an address of another system. */
+const OWNED =
+  'inline:{ { games = "|/bin/false", nobody@trash.test } { owner-games = news, root } { nobody = nosuchuser } }';
+const NESTED =
+  'inline:{ { nobody = games, root } { games = far@trash.test, "|/bin/false" } { owner-nobody = news } }';
+const CHAIN = "inline:{ { games = nobody } { nobody = news, far@pipex.test } }";
 /** Settings of local(8), by the name of a service and its domain. */
 const LOCAL: Readonly<Record<string, (dir: string) => ReadonlyArray<string>>> = {
   homemaildir: (dir) => [`home_mailbox=../..${dir}/mail/hm/`],
@@ -80,6 +86,12 @@ const LOCAL: Readonly<Record<string, (dir: string) => ReadonlyArray<string>>> = 
     "allow_mail_to_files=",
     "allow_mail_to_commands=",
   ],
+  ownerplain: () => [`alias_maps=${OWNED}`],
+  ownerexpanded: () => [`alias_maps=${OWNED}`, "expand_owner_alias=yes"],
+  ownerkept: () => [`alias_maps=${NESTED}`],
+  ownerreset: () => [`alias_maps=${NESTED}`, "reset_owner_alias=yes"],
+  frozen: () => [`alias_maps=${CHAIN}`],
+  unfrozen: () => [`alias_maps=${CHAIN}`, "frozen_delivered_to=no"],
   mailtool: () => ["sun_mailtool_compatibility=yes"],
   filtered: () => ["local_delivery_status_filter=regexp:{{/^2.0.0 (delivered)/ 2.1.5 filtered $1}}"],
 };
