@@ -101,7 +101,11 @@ function realText(value: number): string {
 }
 
 /** A decimal without zeros at its end, but for the one behind its point. */
-const withoutZeros = (text: string): string => text.replace(/0+$/, "").replace(/\.$/, ".0");
+function withoutZeros(text: string): string {
+  let end = text.length;
+  while (text.endsWith("0", end) && !text.endsWith(".0", end)) end--;
+  return text.slice(0, end);
+}
 
 function columnText(value: unknown): string | undefined {
   if (value === null || value === undefined) return undefined;
