@@ -1,5 +1,6 @@
 /** Validity of host names and address literals, as the resolver and the SMTP grammar need it. */
 import { domainToASCII } from "node:url";
+import { parameter } from "../config/configuration.ts";
 import { parseInet } from "../config/inet.ts";
 import { decodeUtf8, isAscii } from "../sys/bytes.ts";
 import { literalFault } from "./address_syntax.ts";
@@ -26,8 +27,9 @@ export function isValidUtf8Hostname(name: string): boolean {
 export function toAsciiDomain(name: string): string | undefined {
   if (isAscii(name)) return name;
   if (name.length > 4 * NAME_LIMIT) return undefined;
-  const unicode = decodeUtf8(name);
-  if (unicode === undefined) return undefined;
+  const decoded = decodeUtf8(name);
+  if (decoded === undefined) return undefined;
+  const unicode = compatibleForm(decoded);
   const labels: string[] = [];
   // label by label: the whole name may look like a numeric address to the converter
   for (const label of unicode.split(/[.\u3002\uff0e\uff61]/)) {
@@ -40,6 +42,16 @@ export function toAsciiDomain(name: string): string | undefined {
   }
   return labels.join(".");
 }
+
+/** With enable_idna2003_compatibility, the four characters that IDNA2008 keeps apart become what IDNA2003 made of them (UTS 46, 4). */
+export const compatibleForm = (name: string): string =>
+  parameter("enable_idna2003_compatibility")
+    ? name
+        .replaceAll("\u00df", "ss")
+        .replaceAll("\u03c2", "\u03c3")
+        .replaceAll("\u200c", "")
+        .replaceAll("\u200d", "")
+    : name;
 
 export const isIPv4 = (text: string): boolean => parseInet(text)?.length === 4;
 export const isIPv6 = (text: string): boolean => parseInet(text)?.length === 16;

@@ -1,5 +1,10 @@
 import t from "tap";
-import { addressOfLiteral, isValidHostname, isValidUtf8Hostname } from "../../../lib/address/hostname.ts";
+import {
+  addressOfLiteral,
+  isValidHostname,
+  isValidUtf8Hostname,
+  toAsciiDomain,
+} from "../../../lib/address/hostname.ts";
 import { addressNodes, parseAddresses } from "../../../lib/address/parser.ts";
 import {
   externalToInternal,
@@ -15,7 +20,20 @@ import {
 } from "../../../lib/address/split.ts";
 import { tokenize } from "../../../lib/address/tokenizer.ts";
 import { addressExternal, unparseList } from "../../../lib/address/unparser.ts";
+import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
 import { encodeUtf8 } from "../../../lib/sys/bytes.ts";
+
+installConfiguration(configurationFromText(""));
+
+t.test("enable_idna2003_compatibility", (t) => {
+  t.teardown(() => installConfiguration(configurationFromText("")));
+  const names = ["fa\u00df.example", "\u03b1\u03c2.example", "a\u200d\u0dca.example"].map(encodeUtf8);
+  t.same(names.slice(0, 2).map(toAsciiDomain), ["xn--fa-hia.example", "xn--mxa8a.example"]);
+  installConfiguration(configurationFromText("enable_idna2003_compatibility = yes\n"));
+  // as Python's codec for RFC 3490 has them
+  t.same(names.map(toAsciiDomain), ["fass.example", "xn--mxa0b.example", "xn--a-ptf.example"]);
+  t.end();
+});
 
 t.test("quoting", (t) => {
   const rows: Array<[internal: string, external: string]> = [

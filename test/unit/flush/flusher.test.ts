@@ -5,8 +5,11 @@ import path from "node:path";
 import t, { type Test } from "tap";
 import { add, type Flusher, refresh, sendFile, sendSite } from "../../../cmd/flush/flusher.ts";
 import { logNameOf } from "../../../cmd/flush/log_name.ts";
+import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
 import { setLogSinks } from "../../../lib/log/log.ts";
 import { Queues } from "../../../lib/queue/directories.ts";
+
+installConfiguration(configurationFromText(""));
 
 interface World {
   readonly flusher: Flusher;

@@ -8,8 +8,11 @@ import {
 } from "../../../cmd/trivial-rewrite/resolve.ts";
 import { TransportMap } from "../../../cmd/trivial-rewrite/transport_map.ts";
 import type { AddressTables } from "../../../lib/address/lookup.ts";
+import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
 import { encodeUtf8, lowerAscii } from "../../../lib/sys/bytes.ts";
 import { fileTables } from "../address/fake_tables.ts";
+
+installConfiguration(configurationFromText(""));
 
 interface Row {
   config: Record<string, string>;
