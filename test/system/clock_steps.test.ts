@@ -29,7 +29,7 @@ const DAY = 24 * HOUR;
 const BACKOFF = 2;
 const SCAN = 1;
 /** Processor time that all daemons together may take in a second, of a second. */
-const BUSY = 0.6;
+const BUSY = 0.9;
 const TICKS = 100;
 const QUEUES = ["maildrop", "incoming", "active", "deferred"];
 const SENDER = "s@elsewhere.test";

@@ -37,6 +37,8 @@ const FILE_CALLS: ReadonlyArray<Victim> = [
 const MESSAGES: ReadonlyArray<Victim> = FILE_CALLS.map((victim) => ({ ...victim, calls: ["sendto"] }));
 /** strace makes a call fail by asking the kernel for one that does not exist, for which the sandbox kills. */
 const SKIPPED_CALLS = "sandbox = off";
+/** The threads that sync for local tell of it by write(), which no machine lets fail. Its other writes: full_disk.test.ts. */
+const isTold = (program: string, call: string): boolean => program === "local" && call === "write";
 /** n goes up until the work is done without the fault, at most to here. */
 const LIMIT = 8;
 /** A second copy: of mail whose delivery or removal was not marked yet. */
@@ -141,7 +143,7 @@ ${fault === "KILL" ? "" : SKIPPED_CALLS}
     await until(`the end of ${program}`, () => !old.some(isAlive));
   };
   for (const victim of victims) {
-    for (const call of victim.calls)
+    for (const call of victim.calls.filter((name) => fault === "KILL" || !isTold(victim.program, name)))
       for (let n = 1; n <= LIMIT && (await attempt(victim, call, n)); n++) faults++;
     await release(victim);
   }

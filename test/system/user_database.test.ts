@@ -44,6 +44,7 @@ const SKIP = "skip" in NEEDS_ROOT ? NEEDS_ROOT : NEEDS_STRACE;
 t.test("local puts mail off", { ...SKIP }, async (t) => {
   const instance = await runningInstance(t, { mainCf: `${TRACED}local_recipient_maps =\nalias_maps =\n` });
   t.match(await send(instance, `${instance.who.recipient}@localhost`), /^250 /);
+  await logged(instance, /status=sent \(delivered to mailbox\)/);
   const mend = await withoutPasswords(t, instance, "local");
   t.match(await send(instance, "nosuchuser@localhost"), /^250 /);
   await logged(instance, /to=<nosuchuser@localhost>.* dsn=4\.0\.0, status=deferred \(user lookup error\)/);

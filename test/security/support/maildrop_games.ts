@@ -218,7 +218,7 @@ export const GAMES: ReadonlyArray<Game> = [
   {
     name: "a terabyte of nothing",
     play: ({ maildrop }, id) => {
-      put(maildrop, id, Buffer.alloc(0));
+      put(maildrop, id, Buffer.alloc(0), { mode: 0o600 });
       truncateSync(join(maildrop, id), 2 ** 40);
       chmodSync(join(maildrop, id), 0o744);
     },
@@ -230,7 +230,7 @@ export const GAMES: ReadonlyArray<Game> = [
     play: ({ maildrop, to }, id) => {
       const content = submission("a message and a terabyte of nothing", to);
       // without X and E
-      put(maildrop, id, content.subarray(0, content.length - 4));
+      put(maildrop, id, content.subarray(0, content.length - 4), { mode: 0o600 });
       truncateSync(join(maildrop, id), 2 ** 40);
       chmodSync(join(maildrop, id), 0o744);
     },
@@ -240,7 +240,7 @@ export const GAMES: ReadonlyArray<Game> = [
   {
     name: "a record of 200 MB that is a hole",
     play: ({ maildrop }, id) => {
-      put(maildrop, id, Buffer.from([0x53, 0x80, 0xc2, 0xd7, 0x2f]));
+      put(maildrop, id, Buffer.from([0x53, 0x80, 0xc2, 0xd7, 0x2f]), { mode: 0o600 });
       truncateSync(join(maildrop, id), 2 ** 30);
       chmodSync(join(maildrop, id), 0o744);
     },
