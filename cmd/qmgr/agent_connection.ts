@@ -15,17 +15,15 @@ let idleCount = 0;
 let sweeper: ReturnType<typeof setInterval> | undefined;
 
 class AgentConnection implements AgentSocket {
+  readonly transport: string;
   #agent: Agent | undefined;
   #socket: BunSocket | undefined;
-  /** What came while no delivery was under way: the greeting, in pieces perhaps. */
-  #early: Buffer = EMPTY;
   since = 0;
 
   constructor(agent: Agent) {
     this.transport = agent.transport;
     this.#agent = agent;
   }
-  readonly transport: string;
 
   attach(socket: BunSocket): void {
     this.#socket = socket;
@@ -41,23 +39,11 @@ class AgentConnection implements AgentSocket {
     this.#socket?.end();
   }
 
+  /** An agent that keeps its connection sends its greeting along with the answer. All others wait for our close, and serve nobody until then. */
   release(rest: Buffer): void {
     this.#agent = undefined;
-    if (idleCount >= IDLE_LIMIT) {
-      this.end();
-      return;
-    }
-    this.#early = EMPTY;
-    this.since = performance.now();
-    if (rest.length > 0) this.#greeted(rest);
-  }
-
-  #greeted(bytes: Buffer): void {
-    const wanted = greetingBytes();
-    this.#early = Buffer.concat([this.#early, bytes]);
-    if (this.#early.length > wanted.length || !wanted.subarray(0, this.#early.length).equals(this.#early))
-      this.end();
-    else if (this.#early.length === wanted.length) park(this);
+    if (idleCount < IDLE_LIMIT && rest.equals(greetingBytes())) park(this);
+    else this.end();
   }
 
   /** Gives the connection to another delivery. */
@@ -67,9 +53,13 @@ class AgentConnection implements AgentSocket {
   }
 
   onData(chunk: Buffer): void {
-    if (this.#agent !== undefined) this.#agent.onData(chunk);
-    else if (idle.get(this.transport)?.includes(this) === true) this.end();
-    else this.#greeted(chunk);
+    if (this.#agent !== undefined) {
+      this.#agent.onData(chunk);
+      return;
+    }
+    // nobody asked
+    unpark(this);
+    this.end();
   }
   onDrain(): void {
     this.#agent?.onDrain();
@@ -83,13 +73,12 @@ class AgentConnection implements AgentSocket {
   }
 }
 
-const EMPTY = Buffer.alloc(0);
-
 function park(connection: AgentConnection): void {
   const waiting = idle.get(connection.transport);
   if (waiting === undefined) idle.set(connection.transport, [connection]);
   else waiting.push(connection);
   idleCount++;
+  connection.since = performance.now();
   sweeper ??= setInterval(sweep, 1000);
   sweeper.unref();
 }
