@@ -13,7 +13,7 @@ import type { Manager } from "./manager.ts";
 import { Message } from "./message.ts";
 import { readEnvelope } from "./read_envelope.ts";
 import { type Recipient, sortRecipients } from "./recipient.ts";
-import { type CachingResolver, type ResolvedRecipient, resolveRecipients } from "./resolve.ts";
+import { type ResolvedRecipient, type RewriteService, resolveRecipients } from "./resolve.ts";
 import type { Scan } from "./scan.ts";
 
 /** Seconds for which a message rests that another agent still holds. */
@@ -25,7 +25,7 @@ let readBuffer: Buffer | undefined;
 export interface Feeder {
   readonly manager: Manager;
   readonly disk: Disk;
-  readonly resolver: CachingResolver;
+  readonly resolver: RewriteService;
   readonly extensionRules: ExtensionRules;
   /** Notes that a double bounce reached its end; resolves when that is recorded. */
   readonly discardNotice: (message: Message, recipient: Recipient) => Promise<void>;

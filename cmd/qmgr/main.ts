@@ -20,7 +20,6 @@ import { finishMessage } from "./finish.ts";
 import { MainLoop } from "./loop.ts";
 import { Manager } from "./manager.ts";
 import { recoverActive } from "./recover.ts";
-import { CachingResolver } from "./resolve.ts";
 import { Scan } from "./scan.ts";
 import { readSettings, readTransportSettings } from "./settings.ts";
 import { applyTriggers } from "./triggers.ts";
@@ -52,15 +51,12 @@ function startQueueManager(preemptive: boolean): QueueManager {
   const feeder: Feeder = {
     manager,
     disk,
-    resolver: new CachingResolver(
-      {
-        resolve: (sender, address, probe) =>
-          probe ? resolveForVerification(sender, address) : resolveAddress(sender, address),
-        canonicalize: async (address) =>
-          externalToInternal(await rewriteAddress("local", internalToExternal(address))),
-      },
-      () => clock.now(),
-    ),
+    resolver: {
+      resolve: (sender, address, probe) =>
+        probe ? resolveForVerification(sender, address) : resolveAddress(sender, address),
+      canonicalize: async (address) =>
+        externalToInternal(await rewriteAddress("local", internalToExternal(address))),
+    },
     extensionRules: extensionRules(),
     discardNotice: (message, recipient) => discardNotice(disk, message, recipient),
   };

@@ -1,6 +1,5 @@
-/** Asking trivial-rewrite(8) where recipients go: many questions at once, the same one only once in half a minute (queue.md 21, ipc.md 3.5). */
+/** Asking trivial-rewrite(8) where recipients go: many questions at once (queue.md 21). */
 import { DELIVERY_FLAG } from "../../lib/ipc/protocols/delivery.ts";
-import { RESOLVE_FLAG } from "../../lib/ipc/protocols/rewrite.ts";
 import type { Resolution } from "./bind.ts";
 import type { Message } from "./message.ts";
 import { domainOf, type Recipient } from "./recipient.ts";
@@ -8,68 +7,9 @@ import type { Settings } from "./settings.ts";
 
 export interface RewriteService {
   /** `probe`: by the address_verify_* parameters. */
-  resolve(sender: string, address: string, probe: boolean): Promise<Resolution>;
+  resolve(sender: string, address: string, probe: boolean): Resolution | Promise<Resolution>;
   /** An address in canonical form, internal to internal. */
   canonicalize(address: string): Promise<string>;
-}
-
-/** Seconds for which an answer is good. */
-const LIFETIME = 30;
-const CAPACITY = 5000;
-
-interface Known {
-  readonly until: number;
-  readonly resolution: Resolution;
-}
-
-/** Remembers answers for a short time, and lets equal questions wait for one answer. */
-export class CachingResolver {
-  readonly #service: RewriteService;
-  readonly #now: () => number;
-  readonly #known = new Map<string, Known>();
-  readonly #asked = new Map<string, Promise<Resolution>>();
-
-  constructor(service: RewriteService, now: () => number) {
-    this.#service = service;
-    this.#now = now;
-  }
-
-  /** The answer at once where it is known. */
-  resolve(sender: string, address: string, probe: boolean): Resolution | Promise<Resolution> {
-    const question = `${probe ? "verify" : "resolve"}\0${sender}\0${address}`;
-    const known = this.#known.get(question);
-    if (known !== undefined) {
-      if (this.#now() < known.until) return known.resolution;
-      this.#known.delete(question);
-    }
-    const asked = this.#asked.get(question);
-    if (asked !== undefined) return asked;
-    const answer = this.#ask(question, sender, address, probe);
-    this.#asked.set(question, answer);
-    return answer;
-  }
-
-  async #ask(question: string, sender: string, address: string, probe: boolean): Promise<Resolution> {
-    try {
-      const resolution = await this.#service.resolve(sender, address, probe);
-      if ((resolution.flags & RESOLVE_FLAG.fail) === 0) this.#remember(question, resolution);
-      return resolution;
-    } finally {
-      this.#asked.delete(question);
-    }
-  }
-
-  #remember(question: string, resolution: Resolution): void {
-    if (this.#known.size >= CAPACITY) {
-      const oldest = this.#known.keys().next();
-      if (oldest.done !== true) this.#known.delete(oldest.value);
-    }
-    this.#known.set(question, { until: this.#now() + LIFETIME, resolution });
-  }
-
-  canonicalize(address: string): Promise<string> {
-    return this.#service.canonicalize(address);
-  }
 }
 
 /** The content filter's `transport:nexthop` for one recipient. */
@@ -90,7 +30,7 @@ export interface ResolvedRecipient {
 /** Resolves recipients, in their order. Not a promise when all answers are known. */
 export function resolveRecipients(
   settings: Settings,
-  resolver: CachingResolver,
+  resolver: RewriteService,
   message: Message,
   recipients: ReadonlyArray<Recipient>,
 ): ResolvedRecipient[] | Promise<ResolvedRecipient[]> {
@@ -116,7 +56,7 @@ export function resolveRecipients(
 
 /** All recipients are replaced by one address; the rest of the file is not read. */
 async function redirect(
-  resolver: CachingResolver,
+  resolver: RewriteService,
   message: Message,
   recipient: Recipient,
   probe: boolean,

@@ -14,10 +14,12 @@ import {
   RewriteGreeting,
   RewriteReply,
   RewriteRequest,
+  WHOLE_DOMAIN,
 } from "../../lib/ipc/protocols/rewrite.ts";
 import { warning } from "../../lib/log/log.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
-import { resolveAddress } from "./resolve.ts";
+import { isKept } from "../../lib/sys/kept_socket.ts";
+import { isForWholeDomain, resolveAddress } from "./resolve.ts";
 import { rewriteAddress } from "./rewrite.ts";
 import { openSettings, type Settings } from "./settings.ts";
 import { TableWatch } from "./table_watch.ts";
@@ -82,9 +84,15 @@ async function serveResolve(
   const received = await receive(channel, ResolveRequest);
   if (received.kind !== "value") return false;
   const { sender, address } = received.value;
+  const resolved = await resolveAddress(sender, address, route, settings.resolve);
+  const whole = isForWholeDomain(address, resolved, route, settings.resolve) && isOurs(channel);
   send(channel, ResolveReply, {
     serverFlags: 0,
-    ...(await resolveAddress(sender, address, route, settings.resolve)),
+    ...resolved,
+    flags: whole ? resolved.flags | WHOLE_DOMAIN : resolved.flags,
   });
   return true;
 }
+
+/** A client of Postfix knows nothing of WHOLE_DOMAIN. */
+const isOurs = ({ fd }: Channel): boolean => fd !== undefined && isKept(fd);

@@ -3,7 +3,7 @@ import { addressFault, literalFault } from "../../lib/address/address_syntax.ts"
 import { isValidHostname, isValidUtf8Hostname } from "../../lib/address/hostname.ts";
 import { type AddressTables, type LookupRules, lookupAddress } from "../../lib/address/lookup.ts";
 import { splitAddress, stripExtension } from "../../lib/address/split.ts";
-import { RESOLVE_FLAG, type ResolveReply } from "../../lib/ipc/protocols/rewrite.ts";
+import { plainDomain, RESOLVE_FLAG, type ResolveReply } from "../../lib/ipc/protocols/rewrite.ts";
 import { warning } from "../../lib/log/log.ts";
 import { equalFold, isAscii, isValidUtf8, printable } from "../../lib/sys/bytes.ts";
 import type { MatchResult } from "../../lib/tables/match.ts";
@@ -69,6 +69,24 @@ export async function resolveAddress(
   }
   return draft;
 }
+
+/**
+ * Whether every plain address of the domain has this answer, for every sender: no table was asked for more than the domain. The tables of domains may
+ * change, as they may for an answer that a client keeps for one address.
+ */
+export const isForWholeDomain = (
+  address: string,
+  { recipient, flags }: Reply,
+  route: RouteSettings,
+  settings: ResolveSettings,
+): boolean =>
+  recipient === address &&
+  (flags & (RESOLVE_FLAG.error | RESOLVE_FLAG.fail | RESOLVE_FLAG.routed)) === 0 &&
+  plainDomain(address) !== undefined &&
+  route.transportMaps.empty &&
+  route.senderDependentRelayhost.empty &&
+  route.senderDependentDefaultTransport.empty &&
+  settings.relocated.empty;
 
 interface Draft {
   transport: string;

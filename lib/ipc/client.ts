@@ -2,7 +2,8 @@
 import { ClientAbort, fatal, warning } from "../log/log.ts";
 import type { Channel } from "../sys/channel.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
-import { connectPatientUnix, connectUnix } from "../sys/sockets.ts";
+import { connectKept } from "../sys/kept_socket.ts";
+import { adoptSocket, connectPatientUnix, connectUnix } from "../sys/sockets.ts";
 import { type Encoding, type Message, receive, send } from "./attributes.ts";
 
 export type ServiceClass = "public" | "private";
@@ -18,6 +19,17 @@ export const connectService = (
   directory = "",
 ): Promise<Channel> =>
   connectUnix(`${directory}${serviceClass}/${name}`, streamName(`${serviceClass}/${name}`), timeLimit);
+
+/** Connects and says that we are no client of Postfix (lib/sys/kept_socket.ts); undefined when that cannot be done at once, for whatever reason. */
+export async function connectNamed(
+  serviceClass: ServiceClass,
+  name: string,
+  timeLimit: number,
+): Promise<Channel | undefined> {
+  const path = `${serviceClass}/${name}`;
+  const fd = connectKept(path);
+  return fd === undefined ? undefined : adoptSocket(fd, streamName(path), timeLimit);
+}
 
 /** One-shot style: connects once and checks the greeting; undefined (and a warning) when that fails. */
 export async function connectOnce(
@@ -133,6 +145,8 @@ export interface PersistentOptions {
   readonly complaint?: string;
   /** The queue directory with a slash at its end, for a program that is elsewhere. */
   readonly directory?: string;
+  /** Tells the service that we are no client of Postfix, from a program that is in the queue directory. */
+  readonly named?: boolean;
 }
 
 interface Connection {
@@ -229,10 +243,13 @@ export class PersistentClient {
 
   async #connect(): Promise<Connection | undefined> {
     const { serviceClass, service, timeLimit, greeting, retry, directory = "" } = this.#options;
+    const named =
+      this.#options.named === true ? await connectNamed(serviceClass, service, timeLimit) : undefined;
     const channel =
-      retry === "forever"
+      named ??
+      (retry === "forever"
         ? await connectWaiting(serviceClass, service, timeLimit, directory)
-        : await connectService(serviceClass, service, timeLimit, directory);
+        : await connectService(serviceClass, service, timeLimit, directory));
     const greeted = await receive(channel, greeting, this.#decoding());
     if (greeted.kind !== "value") {
       channel.destroy();

@@ -1,8 +1,5 @@
 /** Connections to a service that are used again, one request after another, when the service is one of ours (lib/sys/kept_socket.ts). */
 import type { Channel } from "../sys/channel.ts";
-import { connectKept } from "../sys/kept_socket.ts";
-import { adoptSocket } from "../sys/sockets.ts";
-import { type ServiceClass, streamName } from "./client.ts";
 
 /** A connection without a request is closed after so many seconds. */
 const IDLE_SECONDS = 5;
@@ -43,15 +40,4 @@ export class KeptChannels {
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
   }
-}
-
-/** A first connection that may be put into KeptChannels; undefined when it cannot be made at once, for whatever reason. */
-export async function connectToKeep(
-  serviceClass: ServiceClass,
-  name: string,
-  timeLimit: number,
-): Promise<Channel | undefined> {
-  const path = `${serviceClass}/${name}`;
-  const fd = connectKept(path);
-  return fd === undefined ? undefined : adoptSocket(fd, streamName(path), timeLimit);
 }

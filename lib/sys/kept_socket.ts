@@ -18,12 +18,15 @@ const SOCK_STREAM_CLOEXEC_NONBLOCK = 1 | 0o2000000 | 0o4000;
 
 /** An abstract name (unix(7)): it needs no directory, and so exists in every jail. */
 const PREFIX = Buffer.concat([Buffer.from([AF_UNIX, 0, 0]), Buffer.from("posthaste-kept/", "latin1")]);
+/** sizeof(struct sockaddr_un). */
+const NAME_LIMIT = 110;
 let connections = 0;
 
 /** Connects to a unix stream socket from an end with a name; undefined when that does not work at once, for whatever reason. */
 export function connectKept(path: string): number | undefined {
   const target = unixAddress(path);
-  const own = Buffer.concat([PREFIX, Buffer.from(`${process.pid}.${connections++}`, "latin1")]);
+  const name = `${process.pid}.${connections++} ${path}`.slice(0, NAME_LIMIT - PREFIX.length);
+  const own = Buffer.concat([PREFIX, Buffer.from(name, "latin1")]);
   const { ptr } = ffi();
   const fd = checked("socket", path, libc().socket(AF_UNIX, SOCK_STREAM_CLOEXEC_NONBLOCK, 0));
   const connected =

@@ -6,13 +6,14 @@ import t from "tap";
 import type { Instance } from "../../packaging/instance.ts";
 import { sendMail } from "../../packaging/smtp_hello.ts";
 import { daemons, isAlive, queueFiles, runningInstance, troubles, until } from "./support/harness.ts";
+import { exchange } from "./support/hostile.ts";
 
 t.setTimeout(240_000);
 
 const MESSAGE = "Subject: x\r\n\r\nbody\r\n";
-const NAME = /@posthaste-kept\/(\d+)\.(\d+)$/gm;
+const NAME = /@posthaste-kept\/(\d+)\.(\d+) (?:public\/cleanup|private\/local)$/gm;
 
-/** Ends of kept connections that processes of the instance have right now, by their names. */
+/** Ends of connections to cleanup and local that processes of the instance have right now, by their names. */
 function kept(instance: Instance): string[] {
   const pids = new Set(
     ["smtpd", "qmgr", "local", "virtual", "bounce"].flatMap((name) => daemons(instance, name)),
@@ -152,4 +153,18 @@ t.test("a client that keeps its connection to a delivery agent", async (t) => {
   );
   t.match(await send(instance), /^250 /m);
   await arrived(instance, 1);
+});
+
+t.test("trivial-rewrite answers for a whole domain, but no client of Postfix", async (t) => {
+  const instance = await runningInstance(t, { mainCf: "relayhost = [127.0.0.1]:9\n" });
+  const question = "request\0resolve\0sender\0a@example.org\0address\0b@elsewhere.test\0\0";
+  const answer = (flags: number): string =>
+    `protocol\0trivial_rewrite_protocol\0\0flags\x000\0transport\0smtp\0nexthop\0[127.0.0.1]:9\0recipient\0b@elsewhere.test\0flags\0${flags}\0\0`;
+  const DEFAULT = 4096;
+  const WHOLE_DOMAIN = 1 << 24;
+  t.equal(
+    await exchange(join(instance.queue, "private/rewrite"), Buffer.from(question, "latin1")),
+    answer(DEFAULT),
+  );
+  t.equal(await converse(instance, "private/rewrite", question), answer(DEFAULT + WHOLE_DOMAIN));
 });

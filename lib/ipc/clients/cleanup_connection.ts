@@ -3,8 +3,8 @@ import { parameter } from "../../config/configuration.ts";
 import { type Channel, ChannelTimeout } from "../../sys/channel.ts";
 import { SysError } from "../../sys/errno.ts";
 import { receive, send } from "../attributes.ts";
-import { connectWaiting } from "../client.ts";
-import { connectToKeep, KeptChannels } from "../kept_channels.ts";
+import { connectNamed, connectWaiting } from "../client.ts";
+import { KeptChannels } from "../kept_channels.ts";
 import { CleanupAgain, CleanupGreeting } from "../protocols/cleanup.ts";
 
 export interface CleanupConnection {
@@ -23,7 +23,7 @@ export async function connectCleanup(): Promise<CleanupConnection | undefined> {
     if (await asksAgain(channel)) return greeted(channel, true);
   const service = parameter("cleanup_service_name");
   const timeLimit = parameter("ipc_timeout");
-  const toKeep = await connectToKeep("public", service, timeLimit);
+  const toKeep = await connectNamed("public", service, timeLimit);
   return greeted(toKeep ?? (await connectWaiting("public", service, timeLimit)), toKeep !== undefined);
 }
 

@@ -4,6 +4,7 @@ import { warning } from "../../log/log.ts";
 import { type Message, receive, send } from "../attributes.ts";
 import { PersistentClient } from "../client.ts";
 import {
+  type Resolved,
   type ResolveReply,
   ResolveReply as ResolveReplyMessage,
   ResolveRequest,
@@ -11,32 +12,12 @@ import {
   RewriteReply,
   RewriteRequest,
 } from "../protocols/rewrite.ts";
+import { RecentAnswers, ResolveCache, type ResolveRequestName } from "./resolve_cache.ts";
+
+export type { Resolved } from "../protocols/rewrite.ts";
 
 /** `local`: completed with our own domain; `remote`: with remote_header_rewrite_domain. */
 export type RewriteRule = "local" | "remote";
-export type Resolved = Omit<ResolveReply, "serverFlags">;
-
-/** Answers stay good for so long. */
-const CACHE_SECONDS = 30;
-const CACHE_ENTRIES = 200;
-/** Result flag of a failed lookup: such an answer is not kept. */
-const FAIL = 8;
-
-/** Remembers the latest answers, each for a limited time. */
-class RecentAnswers<T> {
-  readonly #entries = new Map<string, { readonly value: T; readonly expires: number }>();
-
-  get(key: string): T | undefined {
-    const entry = this.#entries.get(key);
-    return entry !== undefined && performance.now() < entry.expires ? entry.value : undefined;
-  }
-  set(key: string, value: T): void {
-    this.#entries.delete(key);
-    const [oldest] = this.#entries.keys();
-    if (this.#entries.size >= CACHE_ENTRIES && oldest !== undefined) this.#entries.delete(oldest);
-    this.#entries.set(key, { value, expires: performance.now() + CACHE_SECONDS * 1000 });
-  }
-}
 
 /**
  * What rewriting leaves alone whatever the configuration: plain atoms, an `@`, a domain with a dot inside. Most addresses are
@@ -51,7 +32,9 @@ export const needsNoRewriting = (address: string): boolean => COMPLETE.test(addr
 export class RewriteClient {
   readonly #connection: PersistentClient;
   readonly #rewritten = new RecentAnswers<string>();
-  readonly #resolved = new RecentAnswers<Resolved>();
+  readonly #resolved = new ResolveCache((sender, address, request) =>
+    this.#resolve(sender, address, request),
+  );
 
   constructor(settings: { service: string; timeLimit: number; idleLimit: number; ageLimit: number }) {
     this.#connection = new PersistentClient({
@@ -59,6 +42,7 @@ export class RewriteClient {
       service: settings.service,
       greeting: RewriteGreeting,
       retry: "forever",
+      named: true,
       timeLimit: settings.timeLimit,
       idleLimit: settings.idleLimit,
       ageLimit: settings.ageLimit,
@@ -77,24 +61,26 @@ export class RewriteClient {
     return reply.address;
   }
 
-  /** Resolves an internal-form address. Tries again until the service gives a usable answer. `verify` uses the address_verify_* parameters. */
-  async resolve(
+  /**
+   * Resolves an internal-form address for an internal-form sender, at once where the answer is known. Tries again until the service gives a usable
+   * answer. `verify` uses the address_verify_* parameters.
+   */
+  resolve(
     sender: string,
     address: string,
-    request: "resolve" | "verify" = "resolve",
-  ): Promise<Resolved> {
-    const key = `${request}\n${sender}\n${address}`;
-    const known = this.#resolved.get(key);
-    if (known !== undefined) return known;
+    request: ResolveRequestName = "resolve",
+  ): Resolved | Promise<Resolved> {
+    return this.#resolved.resolve(sender, address, request);
+  }
+
+  async #resolve(sender: string, address: string, request: ResolveRequestName): Promise<Resolved> {
     const { transport, nexthop, recipient, flags } = await this.#ask(
       ResolveRequest,
       { request, sender, address },
       ResolveReplyMessage,
       (reply) => resolveFault(address, reply),
     );
-    const resolved: Resolved = { transport, nexthop, recipient, flags };
-    if ((flags & FAIL) === 0) this.#resolved.set(key, resolved);
-    return resolved;
+    return { transport, nexthop, recipient, flags };
   }
 
   async #ask<Q, R extends { readonly flags?: number; readonly serverFlags?: number }>(
@@ -152,9 +138,9 @@ export const rewriteAddress = (rule: RewriteRule, address: string): Promise<stri
   rewriteClient().rewrite(rule, address);
 
 /** The transport, next hop and recipient of an internal-form address for an internal-form sender. */
-export const resolveAddress = (sender: string, address: string): Promise<Resolved> =>
+export const resolveAddress = (sender: string, address: string): Resolved | Promise<Resolved> =>
   rewriteClient().resolve(sender, address);
 
 /** The same with the parameters for address verification probes. */
-export const resolveForVerification = (sender: string, address: string): Promise<Resolved> =>
+export const resolveForVerification = (sender: string, address: string): Resolved | Promise<Resolved> =>
   rewriteClient().resolve(sender, address, "verify");

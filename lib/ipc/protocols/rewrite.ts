@@ -24,6 +24,7 @@ export const ResolveReply = message("resolve reply", [
   int("flags"),
 ]);
 export type ResolveReply = ValueOf<typeof ResolveReply>;
+export type Resolved = Omit<ResolveReply, "serverFlags">;
 
 /** Result flags of a resolve reply (ipc.md 6.3). */
 export const RESOLVE_FLAG = {
@@ -37,3 +38,14 @@ export const RESOLVE_FLAG = {
   relay: 2048,
   default: 4096,
 } as const;
+
+/**
+ * Among the result flags for a client of ours (docs/daemons.md): this answer is that for every plain address of the domain, whoever the sender is, with
+ * the address itself as the recipient.
+ */
+export const WHOLE_DOMAIN = 1 << 24;
+
+const PLAIN = /^[A-Za-z0-9_]+(?:[.+=-][A-Za-z0-9_]+)*@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)$/;
+
+/** The domain of an address without quotes, routes or anything else that resolving looks at; undefined for another. */
+export const plainDomain = (address: string): string | undefined => PLAIN.exec(address)?.[1];

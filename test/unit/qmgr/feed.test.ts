@@ -167,18 +167,6 @@ test(
   },
 );
 
-test("one question for many equal recipients", {}, async (w, t) => {
-  for (let i = 0; i < 5; i++) w.put("incoming", `A0000${i}`, queueFile({ recipients: ["a@x.example"] }));
-  await w.feedAll();
-  t.equal(w.questions.length, 1);
-  await w.deliver("smtp");
-  w.time.advance(31);
-  w.put("incoming", "A00009", queueFile({ recipients: ["a@x.example"] }));
-  await w.feedAll();
-  t.equal(w.questions.length, 2);
-  await w.deliver("smtp");
-});
-
 test(
   "more recipients than memory may hold are read in portions",
   {

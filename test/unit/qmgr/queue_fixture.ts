@@ -9,7 +9,6 @@ import { type Feeder, feedMessage, refillMessage } from "../../../cmd/qmgr/feed.
 import { finishMessage, type Notices } from "../../../cmd/qmgr/finish.ts";
 import { Manager } from "../../../cmd/qmgr/manager.ts";
 import type { Message } from "../../../cmd/qmgr/message.ts";
-import { CachingResolver } from "../../../cmd/qmgr/resolve.ts";
 import { Scan } from "../../../cmd/qmgr/scan.ts";
 import { finishEntry, selectEntry } from "../../../cmd/qmgr/scheduler.ts";
 import type { Settings, TransportSettings } from "../../../cmd/qmgr/settings.ts";
@@ -105,16 +104,13 @@ export function world(options: WorldOptions = {}): World {
   const feeder: Feeder = {
     manager,
     disk,
-    resolver: new CachingResolver(
-      {
-        resolve: async (sender, address, probe) => {
-          questions.push(`${probe ? "verify" : "resolve"} ${sender} ${address}`);
-          return resolve(address, sender, probe);
-        },
-        canonicalize: async (address) => (address.includes("@") ? address : `${address}@smtp.example`),
+    resolver: {
+      resolve: async (sender, address, probe) => {
+        questions.push(`${probe ? "verify" : "resolve"} ${sender} ${address}`);
+        return resolve(address, sender, probe);
       },
-      () => time.now(),
-    ),
+      canonicalize: async (address) => (address.includes("@") ? address : `${address}@smtp.example`),
+    },
     extensionRules: { delimiters: "+", ownerRequestSpecial: true, doubleBounceSender: "double-bounce" },
     discardNotice: async (message, recipient) => {
       calls.push(`discard ${message.id} ${recipient.address}`);

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import t from "tap";
 import {
   type DomainList,
+  isForWholeDomain,
   type ResolveSettings,
   type RouteSettings,
   resolveAddress,
@@ -121,4 +122,63 @@ t.test("every captured resolution", async (t) => {
       JSON.stringify(row),
     );
   }
+});
+
+const none: AddressTables = { empty: true, lookup: () => Promise.resolve({ kind: "absent" }) };
+
+t.test("an answer for a whole domain is that of each of its plain addresses, for every sender", async (t) => {
+  const domains = [
+    "mail.example.com",
+    "localhost",
+    "valias.example",
+    "vmbox.example",
+    "relay.example",
+    "a.relay.example",
+    "remote.example",
+    "x",
+    "a..b",
+    "1.2.3.4",
+  ];
+  const locals = ["a", "postmaster", "owner-list", "a+b", "x.y", "1", "MAILER-DAEMON", "double-bounce"];
+  const senders = ["", "s@example.com", "t@remote.example", "root"];
+  let whole = 0;
+  for (const config of [
+    {},
+    { relayhost: "[hop]" },
+    { default_transport: "smtp:other" },
+    { resolve_numeric_domain: "yes" },
+  ]) {
+    const { settings, route } = settingsFor(config as Record<string, string>);
+    const plain = { ...settings, relocated: none };
+    const simple: RouteSettings = {
+      ...route,
+      transportMaps: new TransportMap(none, false),
+      senderDependentRelayhost: none,
+      senderDependentDefaultTransport: none,
+    };
+    for (const domain of domains) {
+      const address = `first@${domain}`;
+      const reply = await resolveAddress("", address, simple, plain);
+      if (!isForWholeDomain(address, reply, simple, plain)) continue;
+      whole++;
+      for (const local of locals)
+        for (const sender of senders)
+          t.same(await resolveAddress(sender, `${local}@${domain}`, simple, plain), {
+            ...reply,
+            recipient: `${local}@${domain}`,
+          });
+    }
+    const reply = await resolveAddress("", "a@remote.example", simple, plain);
+    t.equal(
+      isForWholeDomain("a@remote.example", reply, route, plain),
+      false,
+      "not where transport_maps or tables of senders are set",
+    );
+    t.equal(
+      isForWholeDomain("a@remote.example", reply, simple, settings),
+      false,
+      "not where relocated_maps is set",
+    );
+  }
+  t.equal(whole, 4 * 8);
 });
