@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
-import { AUTOLOAD_OFF, BUNDLE } from "./compile_options.ts";
+import { AUTOLOAD_OFF, BUNDLE, START_COLD } from "./compile_options.ts";
 import { buildDocumentation } from "./man.ts";
 import { PROGRAMS, type ProgramEntry } from "./programs.ts";
 
@@ -110,7 +110,7 @@ async function compile(entry: string, outfile: string): Promise<void> {
       BUN,
       "build",
       "--compile",
-      "--bytecode",
+      ...START_COLD,
       ...BUNDLE,
       ...(options.layout === "multicall" ? SPLIT : []),
       `--define=SANDBOX_PROBE=${options.probe}`,

@@ -5,6 +5,7 @@ import type { Main } from "../../lib/daemon/program.ts";
 import { startWatchdog } from "../../lib/daemon/watchdog.ts";
 import { info } from "../../lib/log/log.ts";
 import { setupLogging } from "../../lib/log/setup.ts";
+import { compileAsUsual } from "../../lib/sys/compiler.ts";
 import { checkIdentity, configure } from "./configure.ts";
 import { becomeDaemon, waitForDaemon } from "./daemonize.ts";
 import { holdLocks, testLock } from "./locks.ts";
@@ -37,4 +38,5 @@ export const main: Main = async (invocation) => {
   );
   startWatchdog(WATCHDOG_SECONDS);
   options.initialized();
+  compileAsUsual();
 };

@@ -15,6 +15,7 @@ import { dropPrivileges } from "../privsep/identity.ts";
 import type { Profile } from "../privsep/profile.ts";
 import { enterSandbox, SANDBOX_MODES, type SandboxMode } from "../privsep/sandbox.ts";
 import { equalFold } from "../sys/bytes.ts";
+import { compileAsUsual } from "../sys/compiler.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { changeDirectory, setUmask } from "../sys/files.ts";
 import { lookupUser, realUid } from "../sys/identity.ts";
@@ -187,6 +188,7 @@ export async function startService(
   // a stand-alone server hands its mail to a set-gid postdrop
   if (!standAlone) enterSandbox(withTables(profileOf(definition)), sandboxMode());
   await definition.postJail?.(service);
+  compileAsUsual();
   if (typeof SANDBOX_PROBE !== "undefined" && SANDBOX_PROBE)
     (await import("../privsep/probe.ts")).probeSandbox();
   return service;
