@@ -18,12 +18,11 @@ export const isQueued = (
     (name) => spawnSync("find", [join(queue, name), "-type", "f", "-print", "-quit"]).stdout.length > 0,
   );
 
-const DRAIN_LIMIT = 180_000;
-
-export async function drained(instance: Instance): Promise<void> {
+/** Waits until these queues are empty, so many seconds at most. */
+export async function drained(instance: Instance, queues?: string[], seconds = 180): Promise<void> {
   const began = performance.now();
-  while (isQueued(instance)) {
-    if (performance.now() - began > DRAIN_LIMIT)
+  while (isQueued(instance, queues)) {
+    if (performance.now() - began > seconds * 1000)
       throw new Error(`the queue of ${instance.directory} does not empty`);
     await wait(20);
   }
@@ -38,6 +37,8 @@ export interface Sent {
   readonly more?: ReadonlyArray<string>;
 }
 
+const SOURCE_LIMIT = 900_000;
+
 /** Sends by SMTP; ends when all is accepted. */
 export async function smtpSource(programs: Reference, system: System, sent: Sent): Promise<void> {
   const { messages, size = 4096, sessions = 20, recipient = "b@elsewhere.test", more = [] } = sent;
@@ -45,7 +46,7 @@ export async function smtpSource(programs: Reference, system: System, sent: Sent
   const source = spawn(
     join(programs.sbin, "smtp-source"),
     [...words.map(String), `127.0.0.1:${system.instance.smtpPort}`],
-    { stdio: ["ignore", "ignore", "inherit"] },
+    { stdio: ["ignore", "ignore", "inherit"], timeout: SOURCE_LIMIT },
   );
   const status = await exitStatus(source);
   if (status !== 0) throw new Error(`smtp-source ended with status ${status}`);

@@ -1,4 +1,5 @@
 /** What the processes of a mail system use, read from /proc: master, its children, and those that have ended. */
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 
 /** Undefined when the process ended while we looked. */
@@ -22,6 +23,11 @@ function statistics(pid: number): number[] | undefined {
 const PARENT = 1;
 const [USER, SYSTEM, DEAD_USER, DEAD_SYSTEM] = [11, 12, 13, 14] as const;
 
+const TICKS = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
+/** Milliseconds without work that count as idle. */
+const QUIET = 500;
+const LOOK_EVERY = 10;
+
 export class ProcessFamily {
   /** Context switches when last seen, by process; those of a dead one stay. */
   readonly #switches = new Map<number, number>();
@@ -34,6 +40,20 @@ export class ProcessFamily {
       .map(Number)
       .filter((pid) => Number.isInteger(pid));
     return pids.filter((pid) => pid === this.master || statistics(pid)?.[PARENT] === this.master);
+  }
+
+  /** Processor time so far, milliseconds. */
+  get cpu(): number {
+    return (this.ticks / TICKS) * 1000;
+  }
+
+  /** The same of the processes that are there, exactly: for what takes less than some ticks. */
+  get exactCpu(): number {
+    let nanoseconds = 0;
+    for (const pid of this.processes)
+      for (const thread of threadsOf(pid))
+        nanoseconds += Number(read(`/proc/${pid}/task/${thread}/schedstat`)?.split(" ", 1)[0] ?? 0);
+    return nanoseconds / 1e6;
   }
 
   get ticks(): number {
@@ -61,12 +81,53 @@ export class ProcessFamily {
     return [...this.#switches.values()].reduce((sum, count) => sum + count, 0);
   }
 
-  /** Looks at the memory of all processes together, kB. */
+  /** Memory of all processes together, kB. */
+  get pss(): number {
+    return this.processes.reduce((sum, pid) => sum + pssOf(pid), 0);
+  }
+
   notePss(): void {
-    let sum = 0;
-    for (const pid of this.processes)
-      sum += Number(/^Pss:\s+(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? "")?.[1] ?? 0);
-    this.peakPss = Math.max(this.peakPss, sum);
+    this.peakPss = Math.max(this.peakPss, this.pss);
+  }
+
+  /** Process ids of a program. */
+  named(name: string): number[] {
+    return this.processes.filter((pid) => programOf(pid) === name);
+  }
+
+  /**
+   * Waits until the processes have had next to nothing to do for half a second; the moment (of performance.now()) of the last thing they did.
+   * Throws after so many seconds.
+   */
+  async idle(seconds: number): Promise<number> {
+    const seen = [{ time: performance.now(), ticks: this.ticks }];
+    const end = performance.now() + seconds * 1000;
+    while (performance.now() < end) {
+      await new Promise((done) => setTimeout(done, LOOK_EVERY));
+      const now = { time: performance.now(), ticks: this.ticks };
+      seen.push(now);
+      while ((seen[1]?.time ?? now.time) < now.time - QUIET) seen.shift();
+      const [oldest = now] = seen;
+      if (now.time - oldest.time >= QUIET && now.ticks - oldest.ticks <= 1) return oldest.time;
+    }
+    throw new Error(`the processes of ${this.master} are not idle after ${seconds} s`);
+  }
+}
+
+/** Proportional memory, kB; 0 when it has ended. */
+export const pssOf = (pid: number): number =>
+  Number(/^Pss:\s+(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? "")?.[1] ?? 0);
+
+export function programOf(pid: number): string {
+  const command = read(`/proc/${pid}/cmdline`)?.split("\0", 1)[0] ?? "";
+  return command.slice(command.lastIndexOf("/") + 1);
+}
+
+export function descriptorsOf(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length;
+  } catch {
+    return 0;
   }
 }
 

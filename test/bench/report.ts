@@ -33,3 +33,16 @@ export function quantile(values: ReadonlyArray<number>, share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
+
+/** Of the straight line with the least squares through the points. */
+export function slope(points: ReadonlyArray<readonly [number, number]>): number {
+  const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const [x, y] = [mean(points.map(([a]) => a)), mean(points.map(([, b]) => b))];
+  const sum = (of: (a: number, b: number) => number): number =>
+    points.reduce((total, [a, b]) => total + of(a - x, b - y), 0);
+  return sum((a, b) => a * b) / sum((a) => a * a);
+}
+
+/** Says on the side what a long measurement is doing. */
+export const progress = (text: string): void =>
+  console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);

@@ -6,6 +6,9 @@ import { join } from "node:path";
 import { measureDeferredQueue } from "./kinds/deferred_queue.ts";
 import { measureIdleSessions } from "./kinds/idle_sessions.ts";
 import { measureLatency } from "./kinds/latency.ts";
+import { measureScaleQueue } from "./kinds/scale_queue.ts";
+import { measureScaleSessions } from "./kinds/scale_sessions.ts";
+import { measureSoak } from "./kinds/soak.ts";
 import { measureStart } from "./kinds/start.ts";
 import { measureTables } from "./kinds/tables.ts";
 import { measureThroughput, type Throughput } from "./kinds/throughput.ts";
@@ -251,4 +254,10 @@ export const SCENARIOS: ReadonlyMap<string, Scenario> = new Map<string, Scenario
   ["deferred", measureDeferredQueue],
   ["tables", measureTables],
   ["start", measureStart],
+  ["scale-queue", measureScaleQueue],
+  ["scale-sessions", measureScaleSessions],
+  ["soak", measureSoak],
 ]);
+
+/** Those that run only when they are named. */
+export const LONG: ReadonlySet<string> = new Set(["scale-queue", "scale-sessions", "soak"]);

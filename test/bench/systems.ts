@@ -1,8 +1,8 @@
 /** The two systems that are compared: private instances with the same settings, started and stopped alike. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
+import { cpus, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { Instance } from "../../packaging/instance.ts";
 import { dynamicMaps, type Reference } from "../interop/support/reference.ts";
@@ -27,12 +27,23 @@ export interface Options {
   /** Messages of the deferred queue, keys of the table. */
   readonly queue: number;
   readonly keys: number;
+  /** Sizes of the queue in scale-queue, sessions at once in scale-sessions. */
+  readonly sizes: ReadonlyArray<number>;
+  readonly sessions: ReadonlyArray<number>;
+  /** Length of the soak. */
+  readonly minutes: number;
+  /** Where curves are kept: numbers and picture. */
+  readonly results: string;
 }
 
 export interface Settings {
   readonly mainCf: string;
   readonly masterCf?: string;
 }
+
+/** What it was measured on. */
+export const machineText = (): string =>
+  `${cpus()[0]?.model}, ${cpus().length} processors, ${Math.round(totalmem() / 2 ** 30)} GB, Linux ${release()}, Bun ${Bun.version}`;
 
 const COMMON = `smtpd_client_connection_count_limit = 0
 smtp_tls_security_level = none
@@ -79,6 +90,29 @@ export async function stop(system: System): Promise<void> {
   const pids = family.processes;
   process.kill(family.master, "SIGTERM");
   while (pids.some(exists)) await wait(20);
+}
+
+/** Replaces settings of a stopped system. */
+export function configure({ instance }: System, settings: Readonly<Record<string, string>>): void {
+  const file = join(instance.config, "main.cf");
+  const kept = readFileSync(file, "latin1")
+    .split("\n")
+    .filter((line) => !((line.split(" =", 1)[0] ?? "") in settings));
+  const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}\n`);
+  writeFileSync(file, kept.join("\n") + lines.join(""), "latin1");
+  // programs wait while main.cf is younger than a second, since somebody may be editing it
+  const past = new Date(Date.now() - 10_000);
+  utimesSync(file, past, past);
+}
+
+export async function restart(
+  system: System,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await stop(system);
+  configure(system, settings);
+  start(system);
+  await listening(system.instance.smtpPort);
 }
 
 function exists(pid: number): boolean {

@@ -1,10 +1,8 @@
 /** Messages a second and CPU a message, in alternating rounds; calls, switches and memory from rounds of their own. */
-import { execFileSync } from "node:child_process";
 import { median, type Row } from "../report.ts";
 import { countSystemCalls } from "../system_calls.ts";
 import { type Bench, familyOf, type Settings, type System, withPair } from "../systems.ts";
 
-const TICKS = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
 const OBSERVE_EVERY = 200;
 /** strace makes everything slow: as many messages are enough. */
 const TRACED = 400;
@@ -32,11 +30,11 @@ interface Measured {
 
 async function round(kind: Throughput, system: System, messages: number): Promise<Measured> {
   const family = familyOf(system);
-  const { ticks } = family;
+  const { cpu } = family;
   const began = performance.now();
   await kind.run(system, messages);
   const seconds = (performance.now() - began) / 1000;
-  return { perSecond: messages / seconds, cpu: ((family.ticks - ticks) / TICKS / messages) * 1000 };
+  return { perSecond: messages / seconds, cpu: (family.cpu - cpu) / messages };
 }
 
 interface Observed {

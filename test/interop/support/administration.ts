@@ -26,8 +26,19 @@ export interface Session {
   readonly commands: ReadonlyArray<string>;
 }
 
+/** Copies of the real programs, without what Debian does with its jail afterwards, which is no concern of ours. */
+export function plainPrograms(real: Reference, folder: string): void {
+  cpSync(real.libexec, join(folder, "libexec"), { recursive: true });
+  cpSync(real.sbin, join(folder, "sbin"), { recursive: true });
+  for (const name of ["post-install", "postfix-script"]) {
+    const script = join(folder, "libexec", name);
+    const text = readFileSync(script, "latin1").replaceAll("/usr/lib/postfix/configure-instance.sh", "true");
+    writeFileSync(script, text, "latin1");
+  }
+}
+
 const QUEUES = "active bounce corrupt defer deferred flush hold incoming saved tlstrace trace".split(" ");
-const POSTFIX_FILES = [
+export const POSTFIX_FILES = [
   "$config_directory:d:root:-:755:u",
   "$data_directory:d:$mail_owner:-:700:uc",
   "$daemon_directory:d:root:-:755:u",
@@ -92,17 +103,7 @@ export class Administration {
   constructor(readonly real: Reference) {
     chmodSync(this.#root, 0o755);
     mkdirSync(this.#view);
-    // what Debian does with its jail afterwards is no concern of ours
-    cpSync(real.libexec, join(this.#root, "real/libexec"), { recursive: true });
-    cpSync(real.sbin, join(this.#root, "real/sbin"), { recursive: true });
-    for (const name of ["post-install", "postfix-script"]) {
-      const script = join(this.#root, "real/libexec", name);
-      const text = readFileSync(script, "latin1").replaceAll(
-        "/usr/lib/postfix/configure-instance.sh",
-        "true",
-      );
-      writeFileSync(script, text, "latin1");
-    }
+    plainPrograms(real, join(this.#root, "real"));
   }
 
   remove(): void {

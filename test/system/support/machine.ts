@@ -41,7 +41,7 @@ export class Machine {
   readonly directory: string;
   programs: string;
 
-  constructor(t: Test, options: MachineOptions = {}) {
+  constructor(t: Pick<Test, "teardown">, options: MachineOptions = {}) {
     this.directory = mkdtempSync(join(tmpdir(), "posthaste-machine-"));
     chmodSync(this.directory, 0o755);
     t.teardown(() => rmSync(this.directory, { recursive: true, force: true }));
