@@ -2,7 +2,7 @@
  * bounce(8): keeps a log of undeliverable, delayed or traced recipients for each message, and turns it into delivery status notices.
  * It runs under three names, bounce, defer and trace, each with the directory of that name. One request a connection.
  */
-import { writeSync } from "node:fs";
+
 import { configuration } from "../../lib/config/configuration.ts";
 import type { Service } from "../../lib/daemon/service.ts";
 import { type Client, singleServer } from "../../lib/daemon/single.ts";
@@ -26,6 +26,7 @@ import type { LogQueue } from "../../lib/queue/directories.ts";
 import { isQueueId } from "../../lib/queue/queue_id.ts";
 import { printable, toBytes } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import { writeSync } from "../../lib/sys/fs.ts";
 import {
   append,
   type BounceService,

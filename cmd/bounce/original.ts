@@ -1,5 +1,5 @@
 /** The message that a notice is about, as its queue file has it. */
-import { closeSync, constants, openSync } from "node:fs";
+
 import { ClientAbort, check } from "../../lib/log/log.ts";
 import { readTime, splitNameValue } from "../../lib/queue/attributes.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
@@ -10,6 +10,7 @@ import { decodeSize } from "../../lib/queue/size_record.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { tryLock } from "../../lib/sys/files.ts";
+import { closeSync, constants, openSync } from "../../lib/sys/fs.ts";
 
 export interface Original {
   readonly fd: number;

@@ -1,5 +1,5 @@
 /** Requests to bounce, defer and trace: read, checked, carried out. */
-import { writeSync } from "node:fs";
+
 import { internalToExternal } from "../../lib/address/quote.ts";
 import { verpDelimiterProblem } from "../../lib/address/verp.ts";
 import { parameter } from "../../lib/config/configuration.ts";
@@ -15,6 +15,7 @@ import { readLog } from "../../lib/queue/log_reader.ts";
 import { isQueueId, type QueueId } from "../../lib/queue/queue_id.ts";
 import { Rec } from "../../lib/queue/records.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { writeSync } from "../../lib/sys/fs.ts";
 import {
   type NoticeRequest,
   notifyDelay,

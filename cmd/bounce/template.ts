@@ -1,5 +1,5 @@
 /** Notice templates: the built-in ones and those of bounce_template_file (bounce(5), delivery.md 16). */
-import { readFileSync } from "node:fs";
+
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { domainToUtf8 } from "../../lib/config/domain_functions.ts";
 import { expandMacros } from "../../lib/config/expand.ts";
@@ -8,6 +8,7 @@ import { labelLength } from "../../lib/message/header.ts";
 import { splitNameValue } from "../../lib/queue/attributes.ts";
 import { fromBytes, isAlnumCode, isAscii, lowerAscii, pathOf, trimSpace } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { readFileSync } from "../../lib/sys/fs.ts";
 import { DEFAULT_TEMPLATES } from "./default_templates.ts";
 
 export const TEMPLATE_CLASSES = ["failure", "delay", "success", "verify"] as const;

@@ -1,6 +1,5 @@
 /** The conversation with one client: greeting, flags, records, status (ipc.md 5.1), and what becomes of the queue file. */
 
-import { statSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { addFlowTokens } from "../../lib/daemon/flow_control.ts";
 import type { Client } from "../../lib/daemon/single.ts";
@@ -21,6 +20,7 @@ import { RecordDecoder } from "../../lib/queue/record_decoder.ts";
 import type { SpareFilesIn } from "../../lib/queue/spare_files.ts";
 import { type Channel, ChannelTimeout } from "../../lib/sys/channel.ts";
 import { errorCode, errorText, SysError } from "../../lib/sys/errno.ts";
+import { statSync } from "../../lib/sys/fs.ts";
 import { bounceMessage } from "./bounce_message.ts";
 import { Message } from "./message.ts";
 import { MessageProcessor, type Pipeline } from "./processor.ts";

@@ -1,9 +1,10 @@
 /** Getting one deferred message tried again at once (queue.md 31). */
-import fs from "node:fs";
+
 import { warning } from "../../lib/log/log.ts";
 import { isReady, MODE_UNTHROTTLE, type Queues } from "../../lib/queue/directories.ts";
 import type { QueueId } from "../../lib/queue/queue_id.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import * as fs from "../../lib/sys/fs.ts";
 
 /** Resets the time stamps of a message; false when it is not in that queue. */
 function touch(queues: Queues, queue: string, id: QueueId, now: number): boolean {

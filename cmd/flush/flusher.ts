@@ -1,10 +1,11 @@
 /** The requests of flush(8): remember deferred mail by destination, and get it delivered on demand (queue.md 31). */
-import fs from "node:fs";
+
 import { FLUSH_STATUS } from "../../lib/ipc/protocols/flush.ts";
 import { warning } from "../../lib/log/log.ts";
 import type { Queues } from "../../lib/queue/directories.ts";
 import { isQueueId, parseQueueId, type QueueId } from "../../lib/queue/queue_id.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import * as fs from "../../lib/sys/fs.ts";
 import type { MatchResult } from "../../lib/tables/match.ts";
 import { deliverMessage } from "./deliver_message.ts";
 import { appendToLog, drainLog, FLUSH_QUEUE, type Lock } from "./log_file.ts";

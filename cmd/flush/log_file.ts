@@ -1,8 +1,9 @@
 /** The log of one destination: queue IDs, one a line, appended to and emptied under an exclusive lock. */
-import fs from "node:fs";
+
 import type { Queues } from "../../lib/queue/directories.ts";
 import type { QueueId } from "../../lib/queue/queue_id.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
+import * as fs from "../../lib/sys/fs.ts";
 
 export const FLUSH_QUEUE = "flush";
 

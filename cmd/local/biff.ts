@@ -1,5 +1,5 @@
 /** "You have mail": a datagram to comsat(8), which may or may not be there. */
-import { createSocket, type Socket } from "node:dgram";
+import type { Socket } from "node:dgram";
 import { warning } from "../../lib/log/log.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
@@ -10,7 +10,7 @@ let socket: Socket | undefined;
 /** Sends `user@offset`; trouble is only warned about. */
 export function notifyBiff(text: string): void {
   if (socket === undefined) {
-    socket = createSocket("udp4");
+    socket = process.getBuiltinModule("node:dgram").createSocket("udp4");
     socket.on("error", (error) => warning(`biff_notify: ${errorText(error)}`));
     socket.unref();
   }

@@ -1,5 +1,5 @@
 /** `.forward` files (delivery.md 4.4): undefined when the mailbox is next. */
-import { closeSync, constants, fstatSync, lstatSync, openSync, type Stats } from "node:fs";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { type Disposition, traceExpansion } from "../../lib/delivery/disposition.ts";
 import { dsn } from "../../lib/delivery/status.ts";
@@ -8,6 +8,7 @@ import { warning } from "../../lib/log/log.ts";
 import { asUser } from "../../lib/privsep/identity.ts";
 import { pathOf, splitAny } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { closeSync, constants, fstatSync, lstatSync, openSync, type Stats } from "../../lib/sys/fs.ts";
 import type { User } from "../../lib/sys/identity.ts";
 import { expandLocal } from "./expand.ts";
 import { deliverFileItems } from "./include.ts";

@@ -1,5 +1,5 @@
 /** `:include:` files (delivery.md 4.3). */
-import { closeSync, constants, fstatSync, openSync, type Stats, statSync } from "node:fs";
+
 import type { Disposition } from "../../lib/delivery/disposition.ts";
 import { dsn } from "../../lib/delivery/status.ts";
 import { check, warning } from "../../lib/log/log.ts";
@@ -7,6 +7,7 @@ import { asUser, type Identity } from "../../lib/privsep/identity.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { safeOpen } from "../../lib/sys/files.ts";
+import { closeSync, constants, fstatSync, openSync, type Stats, statSync } from "../../lib/sys/fs.ts";
 import { effectiveGid, effectiveUid, lookupUserById } from "../../lib/sys/identity.ts";
 import { addressLines } from "./lines.ts";
 import { bounce, defer, type ItemsResult, nested, type State, tooDeep } from "./state.ts";

@@ -1,5 +1,5 @@
 /** Lines of a file of addresses, read in pieces: nobody's file is held in memory as a whole. */
-import { readSync } from "node:fs";
+import { readSync } from "../../lib/sys/fs.ts";
 
 const CHUNK = 16 * 1024;
 /** Longer lines are cut. */

@@ -1,5 +1,5 @@
 /** Mailbox delivery (delivery.md 4.6): undefined when there is no such user. */
-import { type Stats, statSync } from "node:fs";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { MBOX } from "../../lib/delivery/copy.ts";
 import type { Disposition } from "../../lib/delivery/disposition.ts";
@@ -12,6 +12,7 @@ import { warning } from "../../lib/log/log.ts";
 import type { Identity } from "../../lib/privsep/identity.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
+import { type Stats, statSync } from "../../lib/sys/fs.ts";
 import { effectiveGid, effectiveUid, type User } from "../../lib/sys/identity.ts";
 import { notifyBiff } from "./biff.ts";
 import { deliverCommandAs } from "./command.ts";

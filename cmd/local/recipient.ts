@@ -1,5 +1,5 @@
 /** One recipient, at the top or out of an expansion: what kind of local destination it is (delivery.md 4.1). */
-import { statSync } from "node:fs";
+
 import { internalToExternal } from "../../lib/address/quote.ts";
 import { splitExtension } from "../../lib/address/split.ts";
 import { parameter } from "../../lib/config/configuration.ts";
@@ -9,6 +9,7 @@ import { warning } from "../../lib/log/log.ts";
 import { asUser } from "../../lib/privsep/identity.ts";
 import { equalFold, pathOf } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { statSync } from "../../lib/sys/fs.ts";
 import { foldCase } from "../../lib/tables/casefold.ts";
 import { deliverAlias } from "./alias.ts";
 import { deliverDotForward } from "./dot_forward.ts";

@@ -1,6 +1,5 @@
 /** Leaving the terminal, and `master -w`: waiting until the daemon is up. */
 
-import { closeSync, constants, openSync } from "node:fs";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { encodeUtf8 } from "../../lib/sys/bytes.ts";
@@ -8,6 +7,7 @@ import type { Channel } from "../../lib/sys/channel.ts";
 import { currentEnvironment } from "../../lib/sys/environment.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
 import { duplicateTo, setUmask } from "../../lib/sys/files.ts";
+import { closeSync, constants, openSync } from "../../lib/sys/fs.ts";
 import { ignoreSignal, sendSignal, startSession } from "../../lib/sys/process.ts";
 import { startWatched } from "../../lib/sys/program_end.ts";
 import { adoptSocket, socketPair } from "../../lib/sys/sockets.ts";

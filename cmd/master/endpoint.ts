@@ -1,11 +1,12 @@
 /** Creating and watching the endpoints of services. */
-import { closeSync, constants, fchmodSync, openSync, readSync, unlinkSync } from "node:fs";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import type { MasterService } from "../../lib/config/master_cf.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { asUser } from "../../lib/privsep/identity.ts";
 import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 import { makeFifo, setCloseOnExec, signalWhenReadable } from "../../lib/sys/files.ts";
+import { closeSync, constants, fchmodSync, openSync, readSync, unlinkSync } from "../../lib/sys/fs.ts";
 import { lookupUser, realUid, type User } from "../../lib/sys/identity.ts";
 import { bindUnix, listenInet, UNIX_PATH_LIMIT } from "../../lib/sys/sockets.ts";
 

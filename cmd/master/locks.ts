@@ -1,10 +1,11 @@
 /** The lock files that say that the mail system runs: pid/master.pid and the data directory's master.lock. */
-import { constants, writeSync } from "node:fs";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { asUser } from "../../lib/privsep/identity.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { safeOpen, tryLock } from "../../lib/sys/files.ts";
+import { constants, writeSync } from "../../lib/sys/fs.ts";
 import { lookupUser, realUid } from "../../lib/sys/identity.ts";
 
 const PID_FILE = "pid/master.pid";

@@ -1,11 +1,11 @@
 /** The command line of master. */
 
-import { closeSync, writeSync } from "node:fs";
 import { offerHelp, optionLetters } from "../../lib/daemon/help.ts";
 import { complain, parseOptions } from "../../lib/daemon/options.ts";
 import type { Invocation } from "../../lib/daemon/program.ts";
 import { fatal, setVerbosity } from "../../lib/log/log.ts";
 import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
+import { closeSync, writeSync } from "../../lib/sys/fs.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
 import { HELP } from "./help.ts";
 

@@ -1,6 +1,5 @@
 /** One service of master.cf while the system runs: its endpoint, its processes, their status reports. */
 
-import { closeSync } from "node:fs";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { childArguments, isStressAware, type MasterService } from "../../lib/config/master_cf.ts";
 import { AVAILABILITY, decodeStatus, STATUS_SIZE } from "../../lib/daemon/status.ts";
@@ -8,6 +7,7 @@ import { info, logFatal, panic, verbose, warning } from "../../lib/log/log.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 import { setCloseOnExec } from "../../lib/sys/files.ts";
+import { closeSync } from "../../lib/sys/fs.ts";
 import { sendSignal } from "../../lib/sys/process.ts";
 import { type ProgramEnd, startWatched } from "../../lib/sys/program_end.ts";
 import { adoptSocket, socketPair } from "../../lib/sys/sockets.ts";

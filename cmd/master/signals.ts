@@ -1,6 +1,5 @@
 /** Signals to master. */
 
-import { constants } from "node:os";
 import { info } from "../../lib/log/log.ts";
 import {
   defaultSignal,
@@ -19,11 +18,13 @@ import type { Supervisor } from "./supervisor.ts";
 const DEADLY = ["SIGINT", "SIGQUIT", "SIGTERM"] as const;
 const SUICIDE_MILLISECONDS = 5000;
 
+const numbers = () => process.getBuiltinModule("node:os").constants.signals;
+
 export function installSignals(supervisor: Supervisor, options: MasterOptions): void {
   process.on("SIGHUP", () => supervisor.reload());
   process.on("SIGIO", () => supervisor.poll());
   process.on("SIGCHLD", () => childrenChanged(supervisor, options));
-  for (const signal of DEADLY) process.on(signal, () => terminate(constants.signals[signal], options));
+  for (const signal of DEADLY) process.on(signal, () => terminate(numbers()[signal], options));
   if (options.exitTime > 0)
     after(options.exitTime, () => {
       info("master exit time has arrived");
@@ -45,7 +46,7 @@ function childrenChanged(supervisor: Supervisor, options: MasterOptions): void {
 
 /** Takes the whole mail system down: every process of the group gets SIGTERM. */
 function terminate(signal: number, options: MasterOptions): void {
-  const { SIGTERM, SIGKILL } = constants.signals;
+  const { SIGTERM, SIGKILL } = numbers();
   setTimeout(() => sendSignal(process.pid, SIGKILL), SUICIDE_MILLISECONDS);
   ignoreSignal(SIGTERM);
   sendSignal(-processGroup(), SIGTERM);

@@ -1,11 +1,12 @@
 /** The set of services: loading, reloading, and telling which has work (ipc.md 1.6 to 1.9). */
-import { readFileSync } from "node:fs";
+
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { type MasterService, parseMasterCf } from "../../lib/config/master_cf.ts";
 import { fatal, info, warning } from "../../lib/log/log.ts";
 import { setupLogging } from "../../lib/log/setup.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { makePipe } from "../../lib/sys/files.ts";
+import { readFileSync } from "../../lib/sys/fs.ts";
 import { readableNow } from "../../lib/sys/sockets.ts";
 import { reconfigure } from "./configure.ts";
 import type { MasterOptions } from "./options.ts";

@@ -1,10 +1,11 @@
 /** The wakeup trigger that master sends to its own services. */
-import { closeSync, openSync, writeSync } from "node:fs";
+
 import type { MasterService } from "../../lib/config/master_cf.ts";
 import { warning } from "../../lib/log/log.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { errnoNumber, SysError } from "../../lib/sys/errno.ts";
 import { makePipe } from "../../lib/sys/files.ts";
+import { closeSync, openSync, writeSync } from "../../lib/sys/fs.ts";
 import { connectInet, connectUnix, FIFO_WRITE, sendDescriptor } from "../../lib/sys/sockets.ts";
 import { asMailOwner } from "./endpoint.ts";
 

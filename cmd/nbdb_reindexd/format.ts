@@ -1,8 +1,9 @@
 /** Whether a table's source is for postmap or for postalias. */
-import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+
 import { logicalLines } from "../../lib/config/lines.ts";
 import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { closeSync, constants, fstatSync, openSync, readSync } from "../../lib/sys/fs.ts";
 import { parseSourceLine } from "../../lib/tables/source.ts";
 
 export type Format =

@@ -1,5 +1,5 @@
 /** One request from its check to the new index. */
-import { lstatSync, type Stats, statSync, unlinkSync } from "node:fs";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { exportedEnvironment } from "../../lib/delivery/exported_environment.ts";
 import { info } from "../../lib/log/log.ts";
@@ -7,6 +7,7 @@ import { asUser, type Identity } from "../../lib/privsep/identity.ts";
 import { type CommandResult, runCommand } from "../../lib/privsep/run_command.ts";
 import { pathOf, splitAny, trimSpace } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
+import { lstatSync, type Stats, statSync, unlinkSync } from "../../lib/sys/fs.ts";
 import { effectiveUid } from "../../lib/sys/identity.ts";
 import { isLegacyType, mapLegacyType } from "../../lib/tables/migration.ts";
 import { tableType } from "../../lib/tables/registry.ts";

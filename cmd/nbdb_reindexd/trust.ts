@@ -1,9 +1,10 @@
 /** Who could have arranged that a table is here: a command must not run as a user with what another user made. */
-import { realpathSync, statSync } from "node:fs";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { splitList } from "../../lib/config/lists.ts";
 import { warning } from "../../lib/log/log.ts";
 import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";
+import { realpathSync, statSync } from "../../lib/sys/fs.ts";
 
 /** Why a table at this path is not indexed as this user; undefined when the administrator allows it. */
 export function allowedByPath(path: string, uid: number): string | undefined {

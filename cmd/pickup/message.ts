@@ -1,5 +1,5 @@
 /** One maildrop file: who it is from, and its way through cleanup (queue.md 11). */
-import { closeSync, constants } from "node:fs";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { receiveOverrides } from "../../lib/config/receive_overrides.ts";
 import { receive, send } from "../../lib/ipc/attributes.ts";
@@ -21,6 +21,7 @@ import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { safeOpen, tryLock } from "../../lib/sys/files.ts";
+import { closeSync, constants } from "../../lib/sys/fs.ts";
 import { effectiveUid } from "../../lib/sys/identity.ts";
 import { copyMessage } from "./copy.ts";
 

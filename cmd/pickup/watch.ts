@@ -1,7 +1,8 @@
 /** With a world-writable maildrop submitters cannot reach our socket: the directory itself tells of new files. */
-import { watch } from "node:fs";
+
 import { warning } from "../../lib/log/log.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { watch } from "../../lib/sys/fs.ts";
 import type { Sweeper } from "./sweeper.ts";
 import { MAILDROP } from "./sweeper.ts";
 

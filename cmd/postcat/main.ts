@@ -1,5 +1,5 @@
 /** postcat(1): shows queue files (queue.md 34). */
-import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import { optionLetters } from "../../lib/daemon/help.ts";
@@ -12,6 +12,7 @@ import { pathOf, toBytes } from "../../lib/sys/bytes.ts";
 import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorText, unless } from "../../lib/sys/errno.ts";
 import { changeDirectory } from "../../lib/sys/files.ts";
+import { closeSync, constants, fstatSync, openSync, writeSync } from "../../lib/sys/fs.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
 import { HELP } from "./help.ts";
 import { type Display, showFile } from "./show.ts";

@@ -1,5 +1,5 @@
 /** Prints one queue file record by record. */
-import { writeSync } from "node:fs";
+
 import { fatal, warning } from "../../lib/log/log.ts";
 import { ascTime } from "../../lib/message/date.ts";
 import { isHeader } from "../../lib/message/header.ts";
@@ -9,6 +9,7 @@ import { REC_EOF, REC_ERROR, Rec, RecordSets, recordTypeName } from "../../lib/q
 import { decodeSize } from "../../lib/queue/size_record.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { writeSync } from "../../lib/sys/fs.ts";
 import { leadingInteger } from "../../lib/sys/numbers.ts";
 
 export interface Display {

@@ -1,4 +1,9 @@
 /** Replacing a configuration file: a locked temporary file beside it takes its place when it is complete. */
+
+import { fatal } from "../../lib/log/log.ts";
+import { fromBytes, pathOf, toBytes } from "../../lib/sys/bytes.ts";
+import { errorText, unless } from "../../lib/sys/errno.ts";
+import { lockWaiting } from "../../lib/sys/files.ts";
 import {
   closeSync,
   constants,
@@ -13,11 +18,7 @@ import {
   statSync,
   unlinkSync,
   writeSync,
-} from "node:fs";
-import { fatal } from "../../lib/log/log.ts";
-import { fromBytes, pathOf, toBytes } from "../../lib/sys/bytes.ts";
-import { errorText, unless } from "../../lib/sys/errno.ts";
-import { lockWaiting } from "../../lib/sys/files.ts";
+} from "../../lib/sys/fs.ts";
 
 /** Rewrites PATH by way of PATH.tmp. When `edit` ends the program the temporary file stays, empty, and PATH is as it was. */
 export function editFile(path: string, edit: (text: string) => string): void {

@@ -1,10 +1,11 @@
 /** postconf(1): shows and edits main.cf and master.cf. */
-import { writeSync } from "node:fs";
+
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
 import { offerHelp } from "../../lib/daemon/help.ts";
 import type { Invocation, Main } from "../../lib/daemon/program.ts";
 import { fatal, setLogSinks, warning } from "../../lib/log/log.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
+import { writeSync } from "../../lib/sys/fs.ts";
 import type { EditMode } from "./edit_main.ts";
 import { HELP } from "./help.ts";
 import { givenDirectory, type Request, readRequest } from "./options.ts";

@@ -1,5 +1,5 @@
 /** Which names the configuration refers to: what makes a user's own parameter a used one, and what is referred to but not there. */
-import { existsSync, readFileSync } from "node:fs";
+
 import { expandMacros } from "../../lib/config/expand.ts";
 import { logicalLines } from "../../lib/config/lines.ts";
 import { LIST_SEPARATORS, splitList } from "../../lib/config/lists.ts";
@@ -15,6 +15,7 @@ import { tableSettings } from "../../lib/config/table_parameters.ts";
 import { warning } from "../../lib/log/log.ts";
 import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { existsSync, readFileSync } from "../../lib/sys/fs.ts";
 import { settingsOf } from "./master_file.ts";
 import { isLegacy, isRaw, type Sources } from "./sources.ts";
 

@@ -1,6 +1,5 @@
 /** What postconf looks at: main.cf, master.cf, the built-in parameters, and what a name means among them. */
 
-import { readFileSync } from "node:fs";
 import { NO_SERVICE } from "../../lib/config/configuration.ts";
 import { DERIVED_PARAMETERS, type DerivedSuffix, TRANSPORT_PARAMETERS } from "../../lib/config/derived.ts";
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
@@ -19,6 +18,7 @@ import { Configuration } from "../../lib/config/settings.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { readFileSync } from "../../lib/sys/fs.ts";
 import { baseName } from "../../lib/sys/paths.ts";
 import { fieldOf, type MasterEntry, parseEntry, settingsOf } from "./master_file.ts";
 import { givenDirectory, type ParameterClass, type Request } from "./options.ts";

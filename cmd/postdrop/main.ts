@@ -1,6 +1,5 @@
 /** postdrop(1): takes a message from a local program and puts it into maildrop (tools.md 3). Runs with borrowed group rights. */
 
-import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { isUnsafeProcess } from "../../lib/config/directory.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
@@ -24,6 +23,7 @@ import { toBytes } from "../../lib/sys/bytes.ts";
 import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { changeDirectory } from "../../lib/sys/files.ts";
+import { writeSync } from "../../lib/sys/fs.ts";
 import { effectiveUid, realUid } from "../../lib/sys/identity.ts";
 import { HELP } from "./help.ts";
 

@@ -1,10 +1,11 @@
 /** `postfix start` and `check`: the alias tables of a system that has just left Berkeley DB get their new indexes before mail needs them. */
-import { existsSync, writeFileSync } from "node:fs";
+
 import { configuration } from "../../lib/config/configuration.ts";
 import { splitBraced } from "../../lib/config/lists.ts";
 import { warning } from "../../lib/log/log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { existsSync, writeFileSync } from "../../lib/sys/fs.ts";
 import { daemonPath, run } from "./programs.ts";
 
 const DONE = "check-alias-maps-migration-done";

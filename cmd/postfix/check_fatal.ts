@@ -1,8 +1,9 @@
 /** What has to be in order before the mail system is started. */
-import { readFileSync, statSync } from "node:fs";
+
 import { configuration } from "../../lib/config/configuration.ts";
 import { complainAndPause } from "../../lib/daemon/script_log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
+import { readFileSync, statSync } from "../../lib/sys/fs.ts";
 import { runPostInstall } from "./post_install.ts";
 import { commandPath, run } from "./programs.ts";
 

@@ -1,6 +1,5 @@
 /** The commands of `postfix`, one function each. */
 
-import { accessSync, constants, existsSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import type { ParameterName } from "../../lib/config/parameters.ts";
 import { complainAndPause, logAs } from "../../lib/daemon/script_log.ts";
@@ -9,6 +8,7 @@ import { pathOf } from "../../lib/sys/bytes.ts";
 import { currentEnvironment } from "../../lib/sys/environment.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { replaceProcess } from "../../lib/sys/exec.ts";
+import { accessSync, constants, existsSync, statSync, unlinkSync, writeFileSync } from "../../lib/sys/fs.ts";
 import { sleep } from "../../lib/sys/timers.ts";
 import { hasOtherInstances, isSecondary } from "./instance.ts";
 import { isRunning, masterPid, signalMaster } from "./master_process.ts";

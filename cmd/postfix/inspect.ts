@@ -1,9 +1,10 @@
 /** `postfix check`: owners, modes and contents that should not be as they are; each finding is a warning. */
-import { existsSync, lstatSync, readdirSync, readFileSync, type Stats, statSync } from "node:fs";
+
 import { configuration } from "../../lib/config/configuration.ts";
 import { warning } from "../../lib/log/log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { unless } from "../../lib/sys/errno.ts";
+import { existsSync, lstatSync, readdirSync, readFileSync, type Stats, statSync } from "../../lib/sys/fs.ts";
 import { lookupGroup, lookupUser } from "../../lib/sys/identity.ts";
 import { isOwn } from "./instance.ts";
 import { commandPath } from "./programs.ts";

@@ -1,8 +1,9 @@
 /** What an installation consists of: postfix-files, or our own list where there is none. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+
 import { configuration } from "../../lib/config/configuration.ts";
 import { isParameterName } from "../../lib/config/parameters.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
+import { existsSync, readdirSync, readFileSync } from "../../lib/sys/fs.ts";
 import { readOctal } from "../../lib/sys/numbers.ts";
 
 export interface InstalledObject {

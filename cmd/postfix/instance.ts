@@ -1,5 +1,5 @@
 /** Which instance this is: a user's own one, a secondary one, or the default. */
-import { readFileSync } from "node:fs";
+
 import { isOwnInstance } from "../../lib/config/accounts.ts";
 import { configuration } from "../../lib/config/configuration.ts";
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
@@ -7,6 +7,7 @@ import { splitList } from "../../lib/config/lists.ts";
 import { parseMainCf } from "../../lib/config/main_cf.ts";
 import { Configuration, ConfigurationError } from "../../lib/config/settings.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
+import { readFileSync } from "../../lib/sys/fs.ts";
 
 const refuse = (text: string): never => {
   throw new ConfigurationError(text);

@@ -1,11 +1,11 @@
 /** `postfix logrotate`: the log file gets another name, postlogd begins a new one, and the old one is compressed. */
 
-import { renameSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { pathOf, trimSpace } from "../../lib/sys/bytes.ts";
 import { currentEnvironment } from "../../lib/sys/environment.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { renameSync } from "../../lib/sys/fs.ts";
 import { outputOf, statusOf } from "../../lib/sys/program_end.ts";
 import { isRunning, signalMaster } from "./master_process.ts";
 

@@ -1,9 +1,10 @@
 /** The running master: its lock says that it runs, its pid file whom to signal. */
-import { closeSync, constants, readFileSync } from "node:fs";
+
 import { fatal } from "../../lib/log/log.ts";
 import { trimSpace } from "../../lib/sys/bytes.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
 import { safeOpen, tryLock } from "../../lib/sys/files.ts";
+import { closeSync, constants, readFileSync } from "../../lib/sys/fs.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
 import { sendSignal } from "../../lib/sys/process.ts";
 

@@ -1,4 +1,8 @@
 /** Owners, groups and modes of what is installed. */
+
+import { configuration } from "../../lib/config/configuration.ts";
+import { pathOf } from "../../lib/sys/bytes.ts";
+import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
 import {
   chmodSync,
   chownSync,
@@ -13,10 +17,7 @@ import {
   readSync,
   type Stats,
   statSync,
-} from "node:fs";
-import { configuration } from "../../lib/config/configuration.ts";
-import { pathOf } from "../../lib/sys/bytes.ts";
-import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
+} from "../../lib/sys/fs.ts";
 import { lookupGroup, lookupUser } from "../../lib/sys/identity.ts";
 import type { InstalledObject } from "./installed_objects.ts";
 import { isOwn } from "./instance.ts";

@@ -1,5 +1,4 @@
 /** Running other programs of the mail system and waiting for them. */
-import { constants } from "node:os";
 import { configuration } from "../../lib/config/configuration.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { currentEnvironment } from "../../lib/sys/environment.ts";
@@ -47,6 +46,6 @@ export function startDetached(path: string, args: ReadonlyArray<string>): void {
 export async function runForeground(path: string, args: ReadonlyArray<string>): Promise<number> {
   const { pid, ended } = orFatal(path, () => startWatched(startOf(path, args)));
   for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const)
-    process.on(signal, () => sendSignal(pid, constants.signals[signal]));
+    process.on(signal, () => sendSignal(pid, process.getBuiltinModule("node:os").constants.signals[signal]));
   return statusOf(await ended);
 }

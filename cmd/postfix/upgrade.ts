@@ -1,8 +1,9 @@
 /** `postfix upgrade-configuration`: entries that master.cf and main.cf of an older release lack. */
-import { readFileSync, writeFileSync } from "node:fs";
+
 import { configuration } from "../../lib/config/configuration.ts";
 import { splitList } from "../../lib/config/lists.ts";
 import { pathOf, toBytes } from "../../lib/sys/bytes.ts";
+import { readFileSync, writeFileSync } from "../../lib/sys/fs.ts";
 import { commandPath, run } from "./programs.ts";
 
 interface Missing {

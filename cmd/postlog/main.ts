@@ -1,6 +1,5 @@
 /** postlog(1): logs lines from scripts. */
 
-import { readSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
 import { optionLetters } from "../../lib/daemon/help.ts";
@@ -12,6 +11,7 @@ import { setupLogging } from "../../lib/log/setup.ts";
 import { lowerAscii, printable } from "../../lib/sys/bytes.ts";
 import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
+import { readSync } from "../../lib/sys/fs.ts";
 import { effectiveUid } from "../../lib/sys/identity.ts";
 import { isTerminal } from "../../lib/sys/process.ts";
 import { HELP } from "./help.ts";

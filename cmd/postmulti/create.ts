@@ -1,5 +1,5 @@
 /** `postmulti -e create` and `-e import`: another instance in the list, made from the stock files when it is new. */
-import { chmodSync, copyFileSync, existsSync, mkdirSync, statSync } from "node:fs";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { DEFAULT_DIRECTORY } from "../../lib/config/directory.ts";
 import { readMainCf } from "../../lib/config/main_cf.ts";
@@ -7,6 +7,7 @@ import type { ParameterName } from "../../lib/config/parameters.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { pathOf, trimSpace } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, statSync } from "../../lib/sys/fs.ts";
 import { type Instance, loadSecondary, requireDistinct, requireUnused, select } from "./instances.ts";
 import type { Assignment, EditAction, Selection } from "./options.ts";
 import { addInstance, setParameters } from "./primary.ts";

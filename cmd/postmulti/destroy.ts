@@ -1,11 +1,12 @@
 /** `postmulti -e destroy`: removes what the mail system made for an instance. What somebody else put there stays, and is named. */
-import { type Dirent, existsSync, lstatSync, readdirSync, rmdirSync, unlinkSync } from "node:fs";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { asUser } from "../../lib/privsep/identity.ts";
 import { SPARE } from "../../lib/queue/spare_files.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { unless } from "../../lib/sys/errno.ts";
+import { type Dirent, existsSync, lstatSync, readdirSync, rmdirSync, unlinkSync } from "../../lib/sys/fs.ts";
 import { lookupUser } from "../../lib/sys/identity.ts";
 import type { Instance } from "./instances.ts";
 

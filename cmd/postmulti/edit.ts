@@ -1,9 +1,10 @@
 /** `postmulti -e`: changes of instances and of the list of them. */
-import { existsSync } from "node:fs";
+
 import { parameter } from "../../lib/config/configuration.ts";
 import { logAs } from "../../lib/daemon/script_log.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
+import { existsSync } from "../../lib/sys/fs.ts";
 import { runProgram, statusOf } from "../../lib/sys/program_end.ts";
 import { nameInstance, planInstance } from "./create.ts";
 import { removeInstance } from "./destroy.ts";

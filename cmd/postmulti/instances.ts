@@ -1,10 +1,11 @@
 /** The instances that the default configuration lists: the primary one first. */
-import { statSync } from "node:fs";
+
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import type { ParameterName } from "../../lib/config/parameters.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { lowerAscii, pathOf, splitAny, trimSpace } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { statSync } from "../../lib/sys/fs.ts";
 import type { Selection } from "./options.ts";
 import { commandPath, outputOf } from "./programs.ts";
 

@@ -1,6 +1,5 @@
 /** Shows the queue: from the showq service, or when the mail system is down and we are root, from showq run by ourselves. */
 
-import { closeSync, writeSync } from "node:fs";
 import { isOwnInstance } from "../../lib/config/accounts.ts";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { connectService } from "../../lib/ipc/client.ts";
@@ -9,6 +8,7 @@ import { toBytes } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { currentEnvironment } from "../../lib/sys/environment.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { closeSync, writeSync } from "../../lib/sys/fs.ts";
 import { effectiveUid } from "../../lib/sys/identity.ts";
 import { adoptSocket, socketPair } from "../../lib/sys/sockets.ts";
 import { startProgram } from "../../lib/sys/spawn.ts";

@@ -1,6 +1,5 @@
 /** postqueue(1): lists the queue, or asks for delivery attempts (tools.md 4). Runs with borrowed group rights. */
 
-import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { isUnsafeProcess } from "../../lib/config/directory.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
@@ -13,6 +12,7 @@ import { toBytes } from "../../lib/sys/bytes.ts";
 import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { changeDirectory } from "../../lib/sys/files.ts";
+import { writeSync } from "../../lib/sys/fs.ts";
 import { effectiveUid, lookupUser, realUid } from "../../lib/sys/identity.ts";
 import { HELP } from "./help.ts";
 

@@ -1,11 +1,12 @@
 /** One action on one message file that is where the caller says. */
-import { closeSync, constants } from "node:fs";
+
 import { fatal, verbose, warning } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { isReady, MODE_EXPIRE } from "../../lib/queue/directories.ts";
 import type { QueueId } from "../../lib/queue/queue_id.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { safeOpen } from "../../lib/sys/files.ts";
+import { closeSync, constants } from "../../lib/sys/fs.ts";
 import { type KnownQueue, LOG_QUEUES } from "./queue_list.ts";
 import type { Action } from "./report.ts";
 

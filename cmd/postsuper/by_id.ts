@@ -1,5 +1,4 @@
 /** Actions on single messages, wherever they are. */
-import { createInterface } from "node:readline";
 import { info, warning } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { isQueueId, type QueueId } from "../../lib/queue/queue_id.ts";
@@ -63,7 +62,7 @@ export async function actOnStandardInput(
   names: ReadonlyArray<KnownQueue>,
   report: Report,
 ): Promise<void> {
-  const lines = createInterface({
+  const lines = process.getBuiltinModule("node:readline").createInterface({
     input: process.stdin.setEncoding("latin1"),
     crlfDelay: Number.POSITIVE_INFINITY,
   });

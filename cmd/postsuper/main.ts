@@ -1,6 +1,5 @@
 /** postsuper(1): the superuser's changes to the queue: repair, delete, requeue, hold, release, expire (queue.md 33). */
 
-import { writeSync } from "node:fs";
 import { isOwnInstance } from "../../lib/config/accounts.ts";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
@@ -13,6 +12,7 @@ import { toBytes } from "../../lib/sys/bytes.ts";
 import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorText } from "../../lib/sys/errno.ts";
 import { changeDirectory } from "../../lib/sys/files.ts";
+import { writeSync } from "../../lib/sys/fs.ts";
 import { lookupUser, realUid } from "../../lib/sys/identity.ts";
 import { actOnAll } from "./all.ts";
 import { actOnId, actOnStandardInput } from "./by_id.ts";

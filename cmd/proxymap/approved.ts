@@ -1,11 +1,12 @@
 /** Which tables clients may use: those that $proxy_read_maps or $proxy_write_maps name with `proxy:`. */
-import { readFileSync } from "node:fs";
+
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { logicalLines } from "../../lib/config/lines.ts";
 import { splitBraced, splitList, unwrapBraces } from "../../lib/config/lists.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { fromBytes, isAlnumCode, pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { readFileSync } from "../../lib/sys/fs.ts";
 
 export type ProxyService = "proxymap" | "proxywrite";
 

@@ -1,10 +1,11 @@
 /** The queue manager's calls on the queue directories: few, and none that a message does not need. */
-import fs from "node:fs";
+
 import { fatal, warning } from "../../lib/log/log.ts";
 import { isReady, type Queues } from "../../lib/queue/directories.ts";
 import type { QueueId } from "../../lib/queue/queue_id.ts";
 import type { SpareFilesOut } from "../../lib/queue/spare_files.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import * as fs from "../../lib/sys/fs.ts";
 
 export interface FileState {
   readonly mode: number;

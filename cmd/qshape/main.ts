@@ -1,6 +1,5 @@
 /** qshape(1): how old the mail in the queue is, by domain (tools.md 12). */
 
-import { existsSync } from "node:fs";
 import { configuration } from "../../lib/config/configuration.ts";
 import { command, configureCommand, print } from "../../lib/daemon/command.ts";
 import { optionLetters } from "../../lib/daemon/help.ts";
@@ -11,6 +10,7 @@ import { QueueScan } from "../../lib/queue/scan.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { setEnvironmentVariable } from "../../lib/sys/environment.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { existsSync } from "../../lib/sys/fs.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
 import { isTerminal } from "../../lib/sys/process.ts";
 import { type Buckets, bucketOf, bucketTitles, Counts, domainOf } from "./counts.ts";

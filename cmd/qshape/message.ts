@@ -1,10 +1,11 @@
 /** What qshape wants to know of a queue file. */
-import { closeSync, constants, fstatSync, openSync } from "node:fs";
+
 import { readTime } from "../../lib/queue/attributes.ts";
 import { RecordReader } from "../../lib/queue/record_reader.ts";
 import { Rec } from "../../lib/queue/records.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorCode } from "../../lib/sys/errno.ts";
+import { closeSync, constants, fstatSync, openSync } from "../../lib/sys/fs.ts";
 
 /** No envelope has longer records. */
 const RECORD_LIMIT = 64 * 1024;

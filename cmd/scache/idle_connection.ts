@@ -1,6 +1,7 @@
 /** A connection that nobody uses for the moment. Whatever its server says now makes it useless: closing, or a farewell. */
-import { closeSync } from "node:fs";
+
 import { errorCode, SysError } from "../../lib/sys/errno.ts";
+import { closeSync } from "../../lib/sys/fs.ts";
 import { adoptSocket, releaseSocket } from "../../lib/sys/sockets.ts";
 import type { IdleConnection } from "./store.ts";
 

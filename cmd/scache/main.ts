@@ -1,6 +1,5 @@
 /** scache(8): keeps idle connections to servers for whatever process of smtp(8) needs one next. */
 
-import { closeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { multiServer } from "../../lib/daemon/multi.ts";
 import { type Message, receive, receiveHead, send } from "../../lib/ipc/attributes.ts";
@@ -21,6 +20,7 @@ import { info, panic, warning } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import { printable } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import { closeSync } from "../../lib/sys/fs.ts";
 import { resourceLimit } from "../../lib/sys/process.ts";
 import { every } from "../../lib/sys/timers.ts";
 import { watchConnection } from "./idle_connection.ts";

@@ -1,6 +1,5 @@
 /** Submits one message: envelope from the options, content from standard input (tools.md 2.6 to 2.9). */
 
-import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { cleanupStatusDetail } from "../../lib/ipc/protocols/cleanup.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
@@ -12,6 +11,7 @@ import { limitFileSize } from "../../lib/submission/size_limit.ts";
 import { deniedUser } from "../../lib/submission/user_access.ts";
 import { upperAscii } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { writeSync } from "../../lib/sys/fs.ts";
 import { lookupUserById, realUid, type User } from "../../lib/sys/identity.ts";
 import { ContentCutter, type LineEndings } from "./content.ts";
 import type { Settings } from "./options.ts";

@@ -1,6 +1,5 @@
 /** sendmail(1), mailq(1), newaliases(1): submits mail, or runs the command that does what was asked (tools.md 2). */
 
-import { writeSync } from "node:fs";
 import { parameter } from "../../lib/config/configuration.ts";
 import { authorizeDirectory, isUnsafeProcess } from "../../lib/config/directory.ts";
 import { command, configureCommand } from "../../lib/daemon/command.ts";
@@ -12,6 +11,7 @@ import { currentEnvironment, setEnvironmentVariable } from "../../lib/sys/enviro
 import { errorText } from "../../lib/sys/errno.ts";
 import { replaceProcess } from "../../lib/sys/exec.ts";
 import { changeDirectory } from "../../lib/sys/files.ts";
+import { writeSync } from "../../lib/sys/fs.ts";
 import { Getopt } from "../../lib/sys/getopt.ts";
 import { effectiveUid, realGid, realUid, setGid, setUid } from "../../lib/sys/identity.ts";
 import { baseName, directoryOf } from "../../lib/sys/paths.ts";

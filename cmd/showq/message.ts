@@ -1,5 +1,5 @@
 /** One message: its sender, size and time, the recipients that failed so far with their reasons, and the others. */
-import { closeSync, constants, openSync } from "node:fs";
+
 import { internalToExternal } from "../../lib/address/quote.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { encode } from "../../lib/ipc/attributes.ts";
@@ -16,6 +16,7 @@ import { Rec } from "../../lib/queue/records.ts";
 import { printable, trimSpace } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
+import { closeSync, constants, openSync } from "../../lib/sys/fs.ts";
 
 const FLUSH_AT = 32 * 1024;
 /** No envelope has longer records; users make the files in maildrop where everybody may write there. */

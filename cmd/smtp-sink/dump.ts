@@ -1,9 +1,10 @@
 /** Messages written to files (-d, -D). */
-import { closeSync, constants, mkdirSync, openSync, writeSync } from "node:fs";
+
 import { fatal } from "../../lib/log/log.ts";
 import { mailDate } from "../../lib/message/date.ts";
 import { pathOf, toBytes } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { closeSync, constants, mkdirSync, openSync, writeSync } from "../../lib/sys/fs.ts";
 import { directoryOf } from "../../lib/sys/paths.ts";
 import { formatTime } from "../../lib/sys/strftime.ts";
 import type { Settings } from "./options.ts";

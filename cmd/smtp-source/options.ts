@@ -1,5 +1,5 @@
 /** The command line of smtp-source. */
-import { readFileSync } from "node:fs";
+
 import { hostname } from "node:os";
 import { optionLetters } from "../../lib/daemon/help.ts";
 import { complain, parseOptions } from "../../lib/daemon/options.ts";
@@ -8,6 +8,7 @@ import type { Family } from "../../lib/load/endpoint.ts";
 import { fatal, setVerbosity, verbosity } from "../../lib/log/log.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { readFileSync } from "../../lib/sys/fs.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
 import { HELP } from "./help.ts";
 

@@ -1,5 +1,5 @@
 /** The message on its way to the server: straight from the queue file, or through MIME conversion, checks and generic maps. */
-import { fchmodSync } from "node:fs";
+
 import { internalToSmtp } from "../../lib/address/quote.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { contentReader } from "../../lib/delivery/copy.ts";
@@ -11,6 +11,7 @@ import type { RecordReader } from "../../lib/queue/record_reader.ts";
 import { Rec } from "../../lib/queue/records.ts";
 import { fromBytes } from "../../lib/sys/bytes.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { fchmodSync } from "../../lib/sys/fs.ts";
 import { applyChecks } from "./checks.ts";
 import { ContentWriter } from "./content_writer.ts";
 import type { Delivery } from "./delivery.ts";

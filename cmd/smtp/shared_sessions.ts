@@ -1,8 +1,9 @@
 /** Connections kept by scache(8), for processes that serve one delivery at a time and so have nothing to share with themselves (delivery.md 12). */
-import { closeSync, fstatSync } from "node:fs";
+
 import { scacheClient } from "../../lib/ipc/clients/scache.ts";
 import { nameAddressPort, type Peer, type SessionRules, SmtpSession } from "../../lib/smtp/client_session.ts";
 import { pendingBytes } from "../../lib/sys/files.ts";
+import { closeSync, fstatSync } from "../../lib/sys/fs.ts";
 import { adoptSocket, releaseSocket } from "../../lib/sys/sockets.ts";
 import type { SavedSession, SessionStore } from "./session_cache.ts";
 import {

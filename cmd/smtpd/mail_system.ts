@@ -1,6 +1,5 @@
 /** The services of a running mail system, as sessions use them. */
 
-import { constants, openSync, statfsSync, unlinkSync } from "node:fs";
 import { externalToInternal, internalToExternal } from "../../lib/address/quote.ts";
 import { parameter } from "../../lib/config/configuration.ts";
 import { exportedEnvironment } from "../../lib/delivery/exported_environment.ts";
@@ -16,6 +15,7 @@ import { FLUSH_STATUS, FlushGreeting, FlushSendSite, FlushStatus } from "../../l
 import { warning } from "../../lib/log/log.ts";
 import { PostdropClient } from "../../lib/submission/postdrop_client.ts";
 import { errorText } from "../../lib/sys/errno.ts";
+import { constants, openSync, statfsSync, unlinkSync } from "../../lib/sys/fs.ts";
 import { timeOfDay } from "../../lib/sys/process.ts";
 import { sleep } from "../../lib/sys/timers.ts";
 import { AnvilPool, AnvilSession } from "./anvil_client.ts";

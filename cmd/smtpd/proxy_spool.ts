@@ -1,7 +1,8 @@
 /** smtpd_proxy_options = speed_adjust: a message waits in a file without a name until all of it is there, then goes to the filter at full speed. */
-import { closeSync, readSync, writeSync } from "node:fs";
+
 import { warning } from "../../lib/log/log.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
+import { closeSync, readSync, writeSync } from "../../lib/sys/fs.ts";
 import { FILTER_FAILURE, type ForwardedValues, ProxyDialogue, type ProxySettings } from "./proxy_dialogue.ts";
 import type { ProxyRefusal, ProxyTarget, ProxyVerdict } from "./proxy_target.ts";
 import type { SessionServices } from "./services.ts";

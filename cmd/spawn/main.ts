@@ -1,7 +1,8 @@
 /** spawn(8): runs a command for each connection, as the user that master.cf names; an inetd for services of the mail system. */
-import { closeSync } from "node:fs";
+
 import { configuration } from "../../lib/config/configuration.ts";
 import { singleServer } from "../../lib/daemon/single.ts";
+import { closeSync } from "../../lib/sys/fs.ts";
 import { releaseSocket } from "../../lib/sys/sockets.ts";
 import { changedTable, refreshTables } from "../../lib/tables/open.ts";
 import { readAttributes, type SpawnAttributes } from "./attributes.ts";

@@ -1,5 +1,4 @@
 /** Validity of host names and address literals, as the resolver and the SMTP grammar need it. */
-import { domainToASCII } from "node:url";
 import { parameter } from "../config/configuration.ts";
 import { parseInet } from "../config/inet.ts";
 import { decodeUtf8, isAscii } from "../sys/bytes.ts";
@@ -35,7 +34,10 @@ export function toAsciiDomain(name: string): string | undefined {
   for (const label of unicode.split(/[.\u3002\uff0e\uff61]/)) {
     if (isAscii(label)) labels.push(label);
     else {
-      const ascii = label.startsWith("-") || label.endsWith("-") ? "" : domainToASCII(label);
+      const ascii =
+        label.startsWith("-") || label.endsWith("-")
+          ? ""
+          : process.getBuiltinModule("node:url").domainToASCII(label);
       if (ascii === "") return undefined;
       labels.push(ascii);
     }

@@ -1,6 +1,7 @@
 /** The accounts that main.cf names must exist, be unprivileged, and be different ones. */
-import { existsSync, readFileSync, statSync } from "node:fs";
+
 import { pathOf } from "../sys/bytes.ts";
+import { existsSync, readFileSync, statSync } from "../sys/fs.ts";
 import {
   type Group,
   lookupGroup,

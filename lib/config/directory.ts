@@ -1,8 +1,9 @@
 /** Which configuration directories a program with borrowed rights may read. */
-import { readFileSync } from "node:fs";
+
 import { error, fatal } from "../log/log.ts";
 import { pathOf, splitAny } from "../sys/bytes.ts";
 import { errorText } from "../sys/errno.ts";
+import { readFileSync } from "../sys/fs.ts";
 import { logicalLines } from "./lines.ts";
 import { splitNameValue } from "./main_cf.ts";
 import { PARAMETERS } from "./parameters.ts";

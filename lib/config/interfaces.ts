@@ -1,8 +1,8 @@
 /** The machine's own addresses: inet_protocols, inet_interfaces, proxy_interfaces, mynetworks. */
 
-import { existsSync, readFileSync } from "node:fs";
 import { lowerAscii, splitAny } from "../sys/bytes.ts";
 import { errorText } from "../sys/errno.ts";
+import { existsSync, readFileSync } from "../sys/fs.ts";
 import { outputOf } from "../sys/program_end.ts";
 import {
   compareInet,

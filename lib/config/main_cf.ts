@@ -1,8 +1,9 @@
 /** Reading main.cf: `name = value` logical lines into one table, later entries replacing earlier ones. */
-import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
+
 import { fatal, warning } from "../log/log.ts";
 import { fromBytes, isSpaceCode, pathOf, trimSpace } from "../sys/bytes.ts";
 import { errorText } from "../sys/errno.ts";
+import { closeSync, fstatSync, openSync, readFileSync } from "../sys/fs.ts";
 import { logicalLines } from "./lines.ts";
 
 export type NameValue =

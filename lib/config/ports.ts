@@ -1,6 +1,7 @@
 /** TCP port names: known_tcp_ports before services(5). */
-import { existsSync, readFileSync } from "node:fs";
+
 import { isDigitCode, isSpaceCode, splitAny, trimSpace } from "../sys/bytes.ts";
+import { existsSync, readFileSync } from "../sys/fs.ts";
 import { readDecimal } from "../sys/numbers.ts";
 
 export interface KnownPorts {

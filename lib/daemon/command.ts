@@ -1,12 +1,12 @@
 /** Start-up of a command-line program (tools.md 1). */
 
-import { writeSync } from "node:fs";
 import { configuration, installConfiguration, loadConfiguration } from "../config/configuration.ts";
 import { cleanEnvironment, updateEnvironment } from "../config/environment.ts";
 import { setFatalStatus, setVerbosity } from "../log/log.ts";
 import { type LogSetup, setupLogging } from "../log/setup.ts";
 import { toBytes } from "../sys/bytes.ts";
 import { currentEnvironment, installEnvironment } from "../sys/environment.ts";
+import { writeSync } from "../sys/fs.ts";
 import { baseName } from "../sys/paths.ts";
 import { ignoreSignal } from "../sys/process.ts";
 import { type CommandHelp, offerHelp } from "./help.ts";

@@ -1,10 +1,10 @@
 /** Tokens in the pipe 3/4 with which the queue manager slows cleanup down (ipc.md 1.12). */
 
-import { readSync, writeSync } from "node:fs";
 import { parameter } from "../config/configuration.ts";
 import { warning } from "../log/log.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { pendingBytes } from "../sys/files.ts";
+import { readSync, writeSync } from "../sys/fs.ts";
 import { sleep } from "../sys/timers.ts";
 import { FLOW_READ, FLOW_WRITE } from "./status.ts";
 

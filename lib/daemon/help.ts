@@ -1,6 +1,7 @@
 /** What a command says of itself: declared once, for its option parser, `--help`, the man page and shell completion. */
-import { writeSync } from "node:fs";
+
 import { toBytes } from "../sys/bytes.ts";
+import { writeSync } from "../sys/fs.ts";
 import type { Invocation } from "./program.ts";
 
 /** What a shell offers for a word. */

@@ -1,6 +1,7 @@
 /** Command-line options by POSIX rules: parsing stops at the first argument that is not an option (tools.md 1.1). */
-import { writeSync } from "node:fs";
+
 import { toBytes } from "../sys/bytes.ts";
+import { writeSync } from "../sys/fs.ts";
 
 export interface ParsedOption {
   /** The letter. */

@@ -1,10 +1,11 @@
 /** What a program is: a main function that is given its name, arguments and environment as byte strings. */
-import { existsSync, readFileSync } from "node:fs";
+
 import { ConfigurationError } from "../config/settings.ts";
 import { fatal } from "../log/log.ts";
 import { encodeUtf8 } from "../sys/bytes.ts";
 import { currentEnvironment } from "../sys/environment.ts";
 import { SysError } from "../sys/errno.ts";
+import { existsSync, readFileSync } from "../sys/fs.ts";
 import { baseName } from "../sys/paths.ts";
 
 export interface Invocation {

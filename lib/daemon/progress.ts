@@ -1,7 +1,8 @@
 /** How far a long command has come, in one line on the terminal; nothing at all where standard error is none. */
-import { writeSync } from "node:fs";
+
 import { setLogSinks } from "../log/log.ts";
 import { toBytes } from "../sys/bytes.ts";
+import { writeSync } from "../sys/fs.ts";
 import { isTerminal } from "../sys/process.ts";
 
 /** Work that ends sooner is not worth a line. */

@@ -1,5 +1,5 @@
 /** Start-up of a daemon, the same for all skeletons: options, configuration, descriptors, rights (ipc.md 2.1, 2.2). */
-import { fstatSync } from "node:fs";
+
 import {
   type Configuration,
   configuration,
@@ -18,6 +18,7 @@ import { equalFold } from "../sys/bytes.ts";
 import { compileAsUsual } from "../sys/compiler.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { changeDirectory, setUmask } from "../sys/files.ts";
+import { fstatSync } from "../sys/fs.ts";
 import { lookupUser, realUid } from "../sys/identity.ts";
 import { readDecimal, readOctal } from "../sys/numbers.ts";
 import { forbidDumps, ignoreSignal, isTerminal, resourceLimit, setResourceLimit } from "../sys/process.ts";

@@ -1,7 +1,8 @@
 /** A Channel over standard input and output, for stand-alone servers (-S) and for postdrop. */
-import { writeSync } from "node:fs";
+
 import { Channel } from "../sys/channel.ts";
 import { errnoNumber, errorCode, SysError } from "../sys/errno.ts";
+import { writeSync } from "../sys/fs.ts";
 
 /** Reads descriptor 0, writes descriptor 1. */
 export function standardChannel(name = "standard input"): Channel {

@@ -1,8 +1,9 @@
 /** The status channel to master: descriptor 5 (ipc.md 1.4, 1.5). */
-import { writeSync } from "node:fs";
+
 import { warning } from "../log/log.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { duplicate, setCloseOnExec } from "../sys/files.ts";
+import { writeSync } from "../sys/fs.ts";
 import { adoptSocket } from "../sys/sockets.ts";
 
 export const FLOW_READ = 3;

@@ -1,9 +1,10 @@
 /** The skeleton of daemons that are woken by one-way requests (ipc.md 2.6). */
-import { closeSync, readSync } from "node:fs";
+
 import { verbose } from "../log/log.ts";
 import { fromBytes } from "../sys/bytes.ts";
 import { type Channel, ChannelTimeout } from "../sys/channel.ts";
 import { errorText } from "../sys/errno.ts";
+import { closeSync, readSync } from "../sys/fs.ts";
 import { Lifetime } from "./lifetime.ts";
 import { Listener } from "./listener.ts";
 import type { Main } from "./program.ts";

@@ -1,11 +1,12 @@
 /** Delivery to a command: starting it and judging its end (delivery.md 3.4). */
-import { statSync } from "node:fs";
+
 import { ClientAbort, logClientAbort, loggable, warning } from "../log/log.ts";
 import { asUser } from "../privsep/identity.ts";
 import { type CommandResult, type CommandStep, runCommand } from "../privsep/run_command.ts";
 import type { Refusal } from "../privsep/start_command.ts";
 import { pathOf, printable, splitAny } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { statSync } from "../sys/fs.ts";
 import { type CopyEnd, type CopyOptions, type CopySource, copyMessage } from "./copy.ts";
 import { type Dsn, dsn, takeDsn } from "./status.ts";
 

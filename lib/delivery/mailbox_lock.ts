@@ -1,22 +1,22 @@
 /** Opening a mailbox file with its locks (delivery.md 3.3). The steps are synchronous; waiting between attempts is the caller's. */
+
+import { check, fatal, warning } from "../log/log.ts";
+import { pathOf, splitAny } from "../sys/bytes.ts";
+import { errorCode, errorText } from "../sys/errno.ts";
+import { recordLock, safeOpen, tryLock } from "../sys/files.ts";
 import {
   closeSync,
   constants,
   fstatSync,
-  fsync,
   ftruncateSync,
   lstatSync,
   openSync,
   type Stats,
   statSync,
+  synced,
   unlinkSync,
   writeSync,
-} from "node:fs";
-import { promisify } from "node:util";
-import { check, fatal, warning } from "../log/log.ts";
-import { pathOf, splitAny } from "../sys/bytes.ts";
-import { errorCode, errorText } from "../sys/errno.ts";
-import { recordLock, safeOpen, tryLock } from "../sys/files.ts";
+} from "../sys/fs.ts";
 import { mailboxStatus } from "./copy.ts";
 import { type Dsn, dsn } from "./status.ts";
 
@@ -303,11 +303,9 @@ export function appendToMailbox<R>(
   }
 }
 
-const syncFile = promisify(fsync);
-
 /** Waits until what was written is on disk; what has no disk (a pipe, /dev/null) is not waited for. Throws the error of the system. */
 export async function syncMailbox(mailbox: OpenMailbox): Promise<void> {
-  if (mailbox.stat.isFile()) await syncFile(mailbox.fd);
+  if (mailbox.stat.isFile()) await synced(mailbox.fd);
 }
 
 /** Writes all chunks; the result is what the generator returned. */

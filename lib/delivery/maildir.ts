@@ -1,10 +1,18 @@
 /** Delivery into a Maildir: written under tmp/, linked to new/ when it is on disk (maildir(5), delivery.md 4.6). */
-import { closeSync, constants, fstatSync, fsync, linkSync, mkdirSync, openSync, unlinkSync } from "node:fs";
-import { hostname } from "node:os";
-import { promisify } from "node:util";
+
 import { check } from "../log/log.ts";
 import { encodeUtf8, pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import {
+  closeSync,
+  constants,
+  linkSync,
+  mkdirSync,
+  openSync,
+  runtimeFs,
+  synced,
+  unlinkSync,
+} from "../sys/fs.ts";
 import type { TimeOfDay } from "../sys/process.ts";
 import { type CopyEnd, type CopySource, copyMessage, MAILDIR, mailboxStatus, writeErrorDsn } from "./copy.ts";
 import { writeChunks } from "./mailbox_lock.ts";
@@ -26,14 +34,14 @@ export async function deliverMaildir(
   defaultStatus: string,
   now: TimeOfDay,
 ): Promise<MailboxOutcome> {
-  const host = encodeUtf8(hostname());
+  const host = encodeUtf8(process.getBuiltinModule("node:os").hostname());
   const begun = asOwner(() => write(source, directory, host, defaultStatus, now));
   if (begun.kind !== "written") return begun;
   const { fd, temporary } = begun;
   const unsynced = await syncFailure(fd);
   return asOwner(() => {
     try {
-      const { dev, ino } = fstatSync(fd, { bigint: true });
+      const { dev, ino } = runtimeFs().fstatSync(fd, { bigint: true });
       closeSync(fd);
       if (unsynced !== undefined) return unsynced;
       const name = `${now.seconds}.V${dev.toString(16)}I${ino.toString(16)}M${now.microseconds}.${host}`;
@@ -43,8 +51,6 @@ export async function deliverMaildir(
     }
   });
 }
-
-const sync = promisify(fsync);
 
 type Begun = MailboxOutcome | { readonly kind: "written"; readonly fd: number; readonly temporary: string };
 
@@ -122,7 +128,7 @@ export function writeFailure(error: unknown): MailboxOutcome & { readonly kind: 
 /** Waits until the file is on disk; a failure is that of the delivery. */
 async function syncFailure(fd: number): Promise<MailboxOutcome | undefined> {
   try {
-    await sync(fd);
+    await synced(fd);
     return undefined;
   } catch (error) {
     return writeFailure(error);

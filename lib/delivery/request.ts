@@ -1,5 +1,5 @@
 /** The server side of the delivery protocol: one request with its queue file, opened and locked (ipc.md 5.4, queue.md 28). */
-import { closeSync, constants, fchmodSync, fstatSync, openSync, statSync, writeSync } from "node:fs";
+
 import type { Client } from "../daemon/single.ts";
 import { receive, send } from "../ipc/attributes.ts";
 import {
@@ -18,6 +18,7 @@ import { pathOf } from "../sys/bytes.ts";
 import type { Channel } from "../sys/channel.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { tryLock } from "../sys/files.ts";
+import { closeSync, constants, fchmodSync, fstatSync, openSync, statSync, writeSync } from "../sys/fs.ts";
 import { effectiveUid } from "../sys/identity.ts";
 import type { Disposition } from "./disposition.ts";
 import { type MessageStats, moment } from "./stats.ts";

@@ -1,8 +1,9 @@
 /** /etc/resolv.conf, as resolv.conf(5) describes it. In a chroot jail the jail's copy is read. */
-import { readFileSync, statSync } from "node:fs";
+
 import { isAddress } from "../address/hostname.ts";
 import { lowerAscii, splitAny } from "../sys/bytes.ts";
 import { unless } from "../sys/errno.ts";
+import { readFileSync, statSync } from "../sys/fs.ts";
 import { readDecimal } from "../sys/numbers.ts";
 
 export interface NameServer {

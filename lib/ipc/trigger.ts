@@ -1,7 +1,8 @@
 /** One-way requests to trigger servers over unix sockets or FIFOs (ipc.md 5.16). */
-import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from "node:fs";
+
 import { verbose, warning } from "../log/log.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from "../sys/fs.ts";
 import { connectUnix, FIFO_WRITE, sendAndClose } from "../sys/sockets.ts";
 import type { ServiceClass } from "./client.ts";
 

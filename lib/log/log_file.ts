@@ -1,6 +1,7 @@
 /** maillog_file as it is written to: a full disk costs records, never the program that writes them. */
-import { writeSync } from "node:fs";
+
 import { errorCode, errorText } from "../sys/errno.ts";
+import { writeSync } from "../sys/fs.ts";
 
 const NEWLINE = 0x0a;
 

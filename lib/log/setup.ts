@@ -1,11 +1,11 @@
 /** Where log lines go: standard error, syslog's socket, or postlogd (logging.md 4 and 5). */
 
-import { closeSync, constants, writeSync } from "node:fs";
 import type { Configuration } from "../config/configuration.ts";
 import { splitAny, toBytes } from "../sys/bytes.ts";
 import { environmentVariable, setEnvironmentVariable } from "../sys/environment.ts";
 import { errorCode } from "../sys/errno.ts";
 import { safeOpen } from "../sys/files.ts";
+import { closeSync, constants, writeSync } from "../sys/fs.ts";
 import { connectLocal, sendBytes, textSender } from "../sys/sockets.ts";
 import type { Level, LogEvent } from "./event.ts";
 import { fatal, type LogSink, setLogSinks, setLogUtf8 } from "./log.ts";

@@ -1,8 +1,8 @@
 /** Local time as the C library computes it, from the system's time zone files (RFC 8536), so that it is known in a jail as well. */
 
-import { readFileSync } from "node:fs";
 import { pathOf } from "../sys/bytes.ts";
 import { environmentVariable } from "../sys/environment.ts";
+import { readFileSync } from "../sys/fs.ts";
 
 export interface LocalOffset {
   /** Seconds east of UTC. */

@@ -2,10 +2,11 @@
  * What an intruder who owns this process would try, tried from inside its real sandbox: one log line tells what became of each attempt. Only
  * executables of the test build have this (`build --probe`). Every attempt fails also when it is allowed, with another errno.
  */
-import { constants } from "node:fs";
+
 import { info } from "../log/log.ts";
 import { errnoName } from "../sys/errno.ts";
 import { cString, errno, ffi, library } from "../sys/ffi.ts";
+import { constants } from "../sys/fs.ts";
 import { callNumber, type SystemCall, thisMachine } from "../sys/system_calls.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {

@@ -2,7 +2,7 @@
  * What a daemon may do once it has started. Each main.ts declares its own; the filter of system calls derives from it. What a profile does
  * not name fails with EPERM, in every thread, for good.
  */
-import { constants } from "node:fs";
+import { constants } from "../sys/fs.ts";
 import type { Filter, Rule, Verdict } from "../sys/seccomp.ts";
 import type { SystemCall } from "../sys/system_calls.ts";
 

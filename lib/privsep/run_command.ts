@@ -1,8 +1,8 @@
 /** Running a command to its end: input by a pipe, output by another, and a time limit for each step (delivery.md 3.4). */
 
-import { closeSync, readSync, writeSync } from "node:fs";
 import { errorCode, errorText } from "../sys/errno.ts";
 import { makePipe, setNonBlocking } from "../sys/files.ts";
+import { closeSync, readSync, writeSync } from "../sys/fs.ts";
 import type { ProgramEnd } from "../sys/program_end.ts";
 import { sleep as sleepSeconds } from "../sys/timers.ts";
 import { asUser } from "./identity.ts";

@@ -1,7 +1,8 @@
 /** Starting somebody's command: with their rights for good, a clean environment, a session of its own, and three descriptors (delivery.md 3.4). */
-import { statSync } from "node:fs";
+
 import { pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { statSync } from "../sys/fs.ts";
 import { realUid } from "../sys/identity.ts";
 import { type ProgramEnd, startWatched } from "../sys/program_end.ts";
 import { asUser, startAs } from "./identity.ts";

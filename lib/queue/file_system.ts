@@ -1,8 +1,8 @@
 /** The file operations that durability depends on, behind an interface, so that a test can fail each single call. */
 
-import fs from "node:fs";
 import { pathOf } from "../sys/bytes.ts";
 import { type LockKind, tryLock } from "../sys/files.ts";
+import * as fs from "../sys/fs.ts";
 import { sleep } from "../sys/timers.ts";
 
 export interface FileStatus {
@@ -69,20 +69,14 @@ export const fileSystem: FileSystem = {
   open: (path, flags, mode) => fs.openSync(pathOf(path), flags, mode),
   close: (fd) => fs.closeSync(fd),
   write: (fd, bytes, start, length, position) => fs.writeSync(fd, bytes, start, length, position),
-  fsync: (fd) =>
-    new Promise((resolve, reject) => {
-      fs.fsync(fd, (error) => (error ? reject(error) : resolve()));
-    }),
-  fdatasync: (fd) =>
-    new Promise((resolve, reject) => {
-      fs.fdatasync(fd, (error) => (error ? reject(error) : resolve()));
-    }),
+  fsync: fs.synced,
+  fdatasync: fs.contentSynced,
   fchmod: (fd, mode) => fs.fchmodSync(fd, mode),
   chmod: (path, mode) => fs.chmodSync(pathOf(path), mode),
   ftruncate: (fd, size) => fs.ftruncateSync(fd, size),
-  fstat: (fd) => statusOf(fs.fstatSync(fd), () => fs.fstatSync(fd, { bigint: true }).ino),
+  fstat: (fd) => statusOf(fs.fstatSync(fd), () => fs.runtimeFs().fstatSync(fd, { bigint: true }).ino),
   lstat: (path) =>
-    statusOf(fs.lstatSync(pathOf(path)), () => fs.lstatSync(pathOf(path), { bigint: true }).ino),
+    statusOf(fs.lstatSync(pathOf(path)), () => fs.runtimeFs().lstatSync(pathOf(path), { bigint: true }).ino),
   exists: (path) => fs.existsSync(pathOf(path)),
   readdir: (path) => fs.readdirSync(pathOf(path)),
   rename: (from, to) => fs.renameSync(pathOf(from), pathOf(to)),

@@ -1,8 +1,9 @@
 /** Appending to bounce, defer and trace logs: locked, durable, all or nothing. */
-import { constants } from "node:fs";
+
 import { warning } from "../log/log.ts";
 import { toBytes } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { constants } from "../sys/fs.ts";
 import type { LogQueue, Queues } from "./directories.ts";
 import { pause } from "./file_system.ts";
 import { formatLogEntry, type LogEntry } from "./log_entry.ts";

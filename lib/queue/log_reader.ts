@@ -1,8 +1,9 @@
 /** Reads bounce, defer and trace logs entry by entry, new and old style. */
-import { closeSync, openSync, readSync } from "node:fs";
+
 import { warning } from "../log/log.ts";
 import { fromBytes, isAlnumCode, pathOf, printable, trimStartSpace } from "../sys/bytes.ts";
 import { unless } from "../sys/errno.ts";
+import { closeSync, openSync, readSync } from "../sys/fs.ts";
 import { readDecimal } from "../sys/numbers.ts";
 import { splitNameValue } from "./attributes.ts";
 import type { LogQueue, Queues } from "./directories.ts";

@@ -1,7 +1,8 @@
 /** Making a message file: created under a temporary name, renamed to its queue ID, filled, and committed. */
-import { constants } from "node:fs";
+
 import { fatal, warning } from "../log/log.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { constants } from "../sys/fs.ts";
 import { type TimeOfDay, timeOfDay } from "../sys/process.ts";
 import { MODE_READY, type Queues } from "./directories.ts";
 import { pause } from "./file_system.ts";

@@ -1,7 +1,8 @@
 /** Reads the records of a file one by one; the incremental twin for sockets is in record_decoder.ts. */
-import { readSync } from "node:fs";
+
 import { warning } from "../log/log.ts";
 import { fromBytes } from "../sys/bytes.ts";
+import { readSync } from "../sys/fs.ts";
 import { REC_EOF, REC_ERROR, Rec } from "./records.ts";
 
 export interface RecordReaderOptions {

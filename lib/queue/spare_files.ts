@@ -5,9 +5,10 @@
  * A file in `spare` is never a message, and is taken up only without its ready mode. After a crash of the machine an old name may come back with
  * new bytes behind it, if the bytes went to the disk before the renaming did; so a file is taken up only after its directory was synced.
  */
-import { constants } from "node:fs";
+
 import { warning } from "../log/log.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { constants } from "../sys/fs.ts";
 import { after, type Timer } from "../sys/timers.ts";
 import type { Queues } from "./directories.ts";
 import type { QueueId } from "./queue_id.ts";

@@ -1,6 +1,7 @@
 /** A submission that is killed leaves no unfinished file behind (tools.md 3.7). */
-import { readFileSync } from "node:fs";
+
 import { runDeathCleanups } from "../log/log.ts";
+import { readFileSync } from "../sys/fs.ts";
 
 const NUMBERS = [
   ["SIGHUP", 1],

@@ -1,7 +1,8 @@
 /** Standard input of the submission commands, read without blocking the event loop (signals must be seen meanwhile). */
-import { read } from "node:fs";
+
 import { pause } from "../queue/file_system.ts";
 import { errorCode } from "../sys/errno.ts";
+import { read } from "../sys/fs.ts";
 
 /** Reads what is there, at most a buffer full; 0 at the end. Throws when reading fails. */
 export async function readInput(fd: number, buffer: Buffer): Promise<number> {

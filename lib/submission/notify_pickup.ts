@@ -1,9 +1,10 @@
 /** Tells pickup that a file is in maildrop. The mail is safe without it: pickup looks by itself every minute. */
-import { lstatSync } from "node:fs";
+
 import { parameter } from "../config/configuration.ts";
 import { trigger } from "../ipc/trigger.ts";
 import { warning } from "../log/log.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { lstatSync } from "../sys/fs.ts";
 import { connectUnix } from "../sys/sockets.ts";
 
 const TRIGGER_SECONDS = 1;

@@ -1,12 +1,12 @@
 /** Client of the postdrop command: hands a message to the set-gid program that may write into maildrop (ipc.md 5.18). */
 
-import { closeSync } from "node:fs";
 import { decode, type Message } from "../ipc/attributes.ts";
 import { PostdropGreeting, PostdropStatus } from "../ipc/protocols/cleanup.ts";
 import { ClientAbort, logClientAbort, warning } from "../log/log.ts";
 import { RecordBuffer } from "../queue/record_writer.ts";
 import type { Channel } from "../sys/channel.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { closeSync } from "../sys/fs.ts";
 import { type ProgramEnd, startWatched, statusOf } from "../sys/program_end.ts";
 import { adoptSocket, socketPair } from "../sys/sockets.ts";
 import { sleep } from "../sys/timers.ts";

@@ -1,7 +1,8 @@
 /** Reads a directory piece by piece: a queue of any length takes the memory of one piece. */
-import { closeSync, constants, type Dir, opendirSync, openSync } from "node:fs";
+
 import { pathOf } from "./bytes.ts";
 import { checked, ffi, library } from "./ffi.ts";
+import { closeSync, constants, type Dir, opendirSync, openSync } from "./fs.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   getdents64: { args: ["i32", "ptr", "u64"], returns: "i64" },

@@ -1,7 +1,8 @@
 /** The environment of this process, as byte strings: the runtime takes and gives text, which not every byte string is. */
-import { readFileSync } from "node:fs";
+
 import { encodeUtf8 } from "./bytes.ts";
 import { errorCode } from "./errno.ts";
+import { readFileSync } from "./fs.ts";
 
 export type Environment = ReadonlyMap<string, string>;
 

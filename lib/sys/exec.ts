@@ -1,7 +1,8 @@
 /** Replacing this process by another program. */
-import { closeSync } from "node:fs";
+
 import { SysError } from "./errno.ts";
 import { cString, errno, ffi, library } from "./ffi.ts";
+import { closeSync } from "./fs.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   execve: { args: ["ptr", "ptr", "ptr"], returns: "i32" },

@@ -1,4 +1,8 @@
 /** File calls that node:fs lacks, and opening files safely where others can write. */
+
+import { isAscii, pathOf } from "./bytes.ts";
+import { errorCode, errorText, SysError } from "./errno.ts";
+import { checked, cString, errno, ffi, library } from "./ffi.ts";
 import {
   closeSync,
   constants,
@@ -8,10 +12,7 @@ import {
   openSync,
   type Stats,
   statSync,
-} from "node:fs";
-import { isAscii, pathOf } from "./bytes.ts";
-import { errorCode, errorText, SysError } from "./errno.ts";
-import { checked, cString, errno, ffi, library } from "./ffi.ts";
+} from "./fs.ts";
 import { directoryOf } from "./paths.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {

@@ -1,7 +1,8 @@
 /** Users, groups and the identity of this process. */
-import { closeSync, constants, openSync } from "node:fs";
+
 import { errorCode, errorText, SysError } from "./errno.ts";
 import { checked, cString, ffi, library, type Pointer, stringAt } from "./ffi.ts";
+import { closeSync, constants, openSync } from "./fs.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   getpwnam_r: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },

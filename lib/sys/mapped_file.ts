@@ -1,7 +1,8 @@
 /** A file mapped into memory: reading it costs no system call, and what others write to it shows at once. */
-import { fstatSync, readSync } from "node:fs";
+
 import { SysError } from "./errno.ts";
 import { checked, errno, ffi, library, type Pointer } from "./ffi.ts";
+import { fstatSync, readSync } from "./fs.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   mmap: { args: ["ptr", "usize", "i32", "i32", "i32", "i64"], returns: "i64" },

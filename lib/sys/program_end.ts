@@ -1,8 +1,9 @@
 /** How programs that this process started end. */
-import { closeSync, readSync } from "node:fs";
+
 import { SysError } from "./errno.ts";
 import { errno, ffi, library } from "./ffi.ts";
 import { makePipe } from "./files.ts";
+import { closeSync, readSync } from "./fs.ts";
 import { defaultSignal } from "./process.ts";
 import { type Start, startProgram } from "./spawn.ts";
 

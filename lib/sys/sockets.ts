@@ -1,9 +1,10 @@
 /** Sockets: Channels over Bun's sockets, and the calls that Bun does not offer. */
-import { chmodSync, constants, unlinkSync } from "node:fs";
+
 import { Channel, type Transport } from "./channel.ts";
 import { errnoNumber, errorCode, SysError, unless } from "./errno.ts";
 import { checked, errno, ffi, library, uninterrupted } from "./ffi.ts";
 import { duplicate, setCloseOnExec, setNonBlocking } from "./files.ts";
+import { chmodSync, constants, unlinkSync } from "./fs.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },

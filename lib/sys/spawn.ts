@@ -1,9 +1,10 @@
 /** Starting other programs: their words, environment and directory are byte strings, and they have the descriptors that are named. */
-import { closeSync, constants } from "node:fs";
+
 import { errnoNumber, SysError } from "./errno.ts";
 import { execVectors } from "./exec.ts";
 import { checked, cString, ffi, library } from "./ffi.ts";
 import { duplicateAbove } from "./files.ts";
+import { closeSync, constants } from "./fs.ts";
 
 const libc = library(["libc.so.6", "libc.so"], {
   posix_spawn: { args: ["ptr", "ptr", "ptr", "ptr", "ptr", "ptr"], returns: "i32" },

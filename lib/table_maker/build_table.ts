@@ -1,11 +1,12 @@
 /** Building one table from its source file or, incrementally, from standard input. */
-import { closeSync, fstatSync, openSync, readFileSync, type Stats, statSync } from "node:fs";
+
 import { parameter } from "../config/configuration.ts";
 import { logicalLines } from "../config/lines.ts";
 import { Progress } from "../daemon/progress.ts";
 import { fatal, warning } from "../log/log.ts";
 import { fromBytes, isValidUtf8, pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { closeSync, fstatSync, openSync, readFileSync, type Stats, statSync } from "../sys/fs.ts";
 import { effectiveUid, setEffectiveGid, setEffectiveUid, setGroups } from "../sys/identity.ts";
 import { directoryOf } from "../sys/paths.ts";
 import { type IndexBuilder, openBuilder } from "../tables/build.ts";

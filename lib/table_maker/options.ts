@@ -1,6 +1,5 @@
 /** The command line of postmap(1) and postalias(1). */
 
-import { writeSync } from "node:fs";
 import { configureCommand } from "../daemon/command.ts";
 import { optionLetters } from "../daemon/help.ts";
 import { parseOptions } from "../daemon/options.ts";
@@ -8,6 +7,7 @@ import type { Invocation } from "../daemon/program.ts";
 import { fatal, setVerbosity, verbosity, warning } from "../log/log.ts";
 import { toBytes } from "../sys/bytes.ts";
 import { setEnvironmentVariable } from "../sys/environment.ts";
+import { writeSync } from "../sys/fs.ts";
 import { baseName } from "../sys/paths.ts";
 import { TableFlag } from "../tables/table.ts";
 import type { Output } from "./output.ts";

@@ -1,10 +1,11 @@
 /** postmap(1) and postalias(1): builds, changes, queries and lists tables. */
-import { readFileSync } from "node:fs";
+
 import { parameter } from "../config/configuration.ts";
 import { command } from "../daemon/command.ts";
 import type { Invocation, Main } from "../daemon/program.ts";
 import { fatal, warning } from "../log/log.ts";
 import { decodeUtf8, encodeUtf8, fromBytes } from "../sys/bytes.ts";
+import { readFileSync } from "../sys/fs.ts";
 import { decodeFileValue } from "../tables/file_value.ts";
 import { openTable } from "../tables/open.ts";
 import {

@@ -1,4 +1,9 @@
 /** The index files that postmap and postalias write, one way for each type. */
+
+import { parameter } from "../config/configuration.ts";
+import { fatal, onDeath, warning } from "../log/log.ts";
+import { pathOf } from "../sys/bytes.ts";
+import { errorCode, unless } from "../sys/errno.ts";
 import {
   closeSync,
   constants,
@@ -11,11 +16,7 @@ import {
   renameSync,
   statSync,
   unlinkSync,
-} from "node:fs";
-import { parameter } from "../config/configuration.ts";
-import { fatal, onDeath, warning } from "../log/log.ts";
-import { pathOf } from "../sys/bytes.ts";
-import { errorCode, unless } from "../sys/errno.ts";
+} from "../sys/fs.ts";
 import { BdbFile, type BdbKind } from "./formats/bdb_pages.ts";
 import { buildCdb } from "./formats/cdb.ts";
 import { compareKeys, type IndexRecord } from "./formats/index.ts";

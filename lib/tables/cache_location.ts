@@ -1,9 +1,10 @@
 /** Where a cache database may be: what the mail system writes must lie in a directory of the mail owner's (tables.md 18). */
-import { statSync } from "node:fs";
+
 import { parameter } from "../config/configuration.ts";
 import { fatal, warning } from "../log/log.ts";
 import { pathOf } from "../sys/bytes.ts";
 import { errorCode } from "../sys/errno.ts";
+import { statSync } from "../sys/fs.ts";
 import {
   effectiveGid,
   effectiveUid,

@@ -1,8 +1,9 @@
 /** The contents of the files that a value lists (flag src_rhs_is_file), as a table holds them. */
-import { readFileSync } from "node:fs";
+
 import { splitList } from "../config/lists.ts";
 import { pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { readFileSync } from "../sys/fs.ts";
 
 export type EncodedFiles =
   | { readonly ok: true; readonly base64: string }

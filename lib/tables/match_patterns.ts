@@ -1,10 +1,11 @@
 /** The elements of a match list: negation, files, tables, plain text. */
-import { readFileSync } from "node:fs";
+
 import { logicalLines } from "../config/lines.ts";
 import { splitBraced } from "../config/lists.ts";
 import { fatal, warning } from "../log/log.ts";
 import { fromBytes, pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { readFileSync } from "../sys/fs.ts";
 import { foldCase } from "./casefold.ts";
 import type { AddressPattern } from "./match_address.ts";
 import { openTable, unavailable } from "./open.ts";

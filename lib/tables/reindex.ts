@@ -1,11 +1,12 @@
 /** Asking nbdb_reindexd(8) to build the replacement of a Berkeley DB file. */
-import { existsSync } from "node:fs";
+
 import { parameter } from "../config/configuration.ts";
 import { receive, send } from "../ipc/attributes.ts";
 import { ReindexGreeting, ReindexReply, ReindexRequest } from "../ipc/protocols/nbdb_reindex.ts";
 import { warning } from "../log/log.ts";
 import { pathOf } from "../sys/bytes.ts";
 import { errorText } from "../sys/errno.ts";
+import { existsSync } from "../sys/fs.ts";
 import { connectUnix } from "../sys/sockets.ts";
 import { tableType } from "./registry.ts";
 import { TableOpenError } from "./table.ts";

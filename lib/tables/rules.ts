@@ -1,10 +1,11 @@
 /** Tables of rules (cidr, regexp, pcre): where rules come from, IF/ENDIF blocks, the search. */
-import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
+
 import { logicalLines } from "../config/lines.ts";
 import { splitBraced, unwrapBraces } from "../config/lists.ts";
 import { warning } from "../log/log.ts";
 import { equalFold, fromBytes, isAlnumCode, pathOf } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import { closeSync, fstatSync, openSync, readFileSync } from "../sys/fs.ts";
 import {
   ABSENT,
   found,

@@ -38,6 +38,18 @@ t.test("only lib/sys touches bun:ffi", async (t) => {
   t.same(offenders, []);
 });
 
+/** The tools that make load for measurements, and parts that are loaded by their first use. */
+const MAY_START_LATE = /^(?:cmd\/smtp-|lib\/load\/|lib\/tables\/(?:types|servers|sql|ldap)\/)/;
+
+t.test("no program starts with modules of the runtime, which cost more than its own", async (t) => {
+  const offenders = files.filter(
+    (file) =>
+      !MAY_START_LATE.test(file) &&
+      /^(?:import|\} from)(?! type\b)[^;]*"node:/m.test(readFileSync(join(ROOT, file), "utf8")),
+  );
+  t.same(offenders, []);
+});
+
 t.test("lib never imports cmd, and no cmd imports another", async (t) => {
   const offenders: string[] = [];
   for (const file of files)

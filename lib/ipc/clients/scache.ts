@@ -1,8 +1,9 @@
 /** Client of scache(8): connections that other processes may take over (ipc.md 5.10). */
-import { closeSync } from "node:fs";
+
 import { type Configuration, configuration } from "../../config/configuration.ts";
 import { warning } from "../../log/log.ts";
 import type { Channel } from "../../sys/channel.ts";
+import { closeSync } from "../../sys/fs.ts";
 import { type Message, receive, send } from "../attributes.ts";
 import { PersistentClient } from "../client.ts";
 import { passDescriptor, takeDescriptor } from "../descriptor_passing.ts";

@@ -1,5 +1,4 @@
 /** What Berkeley DB hash and btree files have in common: meta data, page headers, overflow chains (docs/tables.md). */
-import { randomFillSync } from "node:crypto";
 import type { MappedFile } from "../../sys/mapped_file.ts";
 import { IndexError } from "./index.ts";
 
@@ -117,7 +116,7 @@ export function newMeta(kind: BdbKind): Buffer {
   page.writeUInt32LE(VERSION, 16);
   page.writeUInt32LE(PAGE_SIZE, 20);
   page[25] = kind === "hash" ? HASH_META : BTREE_META;
-  randomFillSync(page, 52, 20);
+  crypto.getRandomValues(page.subarray(52, 72));
   return page;
 }
 

@@ -1,6 +1,5 @@
 /** One write transaction on an LMDB file: copy-on-write pages, committed by one meta page. The caller holds the locks. */
-import { fdatasync, fstatSync, writeSync } from "node:fs";
-import { promisify } from "node:util";
+import { contentSynced, fstatSync, writeSync } from "../../sys/fs.ts";
 import type { MappedFile } from "../../sys/mapped_file.ts";
 import { compareKeys, IndexError, type IndexRecord } from "./index.ts";
 import { branchNode, type NewChild, NO_KEY, type Node, splitPoint, withoutFirstKey } from "./lmdb_nodes.ts";
@@ -31,8 +30,6 @@ import {
 import { childIndex, LmdbReader, lowerBound } from "./lmdb_reader.ts";
 import { PageSpace } from "./lmdb_space.ts";
 import { TreeBuilder } from "./lmdb_tree.ts";
-
-const syncData = promisify(fdatasync);
 
 interface Step {
   readonly number: number;
@@ -309,7 +306,7 @@ export class LmdbTransaction {
     if (this.meta.transaction === 0n && fstatSync(this.file.fd).size < 2 * this.pageSize)
       this.writeFirstMetas(mapSize);
     for (const [number, page] of this.space.dirty) writeAll(this.file.fd, page, number * this.pageSize);
-    await syncData(this.file.fd);
+    await contentSynced(this.file.fd);
     const meta: LmdbMeta = {
       pageSize: this.pageSize,
       mapSize: BigInt(mapSize),
@@ -319,7 +316,7 @@ export class LmdbTransaction {
       transaction,
     };
     writeAll(this.file.fd, writeMeta(meta), Number(transaction & 1n) * this.pageSize);
-    await syncData(this.file.fd);
+    await contentSynced(this.file.fd);
   }
 
   private writeFirstMetas(mapSize: number): void {

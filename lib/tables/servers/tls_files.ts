@@ -1,8 +1,9 @@
 /** Certificates and keys of the settings of a table, read when it is opened: a jail does not have them. */
-import { readdirSync, readFileSync } from "node:fs";
+
 import { join } from "node:path";
 import { pathOf } from "../../sys/bytes.ts";
 import { errorCode, errorText } from "../../sys/errno.ts";
+import { readdirSync, readFileSync } from "../../sys/fs.ts";
 import { TableOpenError } from "../table.ts";
 
 /** The text of a PEM file; undefined when none is named. Throws TableOpenError. */

@@ -1,9 +1,10 @@
 /** Option files of MySQL's client library: what a program need not say itself. */
-import { readdirSync, readFileSync } from "node:fs";
+
 import { join } from "node:path";
 import { warning } from "../../log/log.ts";
 import { fromBytes, pathOf, trimSpace } from "../../sys/bytes.ts";
 import { errorCode, errorText } from "../../sys/errno.ts";
+import { readdirSync, readFileSync } from "../../sys/fs.ts";
 import { readDecimal } from "../../sys/numbers.ts";
 
 export interface MysqlOptions {

@@ -1,7 +1,8 @@
 /** hash: and btree: tables, Berkeley DB files NAME.db. */
-import { fdatasyncSync, fstatSync } from "node:fs";
+
 import { fatal } from "../../log/log.ts";
 import { errorText } from "../../sys/errno.ts";
+import { fdatasyncSync, fstatSync } from "../../sys/fs.ts";
 import { BtreeReader } from "../formats/bdb_btree.ts";
 import { HashReader } from "../formats/bdb_hash.ts";
 import { BdbFile, type BdbKind } from "../formats/bdb_pages.ts";

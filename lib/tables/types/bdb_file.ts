@@ -1,5 +1,5 @@
 /** Berkeley DB files as a whole: all records of one, and writing one anew. */
-import { ftruncateSync, writeSync } from "node:fs";
+import { ftruncateSync, writeSync } from "../../sys/fs.ts";
 import { BtreeReader, buildBtree } from "../formats/bdb_btree.ts";
 import { buildHash, HashReader } from "../formats/bdb_hash.ts";
 import type { BdbFile, BdbKind } from "../formats/bdb_pages.ts";

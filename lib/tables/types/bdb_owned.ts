@@ -1,6 +1,7 @@
 /** The records of a Berkeley DB file that this process alone may use: changed in memory, written out a little later and at the end. */
-import { fdatasyncSync } from "node:fs";
+
 import { check } from "../../log/log.ts";
+import { fdatasyncSync } from "../../sys/fs.ts";
 import type { BdbKind } from "../formats/bdb_pages.ts";
 import { buildPages, rewrite } from "./bdb_file.ts";
 

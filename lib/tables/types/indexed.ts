@@ -1,8 +1,9 @@
 /** What the tables with an index file have in common: the trailing NUL, duplicates, change detection, ownership. */
-import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
+
 import { fatal, warning } from "../../log/log.ts";
 import { pathOf, toBytes } from "../../sys/bytes.ts";
 import { errorCode, errorText, strerror, unless } from "../../sys/errno.ts";
+import { closeSync, constants, fstatSync, openSync, statSync } from "../../sys/fs.ts";
 import { MappedFile } from "../../sys/mapped_file.ts";
 import { directoryOf } from "../../sys/paths.ts";
 import {

@@ -1,9 +1,10 @@
 /** `nis:map`: the maps of the machine's NIS domain, through ypbind to ypserv. */
-import { readFileSync } from "node:fs";
+
 import { warning } from "../../log/log.ts";
 import { fromBytes, trimSpace } from "../../sys/bytes.ts";
 import { ChannelTimeout } from "../../sys/channel.ts";
 import { errorCode, SysError } from "../../sys/errno.ts";
+import { readFileSync } from "../../sys/fs.ts";
 import { ConnectionPool, POOL_LIMIT } from "../servers/pool.ts";
 import { connectRpc, type RpcClient, RpcProblem, type RpcProgram, xdrText } from "../servers/rpc.ts";
 import {

@@ -1,5 +1,5 @@
 /** `proxy:type:name`: a table that proxymap(8) or proxywrite(8) has open. */
-import { existsSync } from "node:fs";
+
 import { parameter } from "../../config/configuration.ts";
 import type { Message } from "../../ipc/attributes.ts";
 import { PersistentClient } from "../../ipc/client.ts";
@@ -16,6 +16,7 @@ import {
   ProxymapUpdate,
 } from "../../ipc/protocols/proxymap.ts";
 import { fatal } from "../../log/log.ts";
+import { existsSync } from "../../sys/fs.ts";
 import {
   ABSENT,
   CONFIG,

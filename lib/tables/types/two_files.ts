@@ -1,6 +1,7 @@
 /** `sdbm:name`, `dbm:name`: NAME.dir and NAME.pag. */
-import { fstatSync, fsyncSync } from "node:fs";
+
 import { errorText } from "../../sys/errno.ts";
+import { fstatSync, fsyncSync } from "../../sys/fs.ts";
 import { buildGdbm, gdbmGet, gdbmPairs } from "../formats/gdbm.ts";
 import { IndexError, type IndexRecord } from "../formats/index.ts";
 import { buildSdbm, type ReadPart, sdbmGet, sdbmPairs } from "../formats/sdbm.ts";

@@ -1,0 +1,300 @@
+/**
+ * node:fs for the programs: the same functions by the same names. Loading the runtime's own takes a fifth of a short program's time, so the
+ * calls that nearly every program makes go to the C library, where they fail with a SysError; the runtime's is loaded for the others.
+ */
+import type * as nodeFs from "node:fs";
+import { errnoNumber, SysError } from "./errno.ts";
+import { checked, errno, ffi, library, uninterrupted } from "./ffi.ts";
+
+type Fs = typeof nodeFs;
+
+export type { Dir, Dirent } from "node:fs";
+
+/** What a program asks of a file's status. */
+export type Stats = Pick<
+  nodeFs.Stats,
+  | "dev"
+  | "ino"
+  | "mode"
+  | "nlink"
+  | "uid"
+  | "gid"
+  | "size"
+  | "atimeMs"
+  | "mtimeMs"
+  | "ctimeMs"
+  | "mtime"
+  | "isFile"
+  | "isDirectory"
+  | "isSymbolicLink"
+  | "isFIFO"
+  | "isSocket"
+>;
+
+const onBun = typeof Bun !== "undefined";
+
+let loaded: Fs | undefined;
+/** The runtime's. */
+export function runtimeFs(): Fs {
+  // unit tests run on Node, whose modules have no require(); here it would cost five times as much
+  loaded ??= onBun ? (require("node:fs") as Fs) : process.getBuiltinModule("node:fs");
+  return loaded;
+}
+
+type FunctionName = { [K in keyof Fs]: Fs[K] extends (...args: never) => unknown ? K : never }[keyof Fs];
+
+/** fsync(2) and fdatasync(2) that the event loop does not wait for. */
+export const synced = (fd: number): Promise<void> => settled((done) => runtimeFs().fsync(fd, done));
+export const contentSynced = (fd: number): Promise<void> =>
+  settled((done) => runtimeFs().fdatasync(fd, done));
+
+const settled = (call: (done: (error: Error | null) => void) => void): Promise<void> =>
+  new Promise((resolve, reject) => {
+    call((error) => (error ? reject(error) : resolve()));
+  });
+
+/** The runtime's function, loaded by the first call. */
+const runtimes = <K extends FunctionName>(name: K): Fs[K] =>
+  ((...args: never[]) => (runtimeFs()[name] as (...args: never[]) => unknown)(...args)) as Fs[K];
+
+const libc = library(["libc.so.6", "libc.so"], {
+  open: { args: ["ptr", "i32", "u32"], returns: "i32" },
+  close: { args: ["i32"], returns: "i32" },
+  read: { args: ["i32", "ptr", "u64"], returns: "i64" },
+  write: { args: ["i32", "ptr", "u64"], returns: "i64" },
+  pread: { args: ["i32", "ptr", "u64", "i64"], returns: "i64" },
+  pwrite: { args: ["i32", "ptr", "u64", "i64"], returns: "i64" },
+  statx: { args: ["i32", "ptr", "i32", "u32", "ptr"], returns: "i32" },
+});
+
+const arm = process.arch === "arm64";
+/** Of <fcntl.h>, <unistd.h>. */
+export const constants = {
+  O_RDONLY: 0,
+  O_WRONLY: 1,
+  O_RDWR: 2,
+  O_CREAT: 0o100,
+  O_EXCL: 0o200,
+  O_NOCTTY: 0o400,
+  O_TRUNC: 0o1000,
+  O_APPEND: 0o2000,
+  O_NONBLOCK: 0o4000,
+  O_DIRECTORY: arm ? 0o40000 : 0o200000,
+  O_NOFOLLOW: arm ? 0o100000 : 0o400000,
+  X_OK: 1,
+} as const;
+const O_CLOEXEC = 0o2000000;
+const FLAGS = { r: constants.O_RDONLY, "r+": constants.O_RDWR } as const;
+
+type Path = string | Uint8Array;
+
+function pathBytes(call: string, path: Path): Buffer {
+  const bytes = typeof path === "string" ? Buffer.from(`${path}\0`) : Buffer.concat([path, Buffer.alloc(1)]);
+  if (bytes.indexOf(0) === bytes.length - 1) return bytes;
+  throw new SysError(call, errnoNumber("EINVAL"), shown(path));
+}
+const shown = (path: Path): string =>
+  typeof path === "string" ? path : Buffer.from(path).toString("latin1");
+
+const DEFAULT_MODE = 0o666;
+
+function open(path: Path, flags: number | keyof typeof FLAGS = "r", mode = DEFAULT_MODE): number {
+  const bytes = pathBytes("open", path);
+  const bits = (typeof flags === "number" ? flags : FLAGS[flags]) | O_CLOEXEC;
+  return uninterrupted("open", shown(path), () => libc().open(ffi().ptr(bytes), bits, mode));
+}
+
+/** An interrupted close has closed. */
+function close(fd: number): void {
+  if (libc().close(fd) >= 0) return;
+  const code = errno();
+  if (code !== errnoNumber("EINTR")) throw new SysError("close", code, String(fd));
+}
+
+function readSome(
+  fd: number,
+  buffer: Uint8Array,
+  offset = 0,
+  length = buffer.length - offset,
+  position: number | bigint | null = null,
+): number {
+  if (length === 0) return 0;
+  const target = ffi().ptr(buffer, offset);
+  return uninterrupted("read", String(fd), () =>
+    position === null || position === -1
+      ? libc().read(fd, target, length)
+      : libc().pread(fd, target, length, BigInt(position)),
+  );
+}
+
+/** Bytes from `start` on, or a text; `position` is where they go in the file, which for a text comes instead of `start`. */
+function write(
+  fd: number,
+  content: Uint8Array | string,
+  start: number | null = null,
+  length?: number,
+  position: number | null = null,
+): number {
+  if (typeof content === "string") return write(fd, Buffer.from(content), 0, undefined, start);
+  const offset = start ?? 0;
+  const count = length ?? content.length - offset;
+  if (count === 0) return 0;
+  const source = ffi().ptr(content, offset);
+  return uninterrupted("write", String(fd), () =>
+    position === null ? libc().write(fd, source, count) : libc().pwrite(fd, source, count, BigInt(position)),
+  );
+}
+
+const S_IFMT = 0o170000;
+class FileStatus implements Stats {
+  constructor(
+    readonly dev: number,
+    readonly ino: number,
+    readonly mode: number,
+    readonly nlink: number,
+    readonly uid: number,
+    readonly gid: number,
+    readonly size: number,
+    readonly atimeMs: number,
+    readonly mtimeMs: number,
+    readonly ctimeMs: number,
+  ) {}
+  get mtime(): Date {
+    return new Date(this.mtimeMs);
+  }
+  isFile(): boolean {
+    return (this.mode & S_IFMT) === 0o100000;
+  }
+  isDirectory(): boolean {
+    return (this.mode & S_IFMT) === 0o040000;
+  }
+  isSymbolicLink(): boolean {
+    return (this.mode & S_IFMT) === 0o120000;
+  }
+  isFIFO(): boolean {
+    return (this.mode & S_IFMT) === 0o010000;
+  }
+  isSocket(): boolean {
+    return (this.mode & S_IFMT) === 0o140000;
+  }
+}
+
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_EMPTY_PATH = 0x1000;
+const STATX_BASIC_STATS = 0x7ff;
+/** struct statx, which is the same everywhere. statx(2) */
+const statusBuffer = new ArrayBuffer(256);
+const status = new DataView(statusBuffer);
+const statusBytes = new Uint8Array(statusBuffer);
+const NOTHING = new Uint8Array(1);
+
+const u32 = (at: number): number => status.getUint32(at, true);
+const u64 = (at: number): number => u32(at) + u32(at + 4) * 2 ** 32;
+const milliseconds = (at: number): number => Number(status.getBigInt64(at, true)) * 1000 + u32(at + 8) / 1e6;
+
+/** Calls statx(); what it returns. */
+const statx = (fd: number, path: Uint8Array, flags: number): number =>
+  libc().statx(fd, ffi().ptr(path), flags, STATX_BASIC_STATS, ffi().ptr(statusBytes));
+
+/** As dev_t has it. makedev(3) */
+const deviceNumber = (major: number, minor: number): number =>
+  (minor & 0xff) + (major & 0xfff) * 2 ** 8 + (minor >>> 8) * 2 ** 20 + (major >>> 12) * 2 ** 44;
+
+const taken = (): Stats =>
+  new FileStatus(
+    deviceNumber(u32(136), u32(140)),
+    u64(32),
+    status.getUint16(28, true),
+    u32(16),
+    u32(20),
+    u32(24),
+    u64(40),
+    milliseconds(64),
+    milliseconds(112),
+    milliseconds(96),
+  );
+
+function fstat(fd: number): Stats {
+  checked("fstat", String(fd), statx(fd, NOTHING, AT_EMPTY_PATH));
+  return taken();
+}
+
+type StatOptions = { readonly throwIfNoEntry: boolean };
+interface StatCall {
+  (path: Path): Stats;
+  (path: Path, options: StatOptions): Stats | undefined;
+}
+const statCall = (call: "stat" | "lstat", flags: number): StatCall =>
+  ((path: Path, options?: StatOptions) => {
+    if (statx(AT_FDCWD, pathBytes(call, path), flags) === 0) return taken();
+    const code = errno();
+    if (options?.throwIfNoEntry === false && code === errnoNumber("ENOENT")) return undefined;
+    throw new SysError(call, code, shown(path));
+  }) as StatCall;
+
+const exists = (path: Path): boolean => statx(AT_FDCWD, pathBytes("stat", path), 0) === 0;
+
+const CHUNK = 65536;
+interface ReadFile {
+  (file: Path | number): Buffer;
+  (file: Path | number, encoding: "latin1"): string;
+}
+const readFile = ((file: Path | number, encoding?: "latin1") => {
+  const fd = typeof file === "number" ? file : open(file);
+  try {
+    const bytes = readToEnd(fd);
+    return encoding === undefined ? bytes : bytes.toString(encoding);
+  } finally {
+    if (fd !== file) close(fd);
+  }
+}) as ReadFile;
+
+/** One byte more than the file seems to have shows its end. */
+function readToEnd(fd: number): Buffer {
+  let buffer = Buffer.allocUnsafe(fstat(fd).size + 1);
+  for (let length = 0; ; ) {
+    const count = readSome(fd, buffer, length);
+    length += count;
+    if (count === 0) return buffer.subarray(0, length);
+    if (length < buffer.length) continue;
+    const larger = Buffer.allocUnsafe(buffer.length * 2 + CHUNK);
+    buffer.copy(larger, 0, 0, length);
+    buffer = larger;
+  }
+}
+
+export const openSync = onBun ? open : (runtimes("openSync") as typeof open);
+export const closeSync = onBun ? close : (runtimes("closeSync") as typeof close);
+export const readSync = onBun ? readSome : (runtimes("readSync") as typeof readSome);
+export const writeSync = onBun ? write : (runtimes("writeSync") as typeof write);
+export const fstatSync = onBun ? fstat : (runtimes("fstatSync") as typeof fstat);
+export const statSync = onBun ? statCall("stat", 0) : (runtimes("statSync") as StatCall);
+export const lstatSync = onBun ? statCall("lstat", AT_SYMLINK_NOFOLLOW) : (runtimes("lstatSync") as StatCall);
+export const existsSync = onBun ? exists : (runtimes("existsSync") as typeof exists);
+export const readFileSync = onBun ? readFile : (runtimes("readFileSync") as ReadFile);
+
+export const accessSync = runtimes("accessSync");
+export const chmodSync = runtimes("chmodSync");
+export const chownSync = runtimes("chownSync");
+export const copyFileSync = runtimes("copyFileSync");
+export const fchmodSync = runtimes("fchmodSync");
+export const fchownSync = runtimes("fchownSync");
+export const fdatasyncSync = runtimes("fdatasyncSync");
+export const fsyncSync = runtimes("fsyncSync");
+export const futimesSync = runtimes("futimesSync");
+export const ftruncateSync = runtimes("ftruncateSync");
+export const lchownSync = runtimes("lchownSync");
+export const linkSync = runtimes("linkSync");
+export const mkdirSync = runtimes("mkdirSync");
+export const opendirSync = runtimes("opendirSync");
+export const read = runtimes("read");
+export const readdirSync = runtimes("readdirSync");
+export const realpathSync = runtimes("realpathSync");
+export const renameSync = runtimes("renameSync");
+export const rmdirSync = runtimes("rmdirSync");
+export const statfsSync = runtimes("statfsSync");
+export const unlinkSync = runtimes("unlinkSync");
+export const utimesSync = runtimes("utimesSync");
+export const watch = runtimes("watch");
+export const writeFileSync = runtimes("writeFileSync");
