@@ -12,6 +12,7 @@ import { ClientAbort, onDeath, runDeathCleanups } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { ClockCheck } from "../../lib/queue/queue_file.ts";
+import { RECORD_HEAD_LIMIT } from "../../lib/queue/records.ts";
 import { SpareFilesIn } from "../../lib/queue/spare_files.ts";
 import { changedTable, refreshTables } from "../../lib/tables/open.ts";
 import { Addresses } from "./addresses.ts";
@@ -35,7 +36,11 @@ export const main: Main = (invocation) => {
       shared = {
         pipeline: new Pipeline(new Addresses(settings, rewriteAddress), deliveryServices),
         queues: queues(),
-        spares: new SpareFilesIn(queues(), parameter("queue_file_reuse_limit")),
+        spares: new SpareFilesIn(
+          queues(),
+          parameter("queue_file_reuse_limit"),
+          parameter("line_length_limit") + RECORD_HEAD_LIMIT,
+        ),
         clock: new ClockCheck(),
         trigger: new SharedTrigger(
           "public",

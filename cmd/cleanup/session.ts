@@ -52,9 +52,7 @@ export async function serveCleanup({ channel, kept }: Client, shared: Shared): P
 
 /** False when the client did not keep to the protocol, and what it sends next may be anything. */
 async function serveMessage(channel: Channel, shared: Shared): Promise<boolean> {
-  // writing over an old file is less work and a later answer: it takes two syncs, one after the other
-  const busy = shared.unfinished.size > 0;
-  const file = await createQueueFile(shared.queues, "incoming", busy ? { spares: shared.spares } : {});
+  const file = await createQueueFile(shared.queues, "incoming", { spares: shared.spares });
   const unfinished: Unfinished = { discard: () => file.discard() };
   shared.unfinished.add(unfinished);
   // from the moment that the file is complete it must survive the end of this process

@@ -4,6 +4,7 @@ import { pathOf } from "../sys/bytes.ts";
 import { type LockKind, tryLock } from "../sys/files.ts";
 import * as fs from "../sys/fs.ts";
 import { sleep } from "../sys/timers.ts";
+import { zeroRange } from "../sys/zero_range.ts";
 
 export interface FileStatus {
   readonly inode: bigint;
@@ -28,11 +29,16 @@ export interface FileSystem {
   write(fd: number, bytes: Uint8Array, start: number, length: number, position: number | null): number;
   /** Does not block the event loop. */
   fsync(fd: number): Promise<void>;
-  /** The same for the content alone. */
-  fdatasync(fd: number): Promise<void>;
   fchmod(fd: number, mode: number): void;
   chmod(path: string, mode: number): void;
   ftruncate(fd: number, size: number): void;
+  /**
+   * The first `length` bytes, a multiple of the block size, read as zeros until they are written anew: the blocks stay, marked as unwritten. The journal
+   * has that before any later change of the file's status. Fails where the file system cannot.
+   */
+  zeroRange(fd: number, length: number): void;
+  /** Of the file system of this path, bytes. */
+  blockSize(path: string): number;
   fstat(fd: number): FileStatus;
   lstat(path: string): FileStatus;
   /** Cheaper than a failing call, where nothing is the usual case. */
@@ -70,10 +76,11 @@ export const fileSystem: FileSystem = {
   close: (fd) => fs.closeSync(fd),
   write: (fd, bytes, start, length, position) => fs.writeSync(fd, bytes, start, length, position),
   fsync: fs.synced,
-  fdatasync: fs.contentSynced,
   fchmod: (fd, mode) => fs.fchmodSync(fd, mode),
   chmod: (path, mode) => fs.chmodSync(pathOf(path), mode),
   ftruncate: (fd, size) => fs.ftruncateSync(fd, size),
+  zeroRange,
+  blockSize: (path) => fs.statfsSync(pathOf(path)).bsize,
   fstat: (fd) => statusOf(fs.fstatSync(fd), () => fs.runtimeFs().fstatSync(fd, { bigint: true }).ino),
   lstat: (path) =>
     statusOf(fs.lstatSync(pathOf(path)), () => fs.runtimeFs().lstatSync(pathOf(path), { bigint: true }).ino),

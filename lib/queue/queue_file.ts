@@ -42,7 +42,7 @@ export class QueueFile {
     /** The time that the ID was made from. */
     readonly created: TimeOfDay,
     private readonly extraMode: number,
-    /** Bytes of an old content that is written over. */
+    /** Size of a file that is used again. */
     private readonly oldSize = 0,
   ) {
     this.writer = new RecordWriter(queues.files, fd);
@@ -60,15 +60,13 @@ export class QueueFile {
 
   /**
    * Makes the file complete and durable: flush, mode, fsync, close, in this order. The mode comes before fsync so that it is
-   * durable too; but what an old content was written over with comes before the mode, or a crash of the machine might leave a mixture that
-   * looks complete. The descriptor is closed in any case.
+   * durable too. The descriptor is closed in any case.
    */
   async commit(clock?: ClockCheck): Promise<CommitResult> {
     const { files } = this.queues;
     try {
       this.writer.flush();
       if (this.oldSize > this.writer.position) files.ftruncate(this.fd, this.writer.position);
-      if (this.oldSize > 0) await files.fdatasync(this.fd);
       files.fchmod(this.fd, MODE_READY | this.extraMode);
       await files.fsync(this.fd);
       const reset = clock !== undefined && !clock.settled && clock.check(files.fstat(this.fd).modified);
@@ -165,6 +163,7 @@ export async function createQueueFile(
       const failure = tryRename(queues, path, target);
       if (failure === undefined) {
         options.onPath?.(target);
+        if (file.spare) options.spares?.forget(file);
         return new QueueFile(queues, id, queue, fd, created, extraMode, file.size);
       }
       if (attempt >= RENAME_LIMIT) fatal(`mail_queue_enter: rename ${path} to ${target}: giving up`);

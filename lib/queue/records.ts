@@ -150,6 +150,9 @@ export function encodeRecord(type: number, data: string | Uint8Array = ""): Buff
 /** An integer as SIZE, WARN_TIME and POINTER records hold it (`%15ld`). */
 export const padNumber = (value: number): string => String(value).padStart(15);
 
+/** Bytes of a type and the longest length. */
+export const RECORD_HEAD_LIMIT = 6;
+
 /** Data of a padding record (or of the dummy pointer after a short sender) that occupies max(3, size) bytes with its header. */
 export const paddingData = (size: number): string => "0".padStart(Math.max(1, size - 2));
 

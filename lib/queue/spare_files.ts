@@ -3,7 +3,8 @@
  * (each waits for the journal of the file system). The queue manager lays them down, cleanup takes them up.
  *
  * A file in `spare` is never a message, and is taken up only without its ready mode. After a crash of the machine an old name may come back with
- * new bytes behind it, if the bytes went to the disk before the renaming did; so a file is taken up only after its directory was synced.
+ * new bytes behind it, if the bytes went to the disk before the renaming did; so a file is taken up only after its directory was synced. And its old
+ * content is forgotten before a new one is written, or such a crash might leave a mixture of both.
  */
 
 import { warning } from "../log/log.ts";
@@ -114,10 +115,13 @@ export class SpareFilesIn {
   #names: string[] = [];
   #looking = false;
   #madeSince = LOOK_EVERY;
+  #blockSize = 0;
 
   constructor(
     private readonly queues: Queues,
     private readonly limit: number,
+    /** Bytes that a record may have, its header included. */
+    private readonly recordLimit: number,
   ) {}
 
   /**
@@ -135,12 +139,34 @@ export class SpareFilesIn {
     return undefined;
   }
 
+  /**
+   * What the file had, which belongs to us now, is not to be seen again: after a crash of the machine a block of it has its new content, or zeros, which
+   * no reader takes for a record; and in every block there begins one.
+   */
+  forget({ fd, size }: OpenFile): void {
+    if (size === 0) return;
+    const { files } = this.queues;
+    const block = this.#blockSize;
+    if (block <= this.recordLimit) {
+      files.ftruncate(fd, 0);
+      return;
+    }
+    try {
+      files.zeroRange(fd, Math.ceil(size / block) * block);
+    } catch (error) {
+      // not every file system can do that
+      if (errorCode(error) === undefined) throw error;
+      files.ftruncate(fd, 0);
+    }
+  }
+
   /** Learns what there is. A process that starts waits for it, so that its first message has a file. */
   async look(): Promise<void> {
     if (this.limit === 0) return;
     this.#looking = true;
     this.#madeSince = 0;
     try {
+      this.#blockSize = this.queues.files.blockSize(SPARE);
       const known = new Set(this.#names);
       const found = this.queues.files.readdir(SPARE).filter((name) => !known.has(name));
       if (found.length > 0) await this.#syncDirectory();

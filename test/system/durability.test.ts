@@ -26,7 +26,7 @@ const FILE_CALLS: ReadonlyArray<Victim> = [
   {
     program: "cleanup",
     kinds: ["smtp"],
-    calls: ["rename", "pwrite64", "ftruncate", "fdatasync", "fchmod", "fsync"],
+    calls: ["rename", "fallocate", "pwrite64", "ftruncate", "fchmod", "fsync"],
   },
   { program: "bounce", kinds: ["bounce"], calls: ["write", "fsync", "unlink"] },
   { program: "local", kinds: ["smtp"], calls: ["write", "pwrite64", "fsync"] },

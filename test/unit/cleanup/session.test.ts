@@ -91,7 +91,7 @@ async function session(files: FileSystem, input: ReadonlyArray<Buffer>, end = fa
       traceExpansion: () => Promise.resolve(true),
     }),
     queues,
-    spares: new SpareFilesIn(queues, 0),
+    spares: new SpareFilesIn(queues, 0, 0),
     clock: new ClockCheck(),
     trigger: { fire: () => triggers++ } as unknown as SharedTrigger,
     unfinished: new Set(),

@@ -21,6 +21,7 @@ import { createQueueFile } from "../../../lib/queue/queue_file.ts";
 import { inodeOf, type QueueId } from "../../../lib/queue/queue_id.ts";
 import { encodeRecord, Rec } from "../../../lib/queue/records.ts";
 import { SPARE_SIZE_LIMIT, SpareFilesIn, SpareFilesOut } from "../../../lib/queue/spare_files.ts";
+import { writeZeros } from "./write_zeros.ts";
 
 const home = process.cwd();
 const scratch = mkdtempSync(join(tmpdir(), "posthaste-spare-"));
@@ -38,11 +39,15 @@ t.beforeEach(() => {
 });
 
 const settings = { hashQueueNames: "", hashQueueDepth: 1, longQueueIds: false };
+const RECORD_LIMIT = 2060;
+const inputOf = (queues: Queues, limit: number): SpareFilesIn =>
+  new SpareFilesIn(queues, limit, RECORD_LIMIT);
+
 /** Notes the calls that change something. */
 function recording(): { queues: Queues; calls: string[] } {
   const calls: string[] = [];
   const files = Object.fromEntries(
-    Object.entries(fileSystem).map(([name, call]) => [
+    Object.entries({ ...fileSystem, zeroRange: writeZeros }).map(([name, call]) => [
       name,
       (...values: unknown[]) => {
         calls.push(name);
@@ -78,7 +83,7 @@ t.test("a finished file becomes the next message, and nothing of the old one is 
   t.same(readdirSync("active"), []);
   t.equal(statSync("spare/AAAAA1").mode & 0o7777, 0o600, "not ready");
   const inode = statSync("spare/AAAAA1").ino;
-  const spares = new SpareFilesIn(queues, 5);
+  const spares = inputOf(queues, 5);
   await looked(spares, calls);
   t.same(
     calls.filter((call) => call === "fsync"),
@@ -94,15 +99,15 @@ t.test("a finished file becomes the next message, and nothing of the old one is 
   t.equal(statSync(file.path).mode & 0o7777, 0o700);
   t.ok(readFileSync(file.path).equals(encodeRecord(Rec.FROM, "a@b")));
   const order = calls.filter((call) =>
-    ["open", "rename", "write", "ftruncate", "fdatasync", "fchmod", "fsync", "close"].includes(call),
+    ["open", "rename", "zeroRange", "write", "ftruncate", "fchmod", "fsync", "close"].includes(call),
   );
-  t.same(order, ["open", "rename", "write", "ftruncate", "fdatasync", "fchmod", "fsync", "close"]);
+  t.same(order, ["open", "rename", "zeroRange", "write", "ftruncate", "fchmod", "fsync", "close"]);
 });
 
 t.test("a process that starts learns what there is", async (t) => {
   const { queues } = recording();
   layDown(new SpareFilesOut(queues, 5), "AAAAA1");
-  const spares = new SpareFilesIn(queues, 5);
+  const spares = inputOf(queues, 5);
   await spares.look();
   const file = spares.takeUp();
   t.equal(file?.path, "spare/AAAAA1");
@@ -111,7 +116,7 @@ t.test("a process that starts learns what there is", async (t) => {
 
 t.test("a new file needs one sync", async (t) => {
   const { queues, calls } = recording();
-  const file = await createQueueFile(queues, "incoming", { spares: new SpareFilesIn(queues, 5) });
+  const file = await createQueueFile(queues, "incoming", { spares: inputOf(queues, 5) });
   file.writer.put(Rec.END);
   t.same(await file.commit(), { status: 0 });
   t.same(
@@ -124,7 +129,7 @@ t.test("two processes never take up the same file", async (t) => {
   const { queues, calls } = recording();
   const out = new SpareFilesOut(queues, 50);
   for (let n = 0; n < 20; n++) layDown(out, `AAAA${n.toString(16).toUpperCase()}1`);
-  const takers = [new SpareFilesIn(queues, 50), new SpareFilesIn(queues, 50)];
+  const takers = [inputOf(queues, 50), inputOf(queues, 50)];
   for (const taker of takers) await looked(taker, calls);
   const files = [];
   for (let n = 0; n < 30; n++)
@@ -147,7 +152,7 @@ t.test("what is no plain spent file of ours is left alone", async (t) => {
   mkdirSync("spare/AAAAA4");
   const lines: string[] = [];
   const before = setLogSinks([(event) => lines.push(event.text)]);
-  const spares = new SpareFilesIn(queues, 5);
+  const spares = inputOf(queues, 5);
   await looked(spares, calls);
   t.equal(spares.takeUp(), undefined);
   setLogSinks(before);
@@ -159,7 +164,7 @@ t.test("what is no plain spent file of ours is left alone", async (t) => {
 t.test("a file whose status cannot be had is closed and left", async (t) => {
   const { queues } = recording();
   layDown(new SpareFilesOut(queues, 5), "AAAAA1");
-  const spares = new SpareFilesIn(queues, 5);
+  const spares = inputOf(queues, 5);
   await spares.look();
   const files = queues.files as unknown as Record<string, (...values: unknown[]) => unknown>;
   let opened = -1;
@@ -190,7 +195,7 @@ t.test("few files are kept, and no large ones", async (t) => {
   t.notOk(layDown(second, "AAAAA6", SPARE_SIZE_LIMIT + 1));
   t.ok(existsSync("active/AAAAA6"));
   t.notOk(layDown(new SpareFilesOut(queues, 0), "AAAAA7"), "none wanted");
-  const none = new SpareFilesIn(queues, 0);
+  const none = inputOf(queues, 0);
   await none.look();
   t.equal(none.takeUp(), undefined);
 });
@@ -200,7 +205,7 @@ t.test("without the directory files are made and removed", async (t) => {
   const { queues, calls } = recording();
   t.notOk(layDown(new SpareFilesOut(queues, 5), "AAAAA1"));
   t.equal(statSync("active/AAAAA1").mode & 0o7777, 0o700, "untouched");
-  const spares = new SpareFilesIn(queues, 5);
+  const spares = inputOf(queues, 5);
   await looked(spares, calls);
   (await createQueueFile(queues, "incoming", { spares })).discard();
 });
@@ -231,10 +236,10 @@ t.test("an idle system keeps nothing", async (t) => {
 });
 
 t.test("DUR-01 a failure of any call of a commit over an old content is reported", async (t) => {
-  for (const call of ["write", "ftruncate", "fdatasync", "fchmod", "fsync"] as const) {
+  for (const call of ["write", "ftruncate", "fchmod", "fsync"] as const) {
     const { queues, calls } = recording();
     layDown(new SpareFilesOut(queues, 5), "AAAAA1", 5000);
-    const spares = new SpareFilesIn(queues, 5);
+    const spares = inputOf(queues, 5);
     await looked(spares, calls);
     const files = queues.files as unknown as Record<string, (...values: unknown[]) => unknown>;
     const file = await createQueueFile(queues, "incoming", { spares });
@@ -248,5 +253,53 @@ t.test("DUR-01 a failure of any call of a commit over an old content is reported
     t.throws(() => fileSystem.fstat(file.fd), { code: "EBADF" });
     file.discard();
     t.same(readdirSync("incoming"), []);
+  }
+});
+
+t.test(
+  "what a file had is forgotten in whole blocks, before the first byte of the new content",
+  async (t) => {
+    for (const [size, blockSize, recordLimit, expected] of [
+      [5000, 4096, 2060, "zero 8192"],
+      [4096, 4096, 2060, "zero 4096"],
+      [1, 65536, 2060, "zero 65536"],
+      // a record might fill a block
+      [5000, 2048, 2060, "truncate 0"],
+      [5000, 4096, 9000, "truncate 0"],
+      [0, 4096, 2060, ""],
+    ] as const) {
+      const { queues } = recording();
+      layDown(new SpareFilesOut(queues, 5), "AAAAA1", size);
+      const calls: string[] = [];
+      Object.assign(queues.files, {
+        blockSize: () => blockSize,
+        zeroRange: (_fd: number, length: number) => calls.push(`zero ${length}`),
+        ftruncate: (_fd: number, length: number) => calls.push(`truncate ${length}`),
+      });
+      const spares = new SpareFilesIn(queues, 5, recordLimit);
+      await spares.look();
+      const file = await createQueueFile(queues, "incoming", { spares });
+      t.equal(calls.join(), expected, `${size} bytes, blocks of ${blockSize}`);
+      file.discard();
+    }
+  },
+);
+
+t.test("a file system that has no such call: the file is cut to nothing", async (t) => {
+  for (const code of ["EOPNOTSUPP", "ENOSYS", "ENOSPC", "EPERM"]) {
+    const { queues } = recording();
+    layDown(new SpareFilesOut(queues, 5), "AAAAA1", 5000);
+    Object.assign(queues.files, {
+      zeroRange: () => {
+        throw Object.assign(new Error(code), { code });
+      },
+    });
+    const spares = inputOf(queues, 5);
+    await spares.look();
+    const file = await createQueueFile(queues, "incoming", { spares });
+    t.equal(statSync(file.path).size, 0, code);
+    file.writer.put(Rec.FROM, "a@b");
+    t.same(await file.commit(), { status: 0 });
+    t.ok(readFileSync(file.path).equals(encodeRecord(Rec.FROM, "a@b")));
   }
 });
