@@ -25,7 +25,7 @@ export interface CheckTables {
 
 export interface NameList {
   readonly empty: boolean;
-  matches(name: string): Promise<MatchResult>;
+  matches(name: string): MatchResult | Promise<MatchResult>;
 }
 
 export interface CleanupTables {

@@ -45,16 +45,25 @@ export class Chat {
   }
 
   /** Sends a reply; its lines are joined by CR LF. `errors` is the session's count, for the penalty. */
-  async reply(text: string, errors = 0): Promise<void> {
-    const { settings } = this.policy;
-    const penalty = errors >= settings.softErrorLimit;
+  reply(text: string, errors = 0): void | Promise<void> {
+    const penalty = errors >= this.policy.settings.softErrorLimit;
+    const rejected = text.charCodeAt(0) === 0x34 || text.charCodeAt(0) === 0x35;
+    if (penalty || rejected) return this.slowReply(text, penalty, rejected);
+    this.put(text);
+    if (performance.now() - this.lastRead > FLUSH_INTERVAL) return this.flush();
+  }
+
+  private async slowReply(text: string, penalty: boolean, rejected: boolean): Promise<void> {
     if (penalty) {
       await this.flush();
-      await this.sleep(settings.errorSleepTime);
+      await this.sleep(this.policy.settings.errorSleepTime);
     }
-    const rejected = text.charCodeAt(0) === 0x34 || text.charCodeAt(0) === 0x35;
-    const final = rejected ? await this.dressed(text) : text;
-    const rendered = renderReply(final, settings.softBounce);
+    this.put(rejected ? await this.dressed(text) : text);
+    if (penalty || performance.now() - this.lastRead > FLUSH_INTERVAL) await this.flush();
+  }
+
+  private put(text: string): void {
+    const rendered = renderReply(text, this.policy.settings.softBounce);
     if (this.recording || verbosity() + this.debugLevel > 0)
       for (const line of replyLines(rendered.slice(0, -2))) {
         logDialogue(this.debugLevel, ">", this.peer(), line);
@@ -62,7 +71,6 @@ export class Chat {
       }
     this.channel.write(rendered);
     if (isFinalReply(rendered)) this.hangup = true;
-    if (penalty || performance.now() - this.lastRead > FLUSH_INTERVAL) await this.flush();
   }
 
   flush(): Promise<void> {

@@ -230,7 +230,7 @@ async function execute(session: Session, typed: string): Promise<boolean> {
   const [first] = tokens;
   if (first === undefined) return malformed(session, "500 5.5.2 Error: bad syntax");
   const name = upperAscii(first.text);
-  if (await policy.noopCommands.matchesSurely(first.text)) {
+  if (!policy.noopCommands.empty && (await policy.noopCommands.matchesSurely(first.text))) {
     await session.reply("250 2.0.0 Ok");
     countJunk(session);
     return true;
@@ -265,7 +265,11 @@ async function execute(session: Session, typed: string): Promise<boolean> {
     return true;
   }
   session.where = verb.name;
-  if ((session.protocol !== "ESMTP" || verb.last) && (await pipelined(session))) {
+  if (
+    session.channel.buffered > 0 &&
+    (session.protocol !== "ESMTP" || verb.last) &&
+    (await pipelined(session))
+  ) {
     count(session, label, false);
     return false;
   }

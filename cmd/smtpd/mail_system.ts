@@ -9,7 +9,7 @@ import { requestOnce } from "../../lib/ipc/client.ts";
 import { postMail } from "../../lib/ipc/clients/cleanup.ts";
 import { connectCleanup } from "../../lib/ipc/clients/cleanup_connection.ts";
 import { noteFlushDomain } from "../../lib/ipc/clients/flush.ts";
-import { rewriteClient } from "../../lib/ipc/clients/rewrite.ts";
+import { needsNoRewriting, rewriteClient } from "../../lib/ipc/clients/rewrite.ts";
 import { queryVerify } from "../../lib/ipc/clients/verify.ts";
 import { FLUSH_STATUS, FlushGreeting, FlushSendSite, FlushStatus } from "../../lib/ipc/protocols/flush.ts";
 import { warning } from "../../lib/log/log.ts";
@@ -37,10 +37,13 @@ export function mailSystem(submits: boolean, replyFilter: ReplyFilter | undefine
   let spools = 0;
   return {
     // an incomplete address is completed first, as it will be in the queue
-    async resolve(sender, address) {
-      if (address === "") return rewriteClient().resolve(sender, address);
-      const complete = await rewriteClient().rewrite("local", internalToExternal(address));
-      return rewriteClient().resolve(sender, externalToInternal(complete));
+    resolve(sender, address) {
+      const client = rewriteClient();
+      const external = internalToExternal(address);
+      if (address === "" || needsNoRewriting(external)) return client.resolve(sender, address);
+      return client
+        .rewrite("local", external)
+        .then((complete) => client.resolve(sender, externalToInternal(complete)));
     },
     lookup: (name, type, options) => resolver().lookup(name, type, { replyFilter, ...options }),
     connect: connectEndpoint,

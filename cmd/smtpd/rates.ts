@@ -51,11 +51,21 @@ const LIMITS = {
 } as const;
 
 /** Counts an event and says whether the client is over its limit (logged). */
-export async function rateExceeded(session: Session, event: keyof typeof LIMITS): Promise<boolean> {
-  const { setting, text } = LIMITS[event];
-  const limit = session.settings[setting];
-  if (limit === 0 || session.rates === undefined) return false;
-  const rate = await session.rates.count(event);
+export function rateExceeded(session: Session, event: keyof typeof LIMITS): boolean | Promise<boolean> {
+  const limit = session.settings[LIMITS[event].setting];
+  return limit === 0 || session.rates === undefined
+    ? false
+    : countsTooMany(session, session.rates, event, limit);
+}
+
+async function countsTooMany(
+  session: Session,
+  rates: Rates,
+  event: keyof typeof LIMITS,
+  limit: number,
+): Promise<boolean> {
+  const { text } = LIMITS[event];
+  const rate = await rates.count(event);
   if (rate === undefined || rate <= limit) return false;
   warning(
     `${text} limit exceeded: ${rate} from ${session.nameAddress} for service ${session.connection.service}`,

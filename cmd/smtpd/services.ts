@@ -36,7 +36,8 @@ export interface RateClient {
 }
 
 export interface SessionServices {
-  resolve(sender: string, address: string): Promise<Resolved>;
+  /** At once where the answer is known. */
+  resolve(sender: string, address: string): Resolved | Promise<Resolved>;
   lookup(name: string, type: QueryType, options?: LookupOptions): Promise<DnsResult>;
   /** Connects to a server outside the mail system. Throws SysError. */
   connect(endpoint: Endpoint, seconds: number): Promise<Channel>;

@@ -181,7 +181,7 @@ export class Session {
     this.logDiscarded = words.size > 0 && !words.has("SILENT-DISCARD") && !words.has("ENHANCEDSTATUSCODES");
   }
 
-  reply(text: string): Promise<void> {
+  reply(text: string): void | Promise<void> {
     return this.chat.reply(text, this.errorCount);
   }
 
@@ -254,7 +254,10 @@ export class Session {
     );
   }
 
-  private async resolvable(address: string, options: { utf8: boolean; sender: string }): Promise<boolean> {
+  private resolvable(
+    address: string,
+    options: { utf8: boolean; sender: string },
+  ): boolean | Promise<boolean> {
     if (address === "") return true;
     if (
       !options.utf8 &&
@@ -264,8 +267,9 @@ export class Session {
     )
       return false;
     if (this.standAlone) return true;
-    const resolved = await this.services.resolve(options.sender, address);
-    return (resolved.flags & RESOLVE_FLAG.error) === 0;
+    const isGood = ({ flags }: { flags: number }): boolean => (flags & RESOLVE_FLAG.error) === 0;
+    const resolved = this.services.resolve(options.sender, address);
+    return resolved instanceof Promise ? resolved.then(isGood) : isGood(resolved);
   }
 
   /** The form of an address in log lines (info_log_address_format). */

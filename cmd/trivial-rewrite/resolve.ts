@@ -11,7 +11,7 @@ import { type StripOptions, stripLocalDomains } from "./strip_local.ts";
 import type { TransportMap } from "./transport_map.ts";
 
 export interface DomainList {
-  matches(domain: string): Promise<MatchResult>;
+  matches(domain: string): MatchResult | Promise<MatchResult>;
 }
 
 /** Parameter values of the plain or of the address_verify_* set, with the names for warnings. */

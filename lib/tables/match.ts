@@ -57,15 +57,33 @@ export class MatchList {
     );
   }
 
-  /** `subject` is the string, host name or address; for a namadr list the host name, with its address as second argument. Tables' trouble is an error. */
-  async matches(subject: string, address?: string): Promise<MatchResult> {
+  /**
+   * `subject` is the string, host name or address; for a namadr list the host name, with its address as second argument. Tables' trouble is an error.
+   * The answer is there at once where no table has to be waited for.
+   */
+  matches(subject: string, address?: string): MatchResult | Promise<MatchResult> {
     if (this.patterns.length === 0) return NONE;
-    const folded = foldCase(subject, this.utf8);
-    const foldedAddress = address === undefined ? undefined : foldCase(address, this.utf8);
-    for (const pattern of this.patterns) {
-      const outcome = await this.matchOne(pattern, folded, foldedAddress);
-      if (outcome === "error") return FAILED;
-      if (outcome) return pattern.negated ? NONE : MATCH;
+    return this.matchFrom(
+      0,
+      foldCase(subject, this.utf8),
+      address === undefined ? undefined : foldCase(address, this.utf8),
+    );
+  }
+
+  private matchFrom(
+    first: number,
+    subject: string,
+    address: string | undefined,
+  ): MatchResult | Promise<MatchResult> {
+    for (let index = first; index < this.patterns.length; index++) {
+      const pattern = this.patterns[index] as MatchPattern;
+      const outcome = this.matchOne(pattern, subject, address);
+      if (outcome instanceof Promise)
+        return outcome.then(
+          (settled) => verdict(settled, pattern) ?? this.matchFrom(index + 1, subject, address),
+        );
+      const result = verdict(outcome, pattern);
+      if (result !== undefined) return result;
     }
     return NONE;
   }
@@ -86,33 +104,30 @@ export class MatchList {
     for (const pattern of this.patterns) if (pattern.kind === "table") pattern.table.close();
   }
 
-  private async matchOne(
+  private matchOne(
     pattern: MatchPattern,
     subject: string,
     address: string | undefined,
-  ): Promise<Outcome> {
+  ): Outcome | Promise<Outcome> {
     switch (this.kind) {
       case "string":
-        return pattern.kind === "table" ? await this.inTable(pattern, subject) : pattern.text === subject;
+        return pattern.kind === "table" ? this.inTable(pattern, subject) : pattern.text === subject;
       case "domain":
-        return await this.matchHostname(pattern, subject);
+        return this.matchHostname(pattern, subject);
       case "address":
-        return await this.matchAddress(pattern, subject);
+        return this.matchAddress(pattern, subject);
       case "namadr": {
-        const byName = await this.matchHostname(pattern, subject);
-        return byName !== false || address === undefined ? byName : await this.matchAddress(pattern, address);
+        const byName = this.matchHostname(pattern, subject);
+        if (address === undefined) return byName;
+        const otherwise = (outcome: Outcome): Outcome | Promise<Outcome> =>
+          outcome === false ? this.matchAddress(pattern, address) : outcome;
+        return byName instanceof Promise ? byName.then(otherwise) : otherwise(byName);
       }
     }
   }
 
-  private async matchHostname(pattern: MatchPattern, name: string): Promise<Outcome> {
-    if (pattern.kind === "table") {
-      for (const key of hostnameKeys(name, pattern.table.fixed, this.parentMode)) {
-        const outcome = await this.inTable(pattern, key);
-        if (outcome !== false) return outcome;
-      }
-      return false;
-    }
+  private matchHostname(pattern: MatchPattern, name: string): Outcome | Promise<Outcome> {
+    if (pattern.kind === "table") return this.anyInTable(pattern, name);
     const { text } = pattern;
     if (text === name) return true;
     if (this.parentMode)
@@ -122,9 +137,17 @@ export class MatchList {
     return text.charAt(0) === "." && name.length > text.length && name.endsWith(text);
   }
 
-  private async matchAddress(pattern: MatchPattern, address: string): Promise<Outcome> {
+  private async anyInTable(pattern: MatchPattern & { kind: "table" }, name: string): Promise<Outcome> {
+    for (const key of hostnameKeys(name, pattern.table.fixed, this.parentMode)) {
+      const outcome = await this.inTable(pattern, key);
+      if (outcome !== false) return outcome;
+    }
+    return false;
+  }
+
+  private matchAddress(pattern: MatchPattern, address: string): Outcome | Promise<Outcome> {
     if (!ADDRESS_CHARACTERS.test(address)) return false;
-    if (pattern.kind === "table") return await this.inTable(pattern, address);
+    if (pattern.kind === "table") return this.inTable(pattern, address);
     const outcome = matchAddressPattern(pattern, address);
     if (typeof outcome === "boolean") return outcome;
     warning(`${this.title}: ${outcome.problem}`);
@@ -137,6 +160,13 @@ export class MatchList {
     warning(`${this.title}: ${pattern.table.name}: table lookup problem`);
     return "error";
   }
+}
+
+/** What a pattern decides; undefined: ask the next one. */
+function verdict(outcome: Outcome, pattern: MatchPattern): MatchResult | undefined {
+  if (outcome === "error") return FAILED;
+  if (!outcome) return undefined;
+  return pattern.negated ? NONE : MATCH;
 }
 
 const ADDRESS_CHARACTERS = /^[0-9a-fA-F.:]+$/;

@@ -1,5 +1,6 @@
 /** Restrictions about the client. */
 import { info } from "../../../lib/log/log.ts";
+import type { MatchList, MatchResult } from "../../../lib/tables/match.ts";
 import { UNKNOWN } from "../client.ts";
 import type { Evaluation, Restriction, Verdict } from "./evaluation.ts";
 
@@ -13,21 +14,34 @@ export const permitInetInterfaces: Restriction = async (evaluation) =>
     ? evaluation.permit("permit_inet_interfaces", clientFrame(evaluation))
     : "dunno";
 
-export const permitMynetworks: Restriction = async (evaluation, frame) => {
+export const permitMynetworks: Restriction = (evaluation, frame) => {
   const { client } = evaluation.session;
-  const match = await evaluation.policy.mynetworks.matches(client.name, client.address);
+  const match = evaluation.policy.mynetworks.matches(client.name, client.address);
+  return match instanceof Promise
+    ? match.then((settled) => neighbour(evaluation, frame, settled))
+    : neighbour(evaluation, frame, match);
+};
+
+function neighbour(
+  evaluation: Evaluation,
+  frame: { name: string },
+  match: MatchResult,
+): Verdict | Promise<Verdict> {
   if (match.kind === "error")
     return evaluation.reject("data", 451, "4.3.0", `<${frame.name}>: Temporary lookup failure`);
   if (match.kind !== "match") return "dunno";
-  await noteNetworks(evaluation);
-  return evaluation.permit("permit_mynetworks", clientFrame(evaluation));
-};
+  const permitted = (): Verdict | Promise<Verdict> =>
+    evaluation.permit("permit_mynetworks", clientFrame(evaluation));
+  const { presentNetworks } = evaluation.policy;
+  return presentNetworks === undefined
+    ? permitted()
+    : noteNetworks(evaluation, presentNetworks).then(permitted);
+}
 
 /** Before compatibility level 2 our neighbours are in mynetworks by default: says whom the present default would not have let pass. */
-async function noteNetworks(evaluation: Evaluation): Promise<void> {
-  const { session, policy } = evaluation;
-  if (policy.presentNetworks === undefined) return;
-  const match = await policy.presentNetworks.matches(session.client.name, session.client.address);
+async function noteNetworks(evaluation: Evaluation, present: MatchList): Promise<void> {
+  const { session } = evaluation;
+  const match = await present.matches(session.client.name, session.client.address);
   if (match.kind === "none")
     info(
       `using backwards-compatible default setting mynetworks_style=subnet to permit request from client "${session.nameAddress}"`,

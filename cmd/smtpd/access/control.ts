@@ -46,9 +46,9 @@ export class AccessControl {
     return evaluation.reply === "" ? undefined : evaluation.reply;
   }
 
-  private async list(evaluation: Evaluation, name: RestrictionList, frame: Frame): Promise<void> {
-    const list = this.session.policy.lists.get(name) ?? [];
-    if (list.length > 0) await evaluateList(evaluation, list, frame);
+  private list(evaluation: Evaluation, name: RestrictionList, frame: Frame): Promise<unknown> | undefined {
+    const list = this.session.policy.lists.get(name);
+    return list === undefined || list.length === 0 ? undefined : evaluateList(evaluation, list, frame);
   }
 
   private clientFrame(): Frame {

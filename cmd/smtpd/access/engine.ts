@@ -28,8 +28,10 @@ export async function evaluateList(
     let verdict: Verdict;
     try {
       const restriction = RESTRICTIONS.get(name);
-      if (restriction !== undefined) verdict = await restriction(evaluation, frame, () => list[++i], name);
-      else if (word.includes(":")) verdict = await bareTable(evaluation, word, frame);
+      if (restriction !== undefined) {
+        const outcome = restriction(evaluation, frame, () => list[++i], name);
+        verdict = outcome instanceof Promise ? await outcome : outcome;
+      } else if (word.includes(":")) verdict = await bareTable(evaluation, word, frame);
       else verdict = await evaluateClass(evaluation, word, frame);
       if (FINAL.has(name) && !evaluation.warnOnly && list[i + 1] !== undefined)
         warning(`restriction \`${list[i + 1]}' after \`${word}' is ignored`);

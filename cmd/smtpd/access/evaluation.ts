@@ -25,7 +25,7 @@ export type Restriction = (
   frame: Frame,
   argument: () => string | undefined,
   name: string,
-) => Promise<Verdict>;
+) => Verdict | Promise<Verdict>;
 
 /** A refusal before it is worded. */
 export interface Refusal {
@@ -169,17 +169,27 @@ export class Evaluation {
   }
 
   /** Logs a permit where smtpd_log_access_permit_actions wants it. */
-  async permit(
+  permit(
     action: string,
     frame: { name: string; class: string },
     detail = "",
     restriction = action,
+  ): "permit" | Promise<"permit"> {
+    return this.policy.logPermitActions.empty
+      ? "permit"
+      : this.permitLogged(action, frame, detail, restriction);
+  }
+
+  private async permitLogged(
+    action: string,
+    frame: { name: string; class: string },
+    detail: string,
+    restriction: string,
   ): Promise<"permit"> {
     const list = this.policy.logPermitActions;
     if (
-      !list.empty &&
-      ((await list.matchesSurely(action)) ||
-        (restriction !== action && (await list.matchesSurely(restriction))))
+      (await list.matchesSurely(action)) ||
+      (restriction !== action && (await list.matchesSurely(restriction)))
     )
       this.session.logDecision(
         "permit",
@@ -190,12 +200,19 @@ export class Evaluation {
   }
 
   /** Resolves the sender; the answer of MAIL FROM is remembered by the client of trivial-rewrite. */
-  async resolveSender(sender: string): Promise<Resolved> {
-    return this.checked(sender, await this.session.services.resolve("", sender));
+  resolveSender(sender: string): Resolved | Promise<Resolved> {
+    return this.resolved("", sender);
   }
 
-  async resolveRecipient(recipient: string): Promise<Resolved> {
-    return this.checked(recipient, await this.session.services.resolve(this.subject.sender ?? "", recipient));
+  resolveRecipient(recipient: string): Resolved | Promise<Resolved> {
+    return this.resolved(this.subject.sender ?? "", recipient);
+  }
+
+  private resolved(sender: string, address: string): Resolved | Promise<Resolved> {
+    const answer = this.session.services.resolve(sender, address);
+    return answer instanceof Promise
+      ? answer.then((resolved) => this.checked(address, resolved))
+      : this.checked(address, answer);
   }
 
   private checked(address: string, resolved: Resolved): Resolved {

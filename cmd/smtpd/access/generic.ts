@@ -1,7 +1,7 @@
 /** Restrictions that need no particular subject. */
 import { warning } from "../../../lib/log/log.ts";
 import { readDecimal } from "../../../lib/sys/numbers.ts";
-import { type Restriction, rejected } from "./evaluation.ts";
+import { type Restriction, rejected, type Verdict } from "./evaluation.ts";
 import { tableOf } from "./tables.ts";
 
 export const permit: Restriction = (evaluation, frame) => evaluation.permit("permit", frame);
@@ -28,7 +28,7 @@ export const deferIfReject: Restriction = async (evaluation, frame) =>
     text: `${rejected(frame)} defer_if_reject requested`,
   });
 
-export const sleep: Restriction = async (evaluation, _frame, argument) => {
+export const sleep: Restriction = async (evaluation, _frame, argument): Promise<Verdict> => {
   const seconds = readDecimal(argument() ?? "", 86_400);
   if (seconds === undefined) {
     warning("restriction sleep must be followed by number");
@@ -54,32 +54,32 @@ export const rejectUnauthPipelining: Restriction = async (evaluation, frame) =>
 /** A restriction of another program, or of another year: says so and puts the command off. */
 export const removed =
   (instead: string): Restriction =>
-  async (evaluation, _frame, _argument, name) => {
+  (evaluation, _frame, _argument, name) => {
     warning(`support for restriction "${name}" has been removed in Postfix 3.9; instead, specify ${instead}`);
     return evaluation.serverError();
   };
 
 /** Restrictions about certificates have nothing to look at without TLS. */
-export const withoutTls: Restriction = async () => "dunno";
+export const withoutTls: Restriction = () => "dunno";
 
-export const checkCertificate: Restriction = async (evaluation, _frame, argument, name) => {
+export const checkCertificate: Restriction = (evaluation, _frame, argument, name) => {
   tableOf(evaluation, name, argument());
   warning(`${name} is requested, but "smtpd_tls_ask_ccert = no"`);
   return "dunno";
 };
 
-export const withoutSasl: Restriction = async (_evaluation, _frame, _argument, name) => {
+export const withoutSasl: Restriction = (_evaluation, _frame, _argument, name) => {
   warning(`restriction \`${name}' ignored: no SASL support`);
   return "dunno";
 };
 
-export const withoutSaslTable: Restriction = async (evaluation, frame, argument, name) => {
+export const withoutSaslTable: Restriction = (evaluation, frame, argument, name) => {
   tableOf(evaluation, name, argument());
   return withoutSasl(evaluation, frame, argument, name);
 };
 
 /** reject_sender_login_mismatch stands for two others. */
-export const withoutSaslBoth: Restriction = async () => {
+export const withoutSaslBoth: Restriction = () => {
   for (const name of [
     "reject_authenticated_sender_login_mismatch",
     "reject_unauthenticated_sender_login_mismatch",

@@ -35,13 +35,21 @@ function lookupRules(policy: Policy): LookupRules {
 }
 
 /** True when the tables know the address. */
-async function knows(
+function knows(
+  evaluation: Evaluation,
+  tables: TableList,
+  resolved: string,
+  shown: string,
+): boolean | Promise<boolean> {
+  return tables.empty ? false : asksFor(evaluation, tables, resolved, shown);
+}
+
+async function asksFor(
   evaluation: Evaluation,
   tables: TableList,
   resolved: string,
   shown: string,
 ): Promise<boolean> {
-  if (tables.empty) return false;
   const result = await lookupAddress(tables, resolved, lookupRules(evaluation.policy), "both");
   if (result.kind !== "error") return result.kind === "found";
   return result.error === "retry" ? evaluation.lookupFailure(shown) : evaluation.serverError();
@@ -84,7 +92,8 @@ async function lookUpListed(
 ): Promise<Verdict> {
   const { policy, settings } = evaluation;
   const { flags, recipient, transport, nexthop } = resolved;
-  const listedIn = (tables: TableList): Promise<boolean> => knows(evaluation, tables, recipient, address);
+  const listedIn = (tables: TableList): boolean | Promise<boolean> =>
+    knows(evaluation, tables, recipient, address);
   if (await listedIn(policy.recipientCanonicalMaps)) return "dunno";
   if (side.sender && (await listedIn(policy.senderCanonicalMaps))) return "dunno";
   if (await listedIn(policy.canonicalMaps)) return "dunno";

@@ -44,7 +44,7 @@ export const rcpt: VerbHandler = async (session, { tokens, line }) => {
     const refusal = await session.access.rcpt(recipient);
     if (refusal !== undefined) return session.refuse(refusal);
   }
-  const unopened = await openMessage(session, transaction);
+  const unopened = transaction.stream === undefined ? await openMessage(session, transaction) : undefined;
   if (unopened !== undefined) return session.refuse(unopened.reply, unopened.errorClass);
   const orcpt = dsn.orcpt ?? `rfc822;${stripBrackets(path.text)}`;
   const refused = await addRecipient(transaction, { recipient, command: line, notify: dsn.notify, orcpt });
