@@ -1,8 +1,9 @@
 /** The scenarios of `npm run bench`, by name. The bounds are what we want to keep on two processors. */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Preloaded } from "../system/support/preloaded.ts";
 import { measureDeferredQueue } from "./kinds/deferred_queue.ts";
 import { measureIdleSessions } from "./kinds/idle_sessions.ts";
 import { measureLatency } from "./kinds/latency.ts";
@@ -75,23 +76,9 @@ function folder(): string {
 
 /** Each fsync takes 5 ms longer, for both systems alike. */
 function slowDisk(directory: string): string {
-  const source = join(directory, "slow.c");
-  const library = join(directory, "slow.so");
-  writeFileSync(
-    source,
-    `#include <time.h>
-#include <unistd.h>
-#include <sys/syscall.h>
-static void wait5(void) { struct timespec t = {0, 5000000}; nanosleep(&t, 0); }
-int fsync(int fd) { wait5(); return syscall(SYS_fsync, fd); }
-int fdatasync(int fd) { wait5(); return syscall(SYS_fdatasync, fd); }
-`,
-  );
-  const { status } = spawnSync("cc", ["-shared", "-fPIC", "-O2", "-o", library, source], {
-    stdio: "inherit",
-  });
-  if (status !== 0) throw new Error("the slow disk needs a C compiler (cc)");
-  return `import_environment = { LD_PRELOAD = ${library} } MAIL_CONFIG TZ\n`;
+  const library = new Preloaded(directory, "slow_sync", "SLOW_SYNC");
+  library.store(5000);
+  return library.setting;
 }
 
 const RELAY = "relay of 4 kB, 20 sessions";

@@ -7,22 +7,11 @@ import type { Instance } from "../../packaging/instance.ts";
 import { sendMail } from "../../packaging/smtp_hello.ts";
 import { daemons, isAlive, queueFiles, runningInstance, troubles, until } from "./support/harness.ts";
 import { exchange } from "./support/hostile.ts";
+import { keptEnds } from "./support/kept_ends.ts";
 
 t.setTimeout(240_000);
 
 const MESSAGE = "Subject: x\r\n\r\nbody\r\n";
-const NAME = /@posthaste-kept\/(\d+)\.(\d+) (?:public\/cleanup|private\/local)$/gm;
-
-/** Ends of connections to cleanup and local that processes of the instance have right now, by their names. */
-function kept(instance: Instance): string[] {
-  const pids = new Set(
-    ["smtpd", "qmgr", "local", "virtual", "bounce"].flatMap((name) => daemons(instance, name)),
-  );
-  return [...readFileSync("/proc/net/unix", "latin1").matchAll(NAME)]
-    .filter(([, pid]) => pids.has(Number(pid)))
-    .map(([name]) => name);
-}
-
 const send = async (instance: Instance): Promise<string> =>
   sendMail(instance.smtpPort, "a@example.org", `${instance.who.recipient}@localhost`, MESSAGE);
 
@@ -38,13 +27,13 @@ t.test("message after message over the same connections, which go when there is 
   const instance = await runningInstance(t);
   t.match(await send(instance), /^250 /m);
   await arrived(instance, 1);
-  const first = await until("two connections", () => kept(instance).length === 2 && kept(instance));
+  const first = await until("two connections", () => keptEnds(instance).length === 2 && keptEnds(instance));
   for (let count = 2; count <= 5; count++) {
     t.match(await send(instance), /^250 /m);
     await arrived(instance, count);
   }
-  t.same(kept(instance), first, "to cleanup and to local: the same as before");
-  await until("their end", () => kept(instance).length === 0);
+  t.same(keptEnds(instance), first, "to cleanup and to local: the same as before");
+  await until("their end", () => keptEnds(instance).length === 0);
   t.match(await send(instance), /^250 /m);
   await arrived(instance, 6);
   t.same(troubles(instance), []);
@@ -55,7 +44,7 @@ t.test("the other side of a connection ends before it is used again", async (t) 
   for (let count = 1; count <= 6; count++) {
     t.match(await send(instance), /^250 /m);
     await arrived(instance, count);
-    await until("two connections", () => kept(instance).length === 2);
+    await until("two connections", () => keptEnds(instance).length === 2);
     const pids = ["cleanup", "local"].flatMap((name) => daemons(instance, name));
     for (const pid of pids) process.kill(pid, count % 2 === 0 ? "SIGTERM" : "SIGKILL");
     // one that is not gone yet may begin with the next message, which then is tried again later

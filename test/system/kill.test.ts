@@ -3,11 +3,12 @@
  * SIGKILL, twenty times each: whatever was acknowledged arrives. Duplicates, which a crash between delivery and its mark makes, are counted.
  */
 import { execFile } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import type { Instance } from "../../packaging/instance.ts";
-import { daemons, runningInstance, until } from "./support/harness.ts";
+import { runningInstance, until } from "./support/harness.ts";
+import { isQueueEmpty, Kills, QUICK_RETRIES } from "./support/kills.ts";
 import { CountingSink, submitLoad } from "./support/load.ts";
 
 const VICTIMS = [
@@ -27,7 +28,6 @@ const VICTIMS = [
 const KILLS = 20;
 const MESSAGES = 10_000;
 const SUBMISSIONS = 100;
-const PAUSE_MILLISECONDS = 60;
 
 const owner =
   process.getuid?.() === 0
@@ -43,13 +43,7 @@ t.test("DUR-02 nothing acknowledged is lost when every daemon is killed twenty t
     masterCf: "qmgr unix n - n 5 1 qmgr\n",
     mainCf: (directory) => `
 relayhost = [127.0.0.1]:${port}
-service_throttle_time = 1s
-transport_retry_time = 1s
-minimal_backoff_time = 1s
-maximal_backoff_time = 2s
-queue_run_delay = 1s
-ipc_timeout = 20s
-qmgr_clog_warn_time = 0
+${QUICK_RETRIES}ipc_timeout = 20s
 transport_maps = inline:{ { dead.test = smtp:[127.0.0.1]:1 } }
 virtual_mailbox_domains = vbox.test
 virtual_mailbox_base = ${directory}/mail
@@ -65,13 +59,13 @@ virtual_mailbox_limit = 0
 `,
   });
   const { recipient } = instance.who;
-  const kills = new Map<string, number>(VICTIMS.map((victim) => [victim, 0]));
-  const killing = kill(instance, kills);
+  const kills = new Kills(instance, VICTIMS, KILLS);
+  const killing = kills.run();
   const submissions = submitByCommand(instance, `${recipient}@localhost`);
 
   const accepted = new Set<string>();
   let failures = 0;
-  for (let round = 0; round === 0 || !done(kills); round++) {
+  for (let round = 0; round === 0 || !kills.done; round++) {
     const result = await submitLoad({
       port: instance.smtpPort,
       messages: round === 0 ? MESSAGES : 500,
@@ -93,14 +87,7 @@ virtual_mailbox_limit = 0
   const file = join(instance.config, "main.cf");
   writeFileSync(file, readFileSync(file, "latin1").replace(/^transport_maps.*$/m, ""));
   instance.must("postfix", ["reload"]);
-  await until(
-    "an empty queue",
-    () =>
-      ["maildrop", "incoming", "active", "deferred"].every(
-        (queue) => completeFiles(join(instance.queue, queue)) === 0,
-      ),
-    240,
-  );
+  await until("an empty queue", () => isQueueEmpty(instance), 240);
 
   const arrivals = new Map(sink.arrivals);
   for (const mailbox of [recipient, "vbox"])
@@ -111,7 +98,7 @@ virtual_mailbox_limit = 0
     "nothing acknowledged was lost",
   );
   t.same(
-    [...kills.values()],
+    [...kills.counts.values()],
     VICTIMS.map(() => KILLS),
     "every daemon was killed twenty times",
   );
@@ -121,48 +108,11 @@ virtual_mailbox_limit = 0
   );
 });
 
-/** Complete queue files; a killed cleanup leaves unfinished ones behind, whose senders got no promise. */
-function completeFiles(folder: string): number {
-  let count = 0;
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) count += completeFiles(path);
-    else if (((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o100) !== 0) count++;
-  }
-  return count;
-}
-
-const done = (kills: ReadonlyMap<string, number>): boolean =>
-  [...kills.values()].every((count) => count >= KILLS);
-
 function destination(index: number, recipient: string): string {
   if (index % 20 === 0) return `user${index % 10}@dead.test`;
   if (index % 10 === 1) return `${recipient}@localhost`;
   if (index % 10 === 2) return "you@vbox.test";
   return `user${index % 50}@elsewhere.test`;
-}
-
-/** Kills one process after another, each daemon in turn, until each had its share. */
-async function kill(instance: Instance, kills: Map<string, number>): Promise<void> {
-  while (!done(kills))
-    for (const victim of VICTIMS) {
-      const count = kills.get(victim) ?? 0;
-      if (count >= KILLS) continue;
-      const [pid] = daemons(instance, victim);
-      if (pid !== undefined && killProcess(pid)) kills.set(victim, count + 1);
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MILLISECONDS));
-    }
-}
-
-/** False when it was gone already. */
-function killProcess(pid: number): boolean {
-  try {
-    process.kill(pid, "SIGKILL");
-    return true;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ESRCH") return false;
-    throw error;
-  }
 }
 
 /** Submits by the sendmail command; the identifiers of what it took. */

@@ -61,6 +61,8 @@ export interface LoadOptions {
   readonly perConnection: number;
   /** A refused or broken message is sent again, as another message, until this many failures. */
   readonly failureLimit: number;
+  /** The body of a message, in place of one of that size. */
+  readonly body?: (id: string) => string;
   /** Begins the identifiers, which must differ between several loads on one sink. */
   readonly prefix?: string;
 }
@@ -98,7 +100,7 @@ export async function submitLoad(options: LoadOptions): Promise<LoadResult> {
         await session.expect("250");
         await session.expect("250");
         await session.expect("354");
-        session.write(`Subject: load\r\nX-Load-Id: ${id}\r\n\r\n${body}.\r\n`);
+        session.write(`Subject: load\r\nX-Load-Id: ${id}\r\n\r\n${options.body?.(id) ?? body}.\r\n`);
         await session.expect("250");
         accepted.add(id);
       } catch (error) {
@@ -120,19 +122,24 @@ export async function submitLoad(options: LoadOptions): Promise<LoadResult> {
 export class CountingSink {
   readonly #server: SMTPServer;
 
-  constructor(readonly arrivals = new Map<string, number>()) {
+  constructor(
+    readonly arrivals = new Map<string, number>(),
+    /** Gets each whole message. */
+    seen?: (text: string) => void,
+  ) {
     this.#server = new SMTPServer({
       authOptional: true,
       disabledCommands: ["AUTH", "STARTTLS"],
       disableReverseLookup: true,
       maxClients: 1000,
       onData: (stream, _session, callback) => {
-        let head = "";
+        let text = "";
         stream.on("data", (chunk: Buffer) => {
-          if (head.length < 4096) head += chunk.toString("latin1");
+          if (seen !== undefined || text.length < 4096) text += chunk.toString("latin1");
         });
         stream.on("end", () => {
-          const id = /^X-Load-Id: (\S+)/m.exec(head)?.[1] ?? "unknown";
+          const id = /^X-Load-Id: (\S+)/m.exec(text)?.[1] ?? "unknown";
+          seen?.(text);
           this.arrivals.set(id, (this.arrivals.get(id) ?? 0) + 1);
           callback();
         });

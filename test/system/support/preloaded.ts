@@ -1,6 +1,6 @@
-/** A library of test/system/support in front of the C library of a mail system's programs, and the number that tells it what to do. */
+/** A library of test/system/support in front of the C library of a mail system's programs, and the number that tells it what to do; it may have one to tell. */
 import { spawnSync } from "node:child_process";
-import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { chmodSync, closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 export const NEEDS_COMPILER = spawnSync("cc", ["--version"]).status === 0 ? {} : { skip: "needs cc" };
@@ -18,7 +18,8 @@ export class Preloaded {
     });
     if (made.status !== 0) throw new Error("cc failed");
     this.#path = join(directory, `${name}.number`);
-    writeFileSync(this.#path, Buffer.alloc(8));
+    writeFileSync(this.#path, Buffer.alloc(16));
+    chmodSync(this.#path, 0o666);
     this.environment = { LD_PRELOAD: library, [variable]: this.#path };
   }
 
@@ -35,5 +36,10 @@ export class Preloaded {
     const fd = openSync(this.#path, "r+");
     writeSync(fd, value, 0, 8, 0);
     closeSync(fd);
+  }
+
+  /** The number of the library's own. */
+  get told(): number {
+    return Number(readFileSync(this.#path).readBigInt64LE(8));
   }
 }
