@@ -1,4 +1,5 @@
 /** How `bun build` makes an executable of ours. */
+import { parameterRows } from "../lib/config/parameters.ts";
 
 /**
  * What goes into it. socks is installed for the tools of the tests, and mongodb would take it for its own. pino asks where its files are, which is
@@ -11,6 +12,7 @@ export const BUNDLE: ReadonlyArray<string> = [
   "--external=socks",
   '--define=__dirname="/"',
   '--define=__filename="/pino.js"',
+  `--define=PARAMETER_ROWS=${JSON.stringify(parameterRows())}`,
 ];
 
 /**

@@ -5,12 +5,7 @@ import { logicalLines } from "../../lib/config/lines.ts";
 import { LIST_SEPARATORS, splitList } from "../../lib/config/lists.ts";
 import { type MacroNode, parseMacros } from "../../lib/config/macro.ts";
 import { splitNameValue } from "../../lib/config/main_cf.ts";
-import {
-  isParameterName,
-  PARAMETERS,
-  type ParameterName,
-  parameterRow,
-} from "../../lib/config/parameters.ts";
+import { isParameterName, parameterNames, parameterRow } from "../../lib/config/parameters.ts";
 import { tableSettings } from "../../lib/config/table_parameters.ts";
 import { warning } from "../../lib/log/log.ts";
 import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";
@@ -23,8 +18,8 @@ import { isLegacy, isRaw, type Sources } from "./sources.ts";
 const SET_BY_PROGRAMS: ReadonlySet<string> = new Set(["stress"]);
 
 export interface References {
-  /** Names in `$name` anywhere, restriction classes included. */
-  readonly used: ReadonlySet<string>;
+  /** Whether it stands as `$name` anywhere, restriction classes included. */
+  readonly isNamed: (name: string) => boolean;
   /** Prefixes of old-style tables, with the type of each. */
   readonly tables: ReadonlyMap<string, ReadonlySet<string>>;
 }
@@ -62,17 +57,27 @@ export function findReferences(sources: Sources, defaultsOnly: boolean): Referen
   scanSettings(sources.settings, sources.mainPath, undefinedNames.main);
   for (const entry of sources.master)
     scanSettings(settingsOf(entry), sources.masterPath, undefinedNames.master);
-  for (const name of Object.keys(PARAMETERS) as ParameterName[])
-    if (!sources.settings.has(name) && !isRaw(name) && parameterRow(name)[1].includes("$"))
-      scanText(parameterRow(name)[1], (found) => used.add(found));
-
-  if (defaultsOnly) return { used, tables };
+  let inDefaults: ReadonlySet<string> | undefined;
+  const isNamed = (name: string): boolean => {
+    if (used.has(name)) return true;
+    inDefaults ??= namesInDefaults(sources);
+    return inDefaults.has(name);
+  };
+  if (defaultsOnly) return { isNamed, tables };
   checkTableFiles(tables);
   for (const name of [...undefinedNames.main].sort())
     warning(`${sources.mainPath}: undefined parameter: ${name}`);
   for (const name of [...undefinedNames.master].sort())
     warning(`${sources.masterPath}: undefined parameter: ${name}`);
-  return { used, tables };
+  return { isNamed, tables };
+}
+
+function namesInDefaults(sources: Sources): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const name of parameterNames())
+    if (!sources.settings.has(name) && !isRaw(name))
+      scanText(parameterRow(name)[1], (found) => names.add(found));
+  return names;
 }
 
 export const byName = ([a]: readonly [string, string], [b]: readonly [string, string]): number =>
@@ -128,7 +133,7 @@ function findTables(value: string, tables: Map<string, Set<string>>): void {
 
 /** Whether a name that is no parameter of ours is used after all. */
 export function isUsed(name: string, references: References): boolean {
-  if (references.used.has(name) || SET_BY_PROGRAMS.has(name)) return true;
+  if (references.isNamed(name) || SET_BY_PROGRAMS.has(name)) return true;
   for (const [table, types] of references.tables) {
     if (!name.startsWith(`${table}_`)) continue;
     for (const type of types)

@@ -9,8 +9,8 @@ import { logicalLines } from "../../lib/config/lines.ts";
 import { readMainCf, splitNameValue } from "../../lib/config/main_cf.ts";
 import {
   isParameterName,
-  PARAMETERS,
   type ParameterName,
+  parameterNames,
   parameterRow,
   READ_ONLY_PARAMETERS,
 } from "../../lib/config/parameters.ts";
@@ -185,9 +185,7 @@ export class Sources {
         ...this.services.keys(),
         ...[...this.settings.keys()].filter((name) => this.#isClientLimit(name)),
       ];
-    return (Object.keys(PARAMETERS) as ParameterName[]).filter(
-      (name) => !this.services.has(name) && !isLegacy(name),
-    );
+    return parameterNames().filter((name) => !this.services.has(name) && !isLegacy(name));
   }
 }
 

@@ -6,10 +6,10 @@ import { errorText } from "../sys/errno.ts";
 import { readFileSync } from "../sys/fs.ts";
 import { logicalLines } from "./lines.ts";
 import { splitNameValue } from "./main_cf.ts";
-import { PARAMETERS } from "./parameters.ts";
+import { parameterRow } from "./parameters.ts";
 
 /** The built-in configuration directory. */
-export const DEFAULT_DIRECTORY: string = PARAMETERS.config_directory[1];
+export const DEFAULT_DIRECTORY: string = parameterRow("config_directory")[1];
 
 /** The process has rights that its user does not have (set-gid), so that environment and command line are not to be trusted. */
 export function isUnsafeProcess(): boolean {

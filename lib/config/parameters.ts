@@ -955,13 +955,66 @@ type KindValue<K> = K extends "str" | "raw" ? string : K extends "bool" | "nbool
 /** What a parameter's value is in the program: text, a number (times in seconds), or a boolean. */
 export type ParameterValue<N extends ParameterName> = KindValue<(typeof PARAMETERS)[N][0]>;
 
-export const isParameterName = (name: string): name is ParameterName => Object.hasOwn(PARAMETERS, name);
+/** What programs need of a row. */
+type RunningRow = readonly [
+  kind: ParameterKind,
+  defaultText: string,
+  min: number,
+  max: number,
+  unit: string,
+  readers: string,
+];
+
+/** The rows as one text, a line each, sorted by name: an executable holds this one, since building the object takes a tenth of a program's start. */
+export const parameterRows = (): string =>
+  Object.entries(PARAMETERS)
+    .map(([name, row]) => `${[name, ...row.slice(0, 6)].join("\t")}\n`)
+    .sort()
+    .join("");
+
+/** parameterRows(), put in by the build. */
+declare const PARAMETER_ROWS: string | undefined;
+let lines: ReadonlyArray<string> | undefined;
+const rowLines = (): ReadonlyArray<string> => {
+  lines ??= (typeof PARAMETER_ROWS === "string" ? PARAMETER_ROWS : parameterRows()).split("\n");
+  return lines;
+};
+
+const rows = new Map<string, RunningRow>();
+function findRow(name: string): RunningRow | undefined {
+  const known = rows.get(name);
+  if (known !== undefined) return known;
+  const all = rowLines();
+  const start = `${name}\t`;
+  let [low, high] = [0, all.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((all[middle] ?? "") < start) low = middle + 1;
+    else high = middle;
+  }
+  const line = all[low] ?? "";
+  if (!line.startsWith(start)) return undefined;
+  const [own = "", kind, defaultText = "", min, max, unit = "", readers = ""] = line.split("\t");
+  if (own !== name) return undefined;
+  const row: RunningRow = [kind as ParameterKind, defaultText, Number(min), Number(max), unit, readers];
+  rows.set(name, row);
+  return row;
+}
+
+export const isParameterName = (name: string): name is ParameterName => findRow(name) !== undefined;
 
 /** The row of a parameter, without the literal types. */
-export const parameterRow = (name: ParameterName): ParameterRow => PARAMETERS[name];
+export function parameterRow(name: ParameterName): RunningRow {
+  const row = findRow(name);
+  if (row === undefined) throw new Error(`no parameter: ${name}`);
+  return row;
+}
+
+/** All of them, sorted. */
+export const parameterNames = (): ParameterName[] =>
+  rowLines()
+    .slice(0, -1)
+    .map((line) => line.slice(0, line.indexOf("\t")) as ParameterName);
 
 /** Set by the program itself; an assignment in main.cf is ignored. */
 export const READ_ONLY_PARAMETERS: ReadonlySet<string> = new Set(["process_id", "process_name", "service_name"]);
-
-/** The Postfix release whose behaviour we have; main.cf's mail_version does not change it. */
-export const MAIL_VERSION = PARAMETERS.mail_version[1];

@@ -15,23 +15,13 @@ const SYSLOG_SOCKET = "/dev/log";
 /** Syslog and postlogd get at most this many bytes of text. */
 const TEXT_LIMIT = 2000;
 const MAIL_FACILITY = 2;
-const FACILITIES: ReadonlyMap<string, number> = new Map([
-  ...[
-    "kern",
-    "user",
-    "mail",
-    "daemon",
-    "auth",
-    "syslog",
-    "lpr",
-    "news",
-    "uucp",
-    "cron",
-    "authpriv",
-    "ftp",
-  ].map((name, code) => [name, code] as const),
-  ...Array.from({ length: 8 }, (_, index) => [`local${index}`, 16 + index] as const),
-]);
+const FACILITIES =
+  "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp - - - - local0 local1 local2 local3 local4 local5 local6 local7";
+/** The code of a facility of syslog(3); undefined for any other word. */
+function facilityCode(name: string): number | undefined {
+  const code = name === "-" ? -1 : FACILITIES.split(" ").indexOf(name);
+  return code < 0 ? undefined : code;
+}
 const PRIORITY: Readonly<Record<Level, number>> = { info: 6, warning: 4, error: 3, fatal: 2, panic: 2 };
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -108,7 +98,7 @@ function syslogSink(tag: string, configuration: Configuration | undefined): LogS
     delete process.env.POSTLOG_HOSTNAME;
   }
   const facilityName = configuration?.get("syslog_facility");
-  const facility = facilityName === undefined ? MAIL_FACILITY : FACILITIES.get(facilityName);
+  const facility = facilityName === undefined ? MAIL_FACILITY : facilityCode(facilityName);
   if (facility === undefined)
     fatal(
       `file ${configuration?.get("config_directory")}/main.cf: parameter syslog_facility: unrecognized value: ${facilityName}`,
@@ -212,7 +202,7 @@ export function recordComposer(
 export function complainToSyslog(tag: string, configuration: Configuration, text: string): void {
   const socket = connectSyslog();
   if (socket === undefined) return;
-  const facility = FACILITIES.get(configuration.get("syslog_facility")) ?? MAIL_FACILITY;
+  const facility = facilityCode(configuration.get("syslog_facility")) ?? MAIL_FACILITY;
   const line = `<${facility * 8 + PRIORITY.warning}>${stamp(" ")} ${tag}[${process.pid}]: warning: ${text}`;
   deliver(socket, line);
   closeSync(socket.fd);

@@ -23,6 +23,7 @@ const libc = library(["libc.so.6", "libc.so"], {
   dup: { args: ["i32"], returns: "i32" },
   dup2: { args: ["i32", "i32"], returns: "i32" },
   pipe2: { args: ["ptr", "i32"], returns: "i32" },
+  poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
   umask: { args: ["u32"], returns: "u32" },
   chdir: { args: ["ptr"], returns: "i32" },
 });
@@ -109,6 +110,18 @@ export function setNonBlocking(fd: number, enabled = true): void {
     String(fd),
     libc().fcntl(fd, F_SETFL, enabled ? flags | constants.O_NONBLOCK : flags & ~constants.O_NONBLOCK),
   );
+}
+
+const POLLIN = 1;
+/** Waits for input, the end of it, or trouble with it, at most so many milliseconds, and not past a signal. */
+export function readableWithin(fd: number, milliseconds: number): boolean {
+  const poll = Buffer.alloc(8);
+  poll.writeInt32LE(fd, 0);
+  poll.writeInt16LE(POLLIN, 4);
+  const ready: number = libc().poll(ffi().ptr(poll), 1, milliseconds);
+  const code = ready < 0 ? errno() : 0;
+  if (code !== 0 && code !== 4) throw new SysError("poll", code, String(fd));
+  return ready > 0;
 }
 
 /** A pipe: [read end, write end], close-on-exec, and non-blocking when asked. */

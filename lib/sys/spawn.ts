@@ -1,6 +1,6 @@
 /** Starting other programs: their words, environment and directory are byte strings, and they have the descriptors that are named. */
 
-import { errnoNumber, SysError } from "./errno.ts";
+import { errnoName, errnoNumber, SysError } from "./errno.ts";
 import { execVectors } from "./exec.ts";
 import { checked, cString, ffi, library } from "./ffi.ts";
 import { duplicateAbove } from "./files.ts";
@@ -61,16 +61,14 @@ export function startProgram(start: Start): number {
     if (outcome.code === errnoNumber("ENOEXEC"))
       outcome = attempt("/bin/sh", ["sh", candidate, ...argv.slice(1)], start);
     if (outcome.code === 0) return outcome.pid;
-    if (!PASSED_OVER.has(outcome.code)) throw new SysError("execvp", outcome.code, path);
+    if (!PASSED_OVER.includes(errnoName(outcome.code))) throw new SysError("execvp", outcome.code, path);
     if (outcome.code === errnoNumber("EACCES") || failure !== errnoNumber("EACCES")) failure = outcome.code;
   }
   throw new SysError("execvp", failure, path);
 }
 
 /** For these execvp() tries the next directory of PATH. */
-const PASSED_OVER: ReadonlySet<number> = new Set(
-  ["ENOENT", "ENOTDIR", "EACCES", "ESTALE", "ETIMEDOUT"].map(errnoNumber),
-);
+const PASSED_OVER: ReadonlyArray<string> = ["ENOENT", "ENOTDIR", "EACCES", "ESTALE", "ETIMEDOUT"];
 
 function attempt(
   path: string,

@@ -128,6 +128,27 @@ t.test("limits and permissions", async (t) => {
   clear();
 });
 
+t.test("records that come slowly are waited for, and a signal is seen meanwhile", async (t) => {
+  const pause = (milliseconds: number): Promise<void> =>
+    new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const records = message();
+  const slow = spawn(postdrop, ["-r"], { env });
+  await new Promise((resolve) => slow.stdout.once("data", resolve));
+  for (const part of [records.subarray(0, 3), records.subarray(3, 40), records.subarray(40)]) {
+    await pause(600);
+    slow.stdin.write(part);
+  }
+  t.equal(await new Promise((resolve) => slow.on("close", resolve)), 0);
+  t.equal(readdirSync(maildrop).length, 1);
+  const stopped = spawn(postdrop, ["-r"], { env });
+  await new Promise((resolve) => stopped.stdout.once("data", resolve));
+  await pause(600);
+  stopped.kill("SIGTERM");
+  t.equal(await new Promise((resolve) => stopped.on("close", resolve)), 15);
+  t.equal(readdirSync(maildrop).length, 1);
+  clear();
+});
+
 t.test("QUE-08 a signal leaves no file; the parent's ignored signals stay ignored", async (t) => {
   for (const [signal, number] of [
     ["SIGTERM", 15],
