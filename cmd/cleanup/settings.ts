@@ -20,7 +20,7 @@ export type AddressPlace = "envelope_sender" | "envelope_recipient" | "header_se
 
 export interface CheckTables {
   readonly empty: boolean;
-  lookup(key: string): Promise<AddressLookupResult>;
+  lookup(key: string): AddressLookupResult | Promise<AddressLookupResult>;
 }
 
 export interface NameList {

@@ -8,7 +8,8 @@ export const main = makerCommand({
   help: HELP,
   synopsis: "[-Nfinoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
   separator: ":\t",
+  plainLines: false,
   parse: (line) => parseAlias(line.text),
   // tells Sendmail and its kin that the table is complete
-  complete: (builder) => builder.addRaw("@", "@"),
+  complete: async (builder) => builder.addRaw("@", "@"),
 });

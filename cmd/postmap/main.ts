@@ -8,6 +8,7 @@ export const main = makerCommand({
   help: HELP,
   synopsis: "[-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
   separator: "\t",
-  parse: (line, utf8) => parseSourceLine(line.text, utf8),
+  plainLines: true,
+  parse: (line) => parseSourceLine(line.text, false),
   complete: () => Promise.resolve(),
 });

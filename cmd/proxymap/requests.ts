@@ -16,7 +16,13 @@ import {
 import { warning } from "../../lib/log/log.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { openTable } from "../../lib/tables/open.ts";
-import { type SequenceResult, type StoreResult, type Table, TableFlag } from "../../lib/tables/table.ts";
+import {
+  type Answer,
+  type SequenceResult,
+  type StoreResult,
+  type Table,
+  TableFlag,
+} from "../../lib/tables/table.ts";
 import { type ProxyService, withoutProxy } from "./approved.ts";
 
 /** A request must be complete this long after its first byte. */
@@ -132,7 +138,7 @@ export class Requests {
     operation: "update" | "delete",
     request: TableRequest & { readonly flags: number },
     extraFlags: number,
-    act: (table: Table) => Promise<StoreResult> | undefined,
+    act: (table: Table) => Answer<StoreResult> | undefined,
   ): Promise<void> {
     if (this.service !== "proxywrite") {
       warning(`refusing ${withoutProxy(request.table)} ${operation} request on non-proxywrite service`);

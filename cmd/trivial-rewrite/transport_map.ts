@@ -5,7 +5,7 @@ import { internalToExternal } from "../../lib/address/quote.ts";
 const WILDCARD_SECONDS = 30;
 
 export class TransportMap {
-  #wildcard: Promise<AddressLookupResult> | undefined;
+  #wildcard: AddressLookupResult | Promise<AddressLookupResult> | undefined;
   #wildcardTime = 0;
 
   constructor(
@@ -41,7 +41,7 @@ export class TransportMap {
   }
 
   /** The `*` entry, at most 30 seconds old. */
-  wildcard(): Promise<AddressLookupResult> {
+  wildcard(): AddressLookupResult | Promise<AddressLookupResult> {
     const now = this.now();
     if (this.#wildcard === undefined || now > this.#wildcardTime + WILDCARD_SECONDS) {
       this.#wildcard = this.tables.lookup("*");

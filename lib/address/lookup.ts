@@ -11,7 +11,7 @@ export type AddressLookupResult =
 /** A list of tables, as lib/tables/list.ts has it. */
 export interface AddressTables {
   readonly empty: boolean;
-  lookup(key: string, options?: { fixedOnly?: boolean }): Promise<AddressLookupResult>;
+  lookup(key: string, options?: { fixedOnly?: boolean }): AddressLookupResult | Promise<AddressLookupResult>;
 }
 
 export interface LookupRules extends ExtensionRules {

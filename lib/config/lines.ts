@@ -35,40 +35,70 @@ function kindOf(text: string): PhysicalKind {
 export function logicalLines(text: string, path: string): LogicalLines {
   const lines: LogicalLine[] = [];
   const warnings: string[] = [];
-  let parts: string[] = [];
-  let first = 0;
-  let last = 0;
-  const finish = (): void => {
-    if (parts.length === 0) return;
-    const whole: LogicalLine = {
-      text: parts.length === 1 ? (parts[0] ?? "") : parts.join(""),
-      line: first,
-      lastLine: last,
-    };
-    parts = [];
-    if (isSpaceCode(whole.text.charCodeAt(0))) {
-      const shown = whole.text.length > 30 ? `${whole.text.slice(0, 30)}...` : whole.text;
-      warnings.push(`${path}: logical line must not start with whitespace: "${shown}"`);
-      return;
-    }
-    const end = whole.text.indexOf("\0");
-    if (end >= 0) warnings.push(`${path}, ${lineRange(whole)}: text after null byte may be ignored`);
-    lines.push(end < 0 ? whole : { ...whole, text: whole.text.slice(0, end) });
-  };
-  let number = 0;
-  for (let position = 0; position < text.length; ) {
-    const newline = text.indexOf("\n", position);
-    const end = newline < 0 ? text.length : newline;
-    const physical = text.slice(position, end);
-    position = end + 1;
-    number++;
-    const kind = kindOf(physical);
-    if (kind === "ignored") continue;
-    if (kind === "start") finish();
-    if (parts.length === 0) first = number;
-    last = number;
-    parts.push(physical);
-  }
-  finish();
+  const reader = new LogicalLineReader(text, path, (problem) => warnings.push(problem));
+  for (let line = reader.next(); line !== undefined; line = reader.next()) lines.push(line);
   return { lines, warnings };
+}
+
+/** Reads a text line by line: it may have millions of them. `warn` gets what is wrong, complete with the file name. */
+export class LogicalLineReader {
+  /** Where what was not read yet begins. */
+  position = 0;
+  /** Physical lines before it. */
+  #number = 0;
+
+  constructor(
+    private readonly text: string,
+    private readonly path: string,
+    private readonly warn: (problem: string) => void,
+  ) {}
+
+  /** Passes over one physical line, up to `position`, that somebody else has read. */
+  skipTo(position: number): void {
+    this.position = position;
+    this.#number++;
+  }
+
+  /** The next logical line. */
+  next(): LogicalLine | undefined {
+    for (;;) {
+      const whole = this.#whole();
+      const line = whole === undefined ? undefined : checkedLine(whole, this.path, this.warn);
+      if (whole === undefined || line !== undefined) return line;
+    }
+  }
+
+  #whole(): LogicalLine | undefined {
+    let whole: LogicalLine | undefined;
+    while (this.position < this.text.length) {
+      const newline = this.text.indexOf("\n", this.position);
+      const end = newline < 0 ? this.text.length : newline;
+      const physical = this.text.slice(this.position, end);
+      const kind = kindOf(physical);
+      if (kind === "start" && whole !== undefined) break;
+      this.skipTo(end + 1);
+      if (kind === "ignored") continue;
+      const { text, line } = whole ?? { text: "", line: this.#number };
+      whole = { text: text + physical, line, lastLine: this.#number };
+    }
+    return whole;
+  }
+}
+
+/** The line up to its first NUL; undefined when it begins with white space. */
+function checkedLine(
+  whole: LogicalLine,
+  path: string,
+  warn: (problem: string) => void,
+): LogicalLine | undefined {
+  const { text } = whole;
+  if (isSpaceCode(text.charCodeAt(0))) {
+    const shown = text.length > 30 ? `${text.slice(0, 30)}...` : text;
+    warn(`${path}: logical line must not start with whitespace: "${shown}"`);
+    return undefined;
+  }
+  const end = text.indexOf("\0");
+  if (end < 0) return whole;
+  warn(`${path}, ${lineRange(whole)}: text after null byte may be ignored`);
+  return { ...whole, text: text.slice(0, end) };
 }

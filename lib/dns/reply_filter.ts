@@ -26,14 +26,13 @@ export function recordText(record: DnsRecord): string {
   }
 }
 
+type FilterResult =
+  | { readonly kind: "found"; readonly value: string }
+  | { readonly kind: "absent" }
+  | { readonly kind: "error" };
+
 interface FilterTables {
-  lookup(
-    key: string,
-  ): Promise<
-    | { readonly kind: "found"; readonly value: string }
-    | { readonly kind: "absent" }
-    | { readonly kind: "error" }
-  >;
+  lookup(key: string): FilterResult | Promise<FilterResult>;
 }
 
 /** A reply filter over the tables of a parameter. */

@@ -27,6 +27,10 @@ export function decodeUtf8(text: string): string | undefined {
 const NON_ASCII = /[^\x00-\x7f]/;
 export const isAscii = (text: string): boolean => !NON_ASCII.test(text);
 
+const NOT_FOLDED_ASCII = /[A-Z\x80-\xff]/;
+/** ASCII without upper case letters: most keys of tables are. */
+export const isFoldedAscii = (text: string): boolean => !NOT_FOLDED_ASCII.test(text);
+
 export const isValidUtf8 = (text: string): boolean => decodeUtf8(text) !== undefined;
 
 const HAS_UPPER = /[A-Z]/;

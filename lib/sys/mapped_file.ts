@@ -7,14 +7,16 @@ import { fstatSync, readSync } from "./fs.ts";
 const libc = library(["libc.so.6", "libc.so"], {
   mmap: { args: ["ptr", "usize", "i32", "i32", "i32", "i64"], returns: "i64" },
   munmap: { args: ["i64", "usize"], returns: "i32" },
+  lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
   memcpy: { args: ["ptr", "i64", "usize"], returns: "void" },
 });
 
 const PROT_READ = 1;
 const MAP_SHARED = 1;
+const SEEK_END = 2;
 
 /** Unit tests on Node have no foreign calls: there the file is read. */
-const mappable = (): boolean => typeof Bun !== "undefined";
+const mappable = typeof Bun !== "undefined";
 
 /**
  * Content is copied out, so that no view outlives the mapping, and the collector does not take the file for memory of ours. As with every
@@ -33,15 +35,22 @@ export class MappedFile {
   }
 
   /** Takes note of the size that the file has now. */
-  refresh(size = fstatSync(this.fd).size): void {
+  refresh(): void {
+    const size = this.#currentSize();
     if (size === this.#size) return;
     this.close();
-    if (size > 0 && mappable()) {
+    if (size > 0 && mappable) {
       const address = Number(libc().mmap(null, size, PROT_READ, MAP_SHARED, this.fd, 0));
       if (address === -1) throw new SysError("mmap", errno(), `descriptor ${this.fd}`);
       this.#address = address;
     }
     this.#size = size;
+  }
+
+  #currentSize(): number {
+    if (!mappable) return fstatSync(this.fd).size;
+    // a call that makes no object; nobody reads at the file's own position
+    return checked("lseek", `descriptor ${this.fd}`, Number(libc().lseek(this.fd, 0, SEEK_END)));
   }
 
   #reaches(end: number): boolean {
@@ -50,17 +59,17 @@ export class MappedFile {
     return end <= this.#size;
   }
 
-  /** Fills `target` with what is at `position`; false when the file ends before. */
-  copy(target: Buffer, position: number): boolean {
-    if (!this.#reaches(position + target.length)) return false;
-    if (!mappable()) return readSync(this.fd, target, 0, target.length, position) === target.length;
-    libc().memcpy(target, this.#address + position, target.length);
+  /** Fills the first `length` bytes of `target` with what is at `position`; false when the file ends before. */
+  copy(target: Buffer, position: number, length = target.length): boolean {
+    if (!this.#reaches(position + length)) return false;
+    if (!mappable) return readSync(this.fd, target, 0, length, position) === length;
+    libc().memcpy(target, this.#address + position, length);
     return true;
   }
 
   /** The little-endian 32-bit number at `position`; undefined when the file ends before. */
   word(position: number): number | undefined {
-    if (!mappable()) {
+    if (!mappable) {
       const bytes = Buffer.alloc(4);
       return this.copy(bytes, position) ? bytes.readUInt32LE(0) : undefined;
     }

@@ -1,7 +1,7 @@
 /** Building one table from its source file or, incrementally, from standard input. */
 
 import { parameter } from "../config/configuration.ts";
-import { logicalLines } from "../config/lines.ts";
+import { type LogicalLine, LogicalLineReader } from "../config/lines.ts";
 import { Progress } from "../daemon/progress.ts";
 import { fatal, warning } from "../log/log.ts";
 import { fromBytes, isValidUtf8, pathOf } from "../sys/bytes.ts";
@@ -11,12 +11,13 @@ import { effectiveUid, setEffectiveGid, setEffectiveUid, setGroups } from "../sy
 import { directoryOf } from "../sys/paths.ts";
 import { type IndexBuilder, openBuilder } from "../tables/build.ts";
 import { encodeFiles } from "../tables/files.ts";
+import { PlainLine } from "../tables/source.ts";
 import { TableFlag } from "../tables/table.ts";
 import type { MakerOptions } from "./options.ts";
 import type { MakerProgram } from "./program.ts";
 
 interface Source {
-  readonly text: string;
+  readonly bytes: Buffer;
   readonly stat: Stats;
 }
 
@@ -39,7 +40,7 @@ export async function buildTable(
       : undefined;
 
   const builder = await openBuilder(type, name, incremental ? "update" : "rebuild", options.flags);
-  await addLines(program, builder, options, source.text, incremental ? "stdin" : name);
+  await addLines(program, builder, options, source.bytes, incremental ? "stdin" : name);
   await program.complete(builder);
   await builder.finish();
   if (mask !== undefined) process.umask(mask);
@@ -51,35 +52,52 @@ async function addLines(
   program: MakerProgram,
   builder: IndexBuilder,
   options: MakerOptions,
-  text: string,
+  bytes: Buffer,
   title: string,
 ): Promise<void> {
   const utf8 = (options.flags & TableFlag.utf8_request) !== 0 && parameter("smtputf8_enable");
-  const { lines, warnings } = logicalLines(text, title);
-  for (const problem of warnings) warning(problem);
   const progress = new Progress((count) => `${title}: ${count} lines`);
-  for (const line of lines) {
+  const lines = new LogicalLineReader(fromBytes(bytes), title, warning);
+  const plain = new PlainLine(bytes);
+  const plainLines = program.plainLines && (options.flags & TableFlag.src_rhs_is_file) === 0;
+  for (;;) {
     progress.step();
-    const complain = (problem: string): void => warning(`${title}, line ${line.line}: ${problem}`);
-    if (utf8 && !isValidUtf8(line.text)) {
-      complain(`non-UTF-8 input "${line.text}" -- ignoring this line`);
+    if (plainLines && builder.addPlain !== undefined && plain.read(lines.position)) {
+      builder.addPlain(plain);
+      lines.skipTo(plain.next);
       continue;
     }
-    const record = program.parse(line, utf8);
-    if (record.problem !== undefined) complain(record.problem);
-    if (record.kind === "skip") continue;
-    let { value } = record;
-    if ((options.flags & TableFlag.src_rhs_is_file) !== 0) {
-      const encoded = encodeFiles(value);
-      if (!encoded.ok) {
-        complain(`${encoded.problem}: skipping this entry`);
-        continue;
-      }
-      value = encoded.base64;
-    }
-    await builder.add(record.key, value);
+    const line = lines.next();
+    if (line === undefined) break;
+    const record = readLine(program, options, line, utf8, title);
+    if (record === undefined) continue;
+    const added = builder.add(record.key, record.value);
+    if (added instanceof Promise) await added;
   }
   progress.end();
+}
+
+/** The record of a line; undefined, with a warning, when it has none. */
+function readLine(
+  program: MakerProgram,
+  options: MakerOptions,
+  line: LogicalLine,
+  utf8: boolean,
+  title: string,
+): { readonly key: string; readonly value: string } | undefined {
+  const complain = (problem: string): void => warning(`${title}, line ${line.line}: ${problem}`);
+  if (utf8 && !isValidUtf8(line.text)) {
+    complain(`non-UTF-8 input "${line.text}" -- ignoring this line`);
+    return undefined;
+  }
+  const record = program.parse(line);
+  if (record.problem !== undefined) complain(record.problem);
+  if (record.kind === "skip") return undefined;
+  if ((options.flags & TableFlag.src_rhs_is_file) === 0) return record;
+  const encoded = encodeFiles(record.value);
+  if (encoded.ok) return { key: record.key, value: encoded.base64 };
+  complain(`${encoded.problem}: skipping this entry`);
+  return undefined;
 }
 
 function openSource(name: string): Source {
@@ -98,7 +116,7 @@ function openSource(name: string): Source {
 
 const readSource = (fd: number, title: string): Source => {
   try {
-    return { stat: fstatSync(fd), text: fromBytes(readFileSync(fd)) };
+    return { stat: fstatSync(fd), bytes: readFileSync(fd) };
   } catch (failure) {
     if (errorCode(failure) === undefined) throw failure;
     return fatal(`read ${title}: ${errorText(failure)}`);

@@ -14,8 +14,10 @@ export interface MakerProgram {
   readonly synopsis: string;
   /** Between a key and its value in listings. */
   readonly separator: string;
-  /** One logical line of the source. `problem` is logged after `FILE, line N: `. */
-  parse(line: LogicalLine, utf8: boolean): SourceRecord;
+  /** A PlainLine is a record as it stands. */
+  readonly plainLines: boolean;
+  /** One logical line of the source, valid UTF-8 where keys are. `problem` is logged after `FILE, line N: `. */
+  parse(line: LogicalLine): SourceRecord;
   /** Adds what every table of this kind has. */
   complete(builder: IndexBuilder): Promise<void>;
 }

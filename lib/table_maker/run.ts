@@ -94,17 +94,22 @@ async function query(
     : await queryAll(program, options, [key], output, false);
 }
 
-function standardInputLines(): string[] {
-  const lines = fromBytes(readFileSync(0)).split("\n");
-  if (lines.at(-1) === "") lines.pop();
-  return lines;
+/** The lines of standard input, one at a time: there may be millions. */
+function* standardInputLines(): Generator<string> {
+  const text = fromBytes(readFileSync(0));
+  for (let start = 0; start < text.length; ) {
+    const newline = text.indexOf("\n", start);
+    const end = newline < 0 ? text.length : newline;
+    yield text.slice(start, end);
+    start = end + 1;
+  }
 }
 
 /** Looks each key up in the tables, one after the other until one has it. One function: a million keys come this way. */
 async function queryAll(
   program: MakerProgram,
   options: MakerOptions,
-  keys: ReadonlyArray<string>,
+  keys: Iterable<string>,
   output: Output,
   showKey: boolean,
 ): Promise<boolean> {
@@ -113,7 +118,8 @@ async function queryAll(
   for (const key of keys)
     for (let index = 0; index < tables.count; index++) {
       const table = tables.opened[index] ?? (await tables.get(index));
-      const result = decoded(options, table, key, await table.lookup(key));
+      const answer = table.lookup(key);
+      const result = decoded(options, table, key, answer instanceof Promise ? await answer : answer);
       if (result.kind === "error") failed(table, "query", result);
       if (result.kind === "absent") continue;
       if (result.value === "") warnEmptyValue(table, key);

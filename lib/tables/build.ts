@@ -1,13 +1,17 @@
 /** Building the index of a table from its source: in memory first, then in one step (postmap, postalias). */
 import { parameter } from "../config/configuration.ts";
 import { fatal } from "../log/log.ts";
+import { lowerAscii } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
-import { type BuildMode, type IndexTarget, openTarget, type Records } from "./build_targets.ts";
+import { type BuildMode, type IndexTarget, openTarget } from "./build_targets.ts";
 import { IndexError } from "./formats/index.ts";
 import { isLegacyType, logRedirect, mapLegacyType } from "./migration.ts";
 import { openTable } from "./open.ts";
 import { tableType } from "./registry.ts";
+import type { PlainRecord } from "./source.ts";
 import {
+  ABSENT,
+  type Answer,
   DONE,
   type LookupResult,
   type StoreResult,
@@ -25,9 +29,11 @@ export interface IndexBuilder {
   /** `type:name` as it is built, after redirection. */
   readonly name: string;
   /** Adds a record; keys are checked and folded as the flags say, duplicates reported. */
-  add(key: string, value: string): Promise<StoreResult>;
+  add(key: string, value: string): Answer<StoreResult>;
+  /** The same for a record of printable ASCII; a table that is no index has nothing like it. */
+  addPlain?(record: PlainRecord): StoreResult;
   /** Adds a record with key and value as they are, replacing. */
-  addRaw(key: string, value: string): Promise<void>;
+  addRaw(key: string, value: string): Answer<void>;
   /** Writes the index. */
   finish(): Promise<void>;
 }
@@ -78,20 +84,29 @@ class RecordsTable implements Table {
   constructor(
     readonly name: string,
     public flags: number,
-    private readonly records: Records,
     private readonly target: IndexTarget,
   ) {}
-  lookup(): Promise<LookupResult> {
-    return Promise.resolve({ kind: "absent" });
+  lookup(): LookupResult {
+    return ABSENT;
   }
-  update(key: string, value: string): Promise<StoreResult> {
-    const folded = foldFixedKey(this.flags, key);
-    const withNul = this.target.convention.stored(this.flags);
-    const stored = withNul ? `${folded}\0` : folded;
-    if (this.records.has(stored) && !resolveDuplicate(this.flags, this.target.label, folded))
-      return Promise.resolve(UNCHANGED);
-    this.records.set(stored, Buffer.from(withNul ? `${value}\0` : value, "latin1"));
-    return Promise.resolve(DONE);
+  update(key: string, value: string): StoreResult {
+    const { convention, label, records } = this.target;
+    const { flags } = this;
+    const folded = foldFixedKey(flags, key);
+    const added = records.add(folded, value, convention.stored(flags), () =>
+      resolveDuplicate(flags, label, folded),
+    );
+    return added ? DONE : UNCHANGED;
+  }
+  updatePlain(record: PlainRecord): StoreResult {
+    const { convention, label, records } = this.target;
+    const { flags } = this;
+    const fold = (flags & TableFlag.fold_fix) !== 0;
+    const added = records.addPlain(record, fold, convention.stored(flags), () => {
+      const key = record.bytes.toString("latin1", record.keyStart, record.keyEnd);
+      return resolveDuplicate(flags, label, fold ? lowerAscii(key) : key);
+    });
+    return added ? DONE : UNCHANGED;
   }
   changed(): boolean {
     return false;
@@ -100,7 +115,6 @@ class RecordsTable implements Table {
 }
 
 class Builder implements IndexBuilder {
-  private readonly records: Records;
   private readonly plain: RecordsTable;
   private readonly checked: Table;
   constructor(
@@ -108,23 +122,24 @@ class Builder implements IndexBuilder {
     private readonly target: IndexTarget,
     flags: number,
   ) {
-    this.records = target.present;
-    this.plain = new RecordsTable(name, target.convention.initial(flags), this.records, target);
+    this.plain = new RecordsTable(name, target.convention.initial(flags), target);
     const utf8 = (flags & TableFlag.utf8_request) !== 0 && parameter("smtputf8_enable") === true;
     this.checked = utf8 ? new Utf8Table(this.plain) : this.plain;
   }
-  async add(key: string, value: string): Promise<StoreResult> {
-    return (await this.checked.update?.(key, value)) ?? UNCHANGED;
+  add(key: string, value: string): Answer<StoreResult> {
+    return this.checked.update?.(key, value) ?? UNCHANGED;
   }
-  addRaw(key: string, value: string): Promise<void> {
-    const withNul = this.target.convention.stored(this.plain.flags);
-    this.records.set(withNul ? `${key}\0` : key, Buffer.from(withNul ? `${value}\0` : value, "latin1"));
-    return Promise.resolve();
+  addPlain(record: PlainRecord): StoreResult {
+    return this.plain.updatePlain(record);
+  }
+  addRaw(key: string, value: string): void {
+    const { convention, records } = this.target;
+    records.add(key, value, convention.stored(this.plain.flags), () => true);
   }
   async finish(): Promise<void> {
     const release = holdSignals();
     try {
-      await this.target.write(this.records);
+      await this.target.write();
     } catch (failure) {
       const index = failure instanceof IndexError && this.name.startsWith("lmdb:");
       fail(failure, index ? `error updating ${this.name}` : `table ${this.name}: write error`);

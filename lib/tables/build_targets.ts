@@ -19,10 +19,10 @@ import {
 } from "../sys/fs.ts";
 import { BdbFile, type BdbKind } from "./formats/bdb_pages.ts";
 import { buildCdb } from "./formats/cdb.ts";
-import { compareKeys, type IndexRecord } from "./formats/index.ts";
 import { LmdbTransaction } from "./formats/lmdb_writer.ts";
+import { Records } from "./formats/records.ts";
 import { lockFile, unlockFile } from "./locks.ts";
-import { buildPages, loadRecords, rewrite } from "./types/bdb_file.ts";
+import { buildPages, loadRecords, recordsOf, rewrite } from "./types/bdb_file.ts";
 import { closeIndexFile, type NulConvention, openIndexFile, WITH_NUL, WITHOUT_NUL } from "./types/indexed.ts";
 import { openLmdbFile } from "./types/lmdb.ts";
 import {
@@ -36,17 +36,14 @@ import {
 /** `rebuild`: from nothing; `update`: adds to what is there. */
 export type BuildMode = "rebuild" | "update";
 
-/** Values by key, as byte strings and bytes, in the order in which they came. */
-export type Records = Map<string, Buffer>;
-
 /** One index file, locked while it is built. */
 export interface IndexTarget {
   /** Name of the table in messages about duplicates. */
   readonly label: string;
   readonly convention: NulConvention;
-  /** What is there already, for "update". */
-  readonly present: Records;
-  write(records: Records): Promise<void>;
+  /** What the index is to hold; for "update" it begins with what is there already. */
+  readonly records: Records;
+  write(): Promise<void>;
   close(): void;
 }
 
@@ -70,11 +67,12 @@ export async function openTarget(type: string, name: string, mode: BuildMode): P
 async function twoFileTarget(kind: TwoFileKind, name: string, mode: BuildMode): Promise<IndexTarget> {
   const files = openTwoFiles(kind, name, { access: "create", flags: 0, utf8: false });
   await lockFile(files.directory.fd, "flock", "exclusive");
+  const records = mode === "update" ? Records.from(recordsOf(loadTwoFiles(files))) : new Records();
   return {
     label: files.directory.path,
     convention: WITH_NUL,
-    present: mode === "update" ? loadTwoFiles(files) : new Map(),
-    write: (records) => Promise.resolve(writeTwoFiles(files, records, true)),
+    records,
+    write: () => Promise.resolve(writeTwoFiles(files, records.inOwnOrder(), true)),
     close: () => {
       unlockFile(files.directory.fd, "flock");
       closeTwoFiles(files);
@@ -82,27 +80,20 @@ async function twoFileTarget(kind: TwoFileKind, name: string, mode: BuildMode): 
   };
 }
 
-const inKeyOrder = (records: Records): IndexRecord[] =>
-  inOwnOrder(records).sort((a, b) => compareKeys(a.key, b.key));
-const inOwnOrder = (records: Records): IndexRecord[] =>
-  [...records].map(([key, value]) => ({ key: Buffer.from(key, "latin1"), value }));
-
 /** lmdb: one transaction in place, so that readers see the old content, then the new. */
 async function lmdbTarget(name: string, mode: BuildMode): Promise<IndexTarget> {
   const file = openLmdbFile(name, 0, "rebuild", false);
   await lockFile(file.fd, "record", "exclusive");
   await lockFile(file.fd, "record", "shared");
   const transaction = new LmdbTransaction(file.content, parameter("lmdb_map_size"));
-  const present: Records = new Map();
-  if (mode === "update")
-    for (const { key, value } of transaction.records()) present.set(key.toString("latin1"), value);
+  const records = mode === "update" ? Records.from(transaction.records()) : new Records();
   return {
     label: `lmdb:${name}`,
     convention: WITH_NUL,
-    present,
-    write: async (records) => {
+    records,
+    write: async () => {
       transaction.dropAll();
-      transaction.bulkLoad(inKeyOrder(records));
+      transaction.bulkLoad(records);
       await transaction.commit();
     },
     close: () => {
@@ -116,22 +107,24 @@ async function lmdbTarget(name: string, mode: BuildMode): Promise<IndexTarget> {
 async function replacedBdb(kind: BdbKind, name: string): Promise<IndexTarget> {
   const path = `${name}.db`;
   const replacement = await openReplacement(path);
+  const records = new Records();
   return {
     label: path,
     convention: WITH_NUL,
-    present: new Map(),
-    write: (records) => Promise.resolve(replacement.commit(buildPages(kind, records))),
+    records,
+    write: () => Promise.resolve(replacement.commit(buildPages(kind, records.inKeyOrder()))),
     close: replacement.close,
   };
 }
 
 async function replacedCdb(name: string): Promise<IndexTarget> {
   const replacement = await openReplacement(`${name}.cdb`);
+  const records = new Records();
   return {
     label: name,
     convention: WITHOUT_NUL,
-    present: new Map(),
-    write: (records) => Promise.resolve(replacement.commit(buildCdb(inOwnOrder(records)))),
+    records,
+    write: () => Promise.resolve(replacement.commit([buildCdb(records)])),
     close: replacement.close,
   };
 }
@@ -142,12 +135,13 @@ async function updatedBdb(kind: BdbKind, name: string): Promise<IndexTarget> {
   await lockFile(file.fd, "flock", "exclusive");
   const pages = new BdbFile(file.content);
   pages.refresh();
+  const records = Records.from(recordsOf(loadRecords(kind, pages)));
   return {
     label: file.path,
     convention: WITH_NUL,
-    present: loadRecords(kind, pages),
-    write: (records) => {
-      rewrite(file.fd, buildPages(kind, records));
+    records,
+    write: () => {
+      rewrite(file.fd, buildPages(kind, records.inKeyOrder()));
       fsyncSync(file.fd);
       return Promise.resolve();
     },

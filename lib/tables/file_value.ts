@@ -23,7 +23,7 @@ export async function withFileValues(table: Table): Promise<Table> {
   // static: one value for all keys
   const constant = await table.lookup("");
   const value = found(constant.kind === "found" ? contentsOf(constant.value) : "");
-  table.lookup = () => Promise.resolve(value);
+  table.lookup = () => value;
   return table;
 }
 

@@ -3,7 +3,7 @@
 import { splitBraced } from "../config/lists.ts";
 import { warning } from "../log/log.ts";
 import { openTable } from "./open.ts";
-import { ABSENT, CONFIG, type Table, type TableFailure } from "./table.ts";
+import { ABSENT, type Answer, CONFIG, type LookupResult, type Table, type TableFailure } from "./table.ts";
 
 export type ListResult =
   | { readonly kind: "found"; readonly value: string; readonly table: Table }
@@ -36,27 +36,47 @@ export class TableList {
     return new TableList(title, tables);
   }
 
-  async lookup(key: string, options: ListLookupOptions = {}): Promise<ListResult> {
-    if (key === "") return ABSENT;
-    for (const table of this.tables) {
-      if (options.fixedOnly === true && !table.fixed) continue;
-      const result = await table.lookup(key);
-      switch (result.kind) {
-        case "absent":
-          continue;
-        case "found":
-          if (result.value === "" && options.allowEmpty !== true) {
-            warning(`${this.title} lookup of ${key} returns an empty string result`);
-            warning(`${this.title} should return NO RESULT in case of NOT FOUND`);
-            return CONFIG;
-          }
-          return { kind: "found", value: result.value, table };
-        case "error":
-          warning(`${table.name} lookup error for "${key}"`);
-          return result;
-      }
+  lookup(key: string, options: ListLookupOptions = {}): Answer<ListResult> {
+    return key === "" ? ABSENT : this.lookupFrom(0, key, options);
+  }
+
+  private lookupFrom(start: number, key: string, options: ListLookupOptions): Answer<ListResult> {
+    for (let index = start; index < this.tables.length; index++) {
+      const table = this.tables[index];
+      if (table === undefined || (options.fixedOnly === true && !table.fixed)) continue;
+      const answer = table.lookup(key);
+      if (answer instanceof Promise)
+        return answer.then(
+          (result) =>
+            this.conclusion(table, key, result, options) ?? this.lookupFrom(index + 1, key, options),
+        );
+      const conclusion = this.conclusion(table, key, answer, options);
+      if (conclusion !== undefined) return conclusion;
     }
     return ABSENT;
+  }
+
+  /** What one table's answer means for the list; undefined: the next one is asked. */
+  private conclusion(
+    table: Table,
+    key: string,
+    result: LookupResult,
+    options: ListLookupOptions,
+  ): ListResult | undefined {
+    switch (result.kind) {
+      case "absent":
+        return undefined;
+      case "found":
+        if (result.value === "" && options.allowEmpty !== true) {
+          warning(`${this.title} lookup of ${key} returns an empty string result`);
+          warning(`${this.title} should return NO RESULT in case of NOT FOUND`);
+          return CONFIG;
+        }
+        return { kind: "found", value: result.value, table };
+      case "error":
+        warning(`${table.name} lookup error for "${key}"`);
+        return result;
+    }
   }
 
   close(): void {

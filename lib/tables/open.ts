@@ -5,6 +5,7 @@ import { surrogatesAllowed } from "./policy.ts";
 import { tableType } from "./registry.ts";
 import {
   ACCESS_BITS,
+  type Answer,
   flagNames,
   type LookupResult,
   RETRY,
@@ -159,26 +160,26 @@ export class SurrogateTable implements Table {
     this.name = spec;
     this.flags = flags | TableFlag.surrogate | TableFlag.pattern;
   }
-  lookup(): Promise<LookupResult> {
+  lookup(): LookupResult {
     return this.fail();
   }
-  update(): Promise<StoreResult> {
+  update(): StoreResult {
     return this.fail();
   }
-  remove(): Promise<StoreResult> {
+  remove(): StoreResult {
     return this.fail();
   }
-  sequence(): Promise<SequenceResult> {
+  sequence(): SequenceResult {
     return this.fail();
   }
   changed(): boolean {
     return false;
   }
   close(): void {}
-  private fail(): Promise<TableFailure> {
+  private fail(): TableFailure {
     warning(`${this.name} is unavailable. ${this.reason}`);
     const [, cause] = OPENING.exec(this.reason) ?? [];
-    return Promise.resolve(cause === undefined ? RETRY : { ...RETRY, reason: cause });
+    return cause === undefined ? RETRY : { ...RETRY, reason: cause };
   }
 }
 
@@ -213,16 +214,16 @@ class RegisteredTable implements Table {
     this.references++;
     return this;
   }
-  lookup(key: string): Promise<LookupResult> {
+  lookup(key: string): Answer<LookupResult> {
     return this.table.lookup(key);
   }
-  update(key: string, value: string): Promise<StoreResult> {
+  update(key: string, value: string): Answer<StoreResult> {
     return this.table.update?.(key, value) ?? fatal(unsupported(this.name, "update"));
   }
-  remove(key: string): Promise<StoreResult> {
+  remove(key: string): Answer<StoreResult> {
     return this.table.remove?.(key) ?? fatal(unsupported(this.name, "delete"));
   }
-  sequence(position: "first" | "next"): Promise<SequenceResult> {
+  sequence(position: "first" | "next"): Answer<SequenceResult> {
     return this.table.sequence?.(position) ?? fatal(unsupported(this.name, "sequence"));
   }
   changed(): boolean {

@@ -146,9 +146,9 @@ export class RuleTable implements Table {
   ) {
     this.flags = flags | TableFlag.pattern;
   }
-  lookup(key: string): Promise<LookupResult> {
+  lookup(key: string): LookupResult {
     const value = this.find(key);
-    return Promise.resolve(value === undefined ? ABSENT : found(value));
+    return value === undefined ? ABSENT : found(value);
   }
   changed(): boolean {
     return false;

@@ -27,6 +27,9 @@ export const RETRY: TableFailure = { kind: "error", error: "retry" };
 export const CONFIG: TableFailure = { kind: "error", error: "config" };
 export const found = (value: string): LookupResult => ({ kind: "found", value });
 
+/** What is known at once comes as it is, without a turn of the event loop; what must be waited for as a promise. */
+export type Answer<T> = T | Promise<T>;
+
 /** Bits of `flags`; the values travel over the proxymap protocol. */
 export const TableFlag = {
   warn_dup: 1 << 0,
@@ -100,14 +103,14 @@ export interface Table {
   readonly owner: TableOwner;
   /** Current flags; proxymap sets them for each request. */
   flags: number;
-  lookup(key: string): Promise<LookupResult>;
+  lookup(key: string): Answer<LookupResult>;
   /** The file was changed or replaced since it was opened. */
   changed(): boolean;
   close(): void;
-  update?(key: string, value: string): Promise<StoreResult>;
-  remove?(key: string): Promise<StoreResult>;
+  update?(key: string, value: string): Answer<StoreResult>;
+  remove?(key: string): Answer<StoreResult>;
   /** One cursor per table; `first` rewinds it. */
-  sequence?(position: "first" | "next"): Promise<SequenceResult>;
+  sequence?(position: "first" | "next"): Answer<SequenceResult>;
 }
 
 /** What the code of a table type gets. */

@@ -1,9 +1,10 @@
 /** The UTF-8 layer of a table (flag utf8_request with smtputf8_enable): checks keys and values, folds keys by Unicode rules. */
 import { warning } from "../log/log.ts";
-import { isAscii, isValidUtf8 } from "../sys/bytes.ts";
+import { isAscii, isFoldedAscii, isValidUtf8 } from "../sys/bytes.ts";
 import { foldCase } from "./casefold.ts";
 import {
   ABSENT,
+  type Answer,
   CONFIG,
   DONE,
   type LookupResult,
@@ -19,9 +20,9 @@ const valid = (text: string): boolean => isAscii(text) || isValidUtf8(text);
 
 export class Utf8Table implements Table {
   readonly name: string;
-  readonly update?: (key: string, value: string) => Promise<StoreResult>;
-  readonly remove?: (key: string) => Promise<StoreResult>;
-  readonly sequence?: (position: "first" | "next") => Promise<SequenceResult>;
+  readonly update?: (key: string, value: string) => Answer<StoreResult>;
+  readonly remove?: (key: string) => Answer<StoreResult>;
+  readonly sequence?: (position: "first" | "next") => Answer<SequenceResult>;
 
   constructor(private readonly table: Table) {
     this.name = table.name;
@@ -45,25 +46,36 @@ export class Utf8Table implements Table {
     this.table.flags = flags;
   }
 
-  async lookup(key: string): Promise<LookupResult> {
-    if ((this.flags & TableFlag.utf8_active) === 0) return await this.table.lookup(key);
-    if (!valid(key)) {
-      this.warnKey(key);
-      return ABSENT;
+  lookup(key: string): Answer<LookupResult> {
+    if ((this.table.flags & TableFlag.utf8_active) === 0) return this.table.lookup(key);
+    let folded = key;
+    if (!isFoldedAscii(key)) {
+      if (!valid(key)) {
+        this.warnKey(key);
+        return ABSENT;
+      }
+      folded = this.fold(key);
     }
-    const result = await this.table.lookup(this.fold(key));
+    const answer = this.table.lookup(folded);
+    return answer instanceof Promise
+      ? answer.then((result) => this.checkedResult(key, result))
+      : this.checkedResult(key, answer);
+  }
+
+  private checkedResult(key: string, result: LookupResult): LookupResult {
     if (result.kind !== "found" || valid(result.value)) return result;
     this.warnValue(key, result.value);
     return CONFIG;
   }
 
-  private async checkedUpdate(
+  private checkedUpdate(
     key: string,
     value: string,
-    update: (key: string, value: string) => Promise<StoreResult>,
-  ): Promise<StoreResult> {
-    if ((this.flags & TableFlag.utf8_active) === 0) return await update(key, value);
-    if (!valid(key)) {
+    update: (key: string, value: string) => Answer<StoreResult>,
+  ): Answer<StoreResult> {
+    if ((this.table.flags & TableFlag.utf8_active) === 0) return update(key, value);
+    const asIs = isFoldedAscii(key);
+    if (!asIs && !valid(key)) {
       this.warnKey(key);
       return DONE;
     }
@@ -71,19 +83,16 @@ export class Utf8Table implements Table {
       this.warnValue(key, value);
       return DONE;
     }
-    return await update(this.fold(key), value);
+    return update(asIs ? key : this.fold(key), value);
   }
 
-  private async checkedRemove(
-    key: string,
-    remove: (key: string) => Promise<StoreResult>,
-  ): Promise<StoreResult> {
-    if ((this.flags & TableFlag.utf8_active) === 0) return await remove(key);
+  private checkedRemove(key: string, remove: (key: string) => Answer<StoreResult>): Answer<StoreResult> {
+    if ((this.table.flags & TableFlag.utf8_active) === 0) return remove(key);
     if (!valid(key)) {
       this.warnKey(key);
       return DONE;
     }
-    return await remove(this.fold(key));
+    return remove(this.fold(key));
   }
 
   private fold(key: string): string {

@@ -13,7 +13,17 @@ import {
   PAGE_HEADER,
   PAGE_SIZE,
 } from "./bdb_pages.ts";
-import { compareKeys, type IndexReader, type IndexRecord } from "./index.ts";
+import {
+  compareExtent,
+  compareKeys,
+  type Extent,
+  extentOf,
+  type IndexReader,
+  type IndexRecord,
+  u16,
+  u32,
+  viewOf,
+} from "./index.ts";
 
 const PLAIN = 1;
 const OVERFLOW_ITEM = 3;
@@ -27,10 +37,10 @@ export class BtreeReader implements IndexReader {
   constructor(private readonly file: BdbFile) {}
 
   private root(): Buffer {
-    return this.file.page(this.file.meta("btree").readUInt32LE(88));
+    return this.file.look(this.file.meta("btree").readUInt32LE(88));
   }
 
-  /** The leaf that covers `key`; the leftmost one without a key. */
+  /** The leaf that covers `key`, the leftmost one without a key; good until the next search. */
   private leaf(key: Buffer | undefined): Buffer {
     let page = this.root();
     for (let depth = 0; page[25] === BTREE_INTERNAL; depth++) {
@@ -42,43 +52,45 @@ export class BtreeReader implements IndexReader {
         let high = count - 1;
         while (low < high) {
           const middle = (low + high + 1) >> 1;
-          if (compareKeys(this.internalKey(page, middle), key) <= 0) low = middle;
+          if (this.compareInternal(page, middle, key) <= 0) low = middle;
           else high = middle - 1;
         }
       }
-      page = this.file.page(page.readUInt32LE(itemOffset(page, low, 12) + 4));
+      page = this.file.look(u32(page, itemOffset(page, low, 12) + 4));
     }
     if (page[25] !== BTREE_LEAF) throw invalid();
     return page;
   }
 
-  private internalKey(page: Buffer, index: number): Buffer {
+  private compareInternal(page: Buffer, index: number, key: Buffer): number {
     const offset = itemOffset(page, index, 12);
-    const length = page.readUInt16LE(offset);
+    const length = u16(page, offset);
     const start = offset + 12;
     if (start + length > page.length) throw invalid();
-    if (((page[offset + 2] ?? 0) & ~DELETED) !== OVERFLOW_ITEM) return page.subarray(start, start + length);
+    if (((page[offset + 2] ?? 0) & ~DELETED) !== OVERFLOW_ITEM)
+      return compareExtent(page, start, start + length, key);
     if (start + OVERFLOW_ITEM_SIZE > page.length) throw invalid();
-    return this.file.overflow(page.readUInt32LE(start + 4), page.readUInt32LE(start + 8));
+    return compareKeys(this.file.overflow(u32(page, start + 4), u32(page, start + 8)), key);
   }
 
-  private item(page: Buffer, index: number): Buffer {
+  private extent(page: Buffer, index: number): Extent {
     const offset = itemOffset(page, index, 3);
     const type = (page[offset + 2] ?? 0) & ~DELETED;
     if (type === OVERFLOW_ITEM) {
       if (offset + OVERFLOW_ITEM_SIZE > page.length) throw invalid();
-      return this.file.overflow(page.readUInt32LE(offset + 4), page.readUInt32LE(offset + 8));
+      return extentOf(this.file.overflow(u32(page, offset + 4), u32(page, offset + 8)));
     }
-    const length = page.readUInt16LE(offset);
-    if (type !== PLAIN || offset + 3 + length > page.length) throw invalid();
-    return page.subarray(offset + 3, offset + 3 + length);
+    const start = offset + 3;
+    const end = start + u16(page, offset);
+    if (type !== PLAIN || end > page.length) throw invalid();
+    return { bytes: page, start, end };
+  }
+  private item(page: Buffer, index: number): Buffer {
+    return viewOf(this.extent(page, index));
   }
   private compareItem(page: Buffer, index: number, key: Buffer): number {
-    const offset = itemOffset(page, index, 3);
-    const length = page.readUInt16LE(offset);
-    if (((page[offset + 2] ?? 0) & ~DELETED) !== PLAIN || offset + 3 + length > page.length)
-      return compareKeys(this.item(page, index), key);
-    return page.compare(key, 0, key.length, offset + 3, offset + 3 + length);
+    const { bytes, start, end } = this.extent(page, index);
+    return compareExtent(bytes, start, end, key);
   }
   private isDeleted(page: Buffer, index: number): boolean {
     return ((page[itemOffset(page, index, 3) + 2] ?? 0) & DELETED) !== 0;
@@ -96,13 +108,13 @@ export class BtreeReader implements IndexReader {
     return low;
   }
 
-  get(key: Buffer): Buffer | undefined {
+  get(key: Buffer): Extent | undefined {
     const page = this.leaf(key);
     const pairs = itemCount(page) >> 1;
     for (let pair = this.lowerBound(page, key); pair < pairs; pair++) {
-      if (compareKeys(this.item(page, 2 * pair), key) !== 0) return undefined;
+      if (this.compareItem(page, 2 * pair, key) !== 0) return undefined;
       if (!this.isDeleted(page, 2 * pair) && !this.isDeleted(page, 2 * pair + 1))
-        return this.item(page, 2 * pair + 1);
+        return this.extent(page, 2 * pair + 1);
     }
     return undefined;
   }

@@ -13,7 +13,16 @@ import {
   PAGE_HEADER,
   PAGE_SIZE,
 } from "./bdb_pages.ts";
-import { compareKeys, type IndexReader, type IndexRecord } from "./index.ts";
+import {
+  compareExtent,
+  compareKeys,
+  type Extent,
+  extentOf,
+  type IndexReader,
+  type IndexRecord,
+  u32,
+  viewOf,
+} from "./index.ts";
 
 const PLAIN = 1;
 const OFF_PAGE = 3;
@@ -65,12 +74,12 @@ export class HashReader implements IndexReader {
     return chosen;
   }
 
-  get(key: Buffer): Buffer | undefined {
+  get(key: Buffer): Extent | undefined {
     const meta = this.meta();
-    for (const page of this.chain(this.firstPage(meta, this.bucketOf(meta, key)))) {
+    for (const page of this.chain(this.firstPage(meta, this.bucketOf(meta, key)), true)) {
       const count = itemCount(page);
       for (let i = 0; i + 1 < count; i += 2) {
-        if (this.isKey(page, i, key)) return this.item(page, i + 1);
+        if (this.isKey(page, i, key)) return this.extent(page, i + 1);
       }
     }
     return undefined;
@@ -80,14 +89,15 @@ export class HashReader implements IndexReader {
     const offset = itemOffset(page, index, 1);
     if (page[offset] !== PLAIN) return compareKeys(this.item(page, index), key) === 0;
     const end = index === 0 ? page.length : itemOffset(page, index - 1, 0);
-    return end - offset - 1 === key.length && page.compare(key, 0, key.length, offset + 1, end) === 0;
+    return end - offset - 1 === key.length && compareExtent(page, offset + 1, end, key) === 0;
   }
 
-  private *chain(first: number): Generator<Buffer> {
+  /** The pages of a bucket; `passing`: each is good until the next one. */
+  private *chain(first: number, passing = false): Generator<Buffer> {
     let number = first;
     for (let steps = 0; number !== NO_PAGE; steps++) {
       if (steps > this.file.pageCount) throw invalid();
-      const page = this.file.page(number);
+      const page = passing ? this.file.look(number) : this.file.page(number);
       if (page[25] !== HASH_UNSORTED && page[25] !== HASH_SORTED) {
         if (page[25] === 0) return;
         throw invalid();
@@ -98,15 +108,18 @@ export class HashReader implements IndexReader {
   }
 
   private item(page: Buffer, index: number): Buffer {
+    return viewOf(this.extent(page, index));
+  }
+  private extent(page: Buffer, index: number): Extent {
     const offset = itemOffset(page, index, 1);
     const end = index === 0 ? page.length : itemOffset(page, index - 1, 0);
     if (end <= offset) throw invalid();
     switch (page[offset]) {
       case PLAIN:
-        return page.subarray(offset + 1, end);
+        return { bytes: page, start: offset + 1, end };
       case OFF_PAGE:
         if (end - offset < OFF_PAGE_SIZE) throw invalid();
-        return this.file.overflow(page.readUInt32LE(offset + 4), page.readUInt32LE(offset + 8));
+        return extentOf(this.file.overflow(u32(page, offset + 4), u32(page, offset + 8)));
       default:
         throw invalid();
     }

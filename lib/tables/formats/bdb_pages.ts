@@ -1,6 +1,6 @@
 /** What Berkeley DB hash and btree files have in common: meta data, page headers, overflow chains (docs/tables.md). */
 import type { MappedFile } from "../../sys/mapped_file.ts";
-import { IndexError } from "./index.ts";
+import { IndexError, u16, u32 } from "./index.ts";
 
 export const PAGE_HEADER = 26;
 export const PAGE_SIZE = 4096;
@@ -25,6 +25,9 @@ export const invalid = (): IndexError => new IndexError("Invalid argument");
 /** The pages of one file, as they are now: who reads them holds its lock. */
 export class BdbFile {
   pageSize = PAGE_SIZE;
+  private readonly head = Buffer.alloc(512);
+  private metaPage = Buffer.alloc(PAGE_SIZE);
+  private looked = Buffer.alloc(PAGE_SIZE);
 
   constructor(private readonly file: MappedFile) {}
 
@@ -37,17 +40,26 @@ export class BdbFile {
   }
 
   page(number: number): Buffer {
-    const page = Buffer.allocUnsafe(this.pageSize);
+    return this.fill(Buffer.allocUnsafe(this.pageSize), number);
+  }
+
+  /** A page that is good until the next one is looked at. */
+  look(number: number): Buffer {
+    if (this.looked.length !== this.pageSize) this.looked = Buffer.alloc(this.pageSize);
+    return this.fill(this.looked, number);
+  }
+
+  private fill(page: Buffer, number: number): Buffer {
     if (!this.file.copy(page, number * this.pageSize)) throw invalid();
-    const stored = page.readUInt32LE(8);
+    const stored = u32(page, 8);
     // a bucket that was never used is a page of zeros
     if (stored !== number && (stored !== 0 || page[25] !== 0)) throw invalid();
     return page;
   }
 
-  /** The meta page, checked. */
+  /** The meta page, checked; it is good until it is asked for again. */
   meta(kind: BdbKind): Buffer {
-    const head = Buffer.alloc(512);
+    const { head } = this;
     if (!this.file.copy(head, 0)) throw invalid();
     const size = head.readUInt32LE(20);
     const magic = head.readUInt32LE(12);
@@ -57,7 +69,8 @@ export class BdbFile {
     if (head[25] !== (kind === "hash" ? HASH_META : BTREE_META)) throw invalid();
     if (size < 512 || size > 65536 || (size & (size - 1)) !== 0) throw invalid();
     this.pageSize = size;
-    return this.page(0);
+    if (this.metaPage.length !== size) this.metaPage = Buffer.alloc(size);
+    return this.fill(this.metaPage, 0);
   }
 
   /** Upper bound for counts of things in the file. */
@@ -85,14 +98,14 @@ export class BdbFile {
 
 /** Number of items of a page, checked. */
 export function itemCount(page: Buffer): number {
-  const count = page.readUInt16LE(20);
+  const count = u16(page, 20);
   if (PAGE_HEADER + 2 * count > page.length) throw invalid();
   return count;
 }
 
 /** Offset of an item, checked that `least` bytes of it are inside the page. */
 export function itemOffset(page: Buffer, index: number, least: number): number {
-  const offset = page.readUInt16LE(PAGE_HEADER + 2 * index);
+  const offset = u16(page, PAGE_HEADER + 2 * index);
   if (offset < PAGE_HEADER || offset + least > page.length) throw invalid();
   return offset;
 }

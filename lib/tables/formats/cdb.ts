@@ -1,25 +1,31 @@
 /** D. J. Bernstein's constant database. */
 import type { MappedFile } from "../../sys/mapped_file.ts";
-import { IndexError, type IndexReader, type IndexRecord } from "./index.ts";
+import { type Extent, IndexError, type IndexReader, type IndexRecord, put32, u32 } from "./index.ts";
+import type { Records } from "./records.ts";
 
 const HEADER = 2048;
 const TABLES = 256;
+/** Bytes of a slot: hash and position. */
+const SLOT = 8;
 const LIMIT = 0xffffffff;
+const USUAL_RECORD = 1024;
 
 const invalid = (): IndexError => new IndexError("Protocol error");
 function fail(): never {
   throw invalid();
 }
 
-export function cdbHash(key: Uint8Array): number {
+export function cdbHash(bytes: Uint8Array, start = 0, end = bytes.length): number {
   let hash = 5381;
-  for (const byte of key) hash = ((((hash << 5) >>> 0) + hash) ^ byte) >>> 0;
-  return hash;
+  for (let at = start; at < end; at++) hash = (((hash << 5) + hash) ^ (bytes[at] as number)) | 0;
+  return hash >>> 0;
 }
 
 export class CdbReader implements IndexReader {
   private readonly header = Buffer.alloc(HEADER);
   private readonly size: number;
+  /** Holds the record that was looked at last. */
+  private record = Buffer.alloc(USUAL_RECORD);
 
   constructor(private readonly file: MappedFile) {
     if (!file.copy(this.header, 0)) throw invalid();
@@ -37,7 +43,7 @@ export class CdbReader implements IndexReader {
     return this.file.word(position) ?? fail();
   }
 
-  get(key: Buffer): Buffer | undefined {
+  get(key: Buffer): Extent | undefined {
     const hash = cdbHash(key);
     const table = hash & 0xff;
     const position = this.header.readUInt32LE(8 * table);
@@ -50,12 +56,26 @@ export class CdbReader implements IndexReader {
       const record = this.word(entry + 4);
       if (record === 0) return undefined;
       if (this.word(entry) === hash) {
-        const found = this.recordAt(record);
-        if (found.key.equals(key)) return found.value;
+        const found = this.valueAt(record, key);
+        if (found !== undefined) return found;
       }
       slot = slot + 1 === slots ? 0 : slot + 1;
     }
     return undefined;
+  }
+
+  /** The value of the record at `position`, if it is that of `key`. */
+  private valueAt(position: number, key: Buffer): Extent | undefined {
+    const keyLength = this.word(position);
+    if (keyLength !== key.length) return undefined;
+    const end = keyLength + this.word(position + 4);
+    const start = position + 8;
+    if (start + end > this.size) throw invalid();
+    if (this.record.length < end) this.record = Buffer.alloc(end);
+    const bytes = this.record;
+    if (!this.file.copy(bytes, start, end)) throw invalid();
+    for (let index = 0; index < keyLength; index++) if (bytes[index] !== key[index]) return undefined;
+    return { bytes, start: keyLength, end };
   }
 
   private recordAt(position: number): IndexRecord & { readonly end: number } {
@@ -101,36 +121,43 @@ export class CdbReader implements IndexReader {
   }
 }
 
-/** A constant database with these records, in this order. */
-export function buildCdb(records: ReadonlyArray<IndexRecord>): Buffer[] {
-  const header = Buffer.alloc(HEADER);
-  const parts: Buffer[] = [header];
-  const tables: Array<Array<{ hash: number; position: number }>> = Array.from({ length: TABLES }, () => []);
+/** A constant database with these records, in their order. */
+export function buildCdb(records: Records): Buffer {
+  const count = records.length;
+  const recordsEnd = HEADER + 8 * count + records.size;
+  // each table has twice as many slots as records
+  const size = recordsEnd + 2 * SLOT * count;
+  if (size > LIMIT) throw new IndexError("Cannot allocate memory");
+  const file = Buffer.alloc(size);
+  const hashes = new Uint32Array(count);
+  const positions = new Uint32Array(count);
+  const members: number[][] = Array.from({ length: TABLES }, () => []);
   let position = HEADER;
-  for (const { key, value } of records) {
-    const lengths = Buffer.alloc(8);
-    lengths.writeUInt32LE(key.length, 0);
-    lengths.writeUInt32LE(value.length, 4);
-    const hash = cdbHash(key);
-    tables[hash & 0xff]?.push({ hash, position });
-    parts.push(lengths, key, value);
-    position += 8 + key.length + value.length;
-    if (position > LIMIT) throw new IndexError("Cannot allocate memory");
+  for (let index = 0; index < count; index++) {
+    const start = records.start(index);
+    const keyLength = records.keyLength(index);
+    const valueLength = records.valueLength(index);
+    put32(file, position, keyLength);
+    put32(file, position + 4, valueLength);
+    records.bytes.copy(file, position + 8, start, start + keyLength + valueLength);
+    const hash = cdbHash(records.bytes, start, start + keyLength);
+    hashes[index] = hash;
+    positions[index] = position;
+    members[hash & 0xff]?.push(index);
+    position += 8 + keyLength + valueLength;
   }
-  for (const [number, entries] of tables.entries()) {
+  for (const [number, entries] of members.entries()) {
     const slots = entries.length * 2;
-    header.writeUInt32LE(position, 8 * number);
-    header.writeUInt32LE(slots, 8 * number + 4);
-    const table = Buffer.alloc(8 * slots);
-    for (const entry of entries) {
-      let slot = (entry.hash >>> 8) % slots;
-      while (table.readUInt32LE(8 * slot + 4) !== 0) slot = slot + 1 === slots ? 0 : slot + 1;
-      table.writeUInt32LE(entry.hash, 8 * slot);
-      table.writeUInt32LE(entry.position, 8 * slot + 4);
+    put32(file, 8 * number, position);
+    put32(file, 8 * number + 4, slots);
+    for (const index of entries) {
+      const hash = hashes[index] as number;
+      let slot = (hash >>> 8) % slots;
+      while (u32(file, position + SLOT * slot + 4) !== 0) slot = slot + 1 === slots ? 0 : slot + 1;
+      put32(file, position + SLOT * slot, hash);
+      put32(file, position + SLOT * slot + 4, positions[index] as number);
     }
-    parts.push(table);
-    position += table.length;
-    if (position > LIMIT) throw new IndexError("Cannot allocate memory");
+    position += SLOT * slots;
   }
-  return parts;
+  return file;
 }

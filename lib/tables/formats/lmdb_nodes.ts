@@ -24,9 +24,11 @@ export interface NewChild {
 
 export const NO_KEY = Buffer.alloc(0);
 
+/** What a node takes with so many bytes of key and data: an even number. */
+export const nodeSize = (content: number): number => (NODE_HEADER + content + 1) & ~1;
+
 function makeNode(key: Buffer, data: Buffer, low: number, high: number, flags: number): Buffer {
-  const length = NODE_HEADER + key.length + data.length;
-  const node = Buffer.alloc(length + (length & 1));
+  const node = Buffer.alloc(nodeSize(key.length + data.length));
   node.writeUInt16LE(low, 0);
   node.writeUInt16LE(high, 2);
   node.writeUInt16LE(flags, 4);

@@ -1,5 +1,5 @@
 /** The LMDB file format: pages, nodes and meta pages (docs/tables.md). */
-import { IndexError } from "./index.ts";
+import { type Extent, IndexError, u16, u32, viewOf } from "./index.ts";
 
 export const LMDB_MAGIC = 0xbeefc0de;
 export const PAGE_HEADER = 16;
@@ -123,12 +123,6 @@ export function writeMeta(meta: LmdbMeta): Buffer {
   return page;
 }
 
-/** A 16-bit number; the methods of buffers take longer. Outside of the page: 0. */
-export const u16 = (page: Buffer, offset: number): number =>
-  (page[offset] ?? 0) | ((page[offset + 1] ?? 0) << 8);
-
-const u32 = (page: Buffer, offset: number): number => u16(page, offset) + u16(page, offset + 2) * 0x10000;
-
 /** The number that a page says it has. */
 export const ownNumber = (page: Buffer): number => u32(page, 0) + u32(page, 4) * 0x100000000;
 
@@ -162,12 +156,13 @@ export const dataSize = (page: Buffer, offset: number): number => u32(page, offs
 export const isBigData = (page: Buffer, offset: number): boolean => (u16(page, offset + 4) & BIG_DATA) !== 0;
 
 /** The data of a leaf node inside its page (the value itself, or the 8 bytes of an overflow page number). */
-export function nodeData(page: Buffer, offset: number): Buffer {
+export function nodeExtent(page: Buffer, offset: number): Extent {
   const start = offset + NODE_HEADER + u16(page, offset + 6);
-  const length = isBigData(page, offset) ? 8 : dataSize(page, offset);
-  if (start + length > page.length) throw corrupted();
-  return page.subarray(start, start + length);
+  const end = start + (isBigData(page, offset) ? 8 : dataSize(page, offset));
+  if (end > page.length) throw corrupted();
+  return { bytes: page, start, end };
 }
+export const nodeData = (page: Buffer, offset: number): Buffer => viewOf(nodeExtent(page, offset));
 
 /** The whole node as it stands in the page, padding included where the page has it. */
 export function nodeBytes(page: Buffer, offset: number, leaf: boolean): Buffer {

@@ -1,6 +1,15 @@
 /** Reading an LMDB file, without locks: a read that a writer has overtaken is repeated. */
 import type { MappedFile } from "../../sys/mapped_file.ts";
-import { IndexError, type IndexReader, type IndexRecord, makeRoom } from "./index.ts";
+import {
+  compareExtent,
+  type Extent,
+  IndexError,
+  type IndexReader,
+  type IndexRecord,
+  makeRoom,
+  u16,
+  viewOf,
+} from "./index.ts";
 import {
   BRANCH,
   bigDataPage,
@@ -17,6 +26,7 @@ import {
   NODE_HEADER,
   nodeCount,
   nodeData,
+  nodeExtent,
   nodeKey,
   nodeOffset,
   OVERFLOW,
@@ -25,7 +35,6 @@ import {
   pageKind,
   readMeta,
   type TreeDescriptor,
-  u16,
 } from "./lmdb_pages.ts";
 
 /** Branch pages kept in memory for one snapshot. */
@@ -42,15 +51,16 @@ export class LmdbReader implements IndexReader {
   /** The transaction numbers of both meta pages as they were when `meta` was read; their low halves tell of every commit. */
   private readonly transactions: [number | undefined, number | undefined] = [undefined, undefined];
   private branches = new Map<number, Buffer>();
-  /** Holds the page that was looked at last, when it is no branch. */
+  /** Holds the page that was looked at last, when it is no branch: its number, -1 = none. */
   private spare = Buffer.alloc(DEFAULT_PAGE_SIZE);
+  private spareNumber = -1;
 
   /** Throws IndexError when the file is not an LMDB file. An empty file is an empty database. */
   constructor(private readonly file: MappedFile) {
     this.refresh();
   }
 
-  get(key: Buffer): Buffer | undefined {
+  get(key: Buffer): Extent | undefined {
     return this.consistent((meta) => this.find(meta.main, key));
   }
   after(key: Buffer | undefined): IndexRecord | undefined {
@@ -68,7 +78,8 @@ export class LmdbReader implements IndexReader {
   /** Runs a read on one snapshot. Pages of a snapshot are rewritten only by the second transaction after it. */
   private consistent<T>(read: (meta: LmdbMeta) => T): T {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const meta = this.refresh();
+      // whether it is still the newest state is seen afterwards
+      const meta = this.meta ?? this.refresh();
       try {
         const result = read(meta);
         if (this.refresh().transaction === meta.transaction) return result;
@@ -92,7 +103,7 @@ export class LmdbReader implements IndexReader {
       this.pageSize = first.pageSize;
       this.metaBuffer = Buffer.alloc(first.pageSize + META_SIZE);
       this.spare = Buffer.alloc(first.pageSize);
-      this.branches.clear();
+      this.forget();
       return this.refresh();
     }
     const second = readMeta(filled, this.pageSize);
@@ -122,9 +133,14 @@ export class LmdbReader implements IndexReader {
 
   private adopt(meta: LmdbMeta | undefined): LmdbMeta {
     const next = meta ?? EMPTY;
-    if (this.meta?.transaction !== next.transaction) this.branches.clear();
+    if (this.meta?.transaction !== next.transaction) this.forget();
     this.meta = next;
     return next;
+  }
+
+  private forget(): void {
+    this.branches.clear();
+    this.spareNumber = -1;
   }
 
   /** A page by number. */
@@ -138,9 +154,12 @@ export class LmdbReader implements IndexReader {
     const known = this.branches.get(number);
     if (known !== undefined) return known;
     const page = this.spare;
+    if (number === this.spareNumber) return page;
+    this.spareNumber = -1;
     this.readAt(page, number);
     if (ownNumber(page) !== number) throw corrupted();
-    if (pageKind(page) === BRANCH) {
+    if (pageKind(page) !== BRANCH) this.spareNumber = number;
+    else {
       makeRoom(this.branches, CACHE_PAGES);
       this.branches.set(number, page);
       this.spare = Buffer.alloc(this.pageSize);
@@ -158,18 +177,18 @@ export class LmdbReader implements IndexReader {
   }
 
   /** The value of a leaf node. */
-  value(page: Buffer, offset: number): Buffer {
+  value(page: Buffer, offset: number): Extent {
+    if (!isBigData(page, offset)) return nodeExtent(page, offset);
     const data = nodeData(page, offset);
-    if (!isBigData(page, offset)) return data;
     const size = dataSize(page, offset);
     if (size > this.file.size) throw corrupted();
     const whole = Buffer.alloc(PAGE_HEADER + size);
     this.readAt(whole, bigDataPage(data));
     if (pageKind(whole) !== OVERFLOW) throw corrupted();
-    return whole.subarray(PAGE_HEADER);
+    return { bytes: whole, start: PAGE_HEADER, end: whole.length };
   }
 
-  private find(tree: TreeDescriptor, key: Buffer): Buffer | undefined {
+  private find(tree: TreeDescriptor, key: Buffer): Extent | undefined {
     if (tree.root < 0) return undefined;
     let page = this.look(tree.root);
     for (let depth = 0; pageKind(page) === BRANCH; depth++) {
@@ -206,7 +225,10 @@ export class LmdbReader implements IndexReader {
       const index = from === undefined ? 0 : firstAfter(page, from, integerKeys);
       if (index < nodeCount(page)) {
         const offset = nodeOffset(page, index);
-        return { key: Buffer.from(nodeKey(page, offset)), value: Buffer.from(this.value(page, offset)) };
+        return {
+          key: Buffer.from(nodeKey(page, offset)),
+          value: Buffer.from(viewOf(this.value(page, offset))),
+        };
       }
       from = undefined;
       let next: number | undefined;
@@ -232,26 +254,35 @@ const EMPTY: LmdbMeta = {
   transaction: 0n,
 };
 
-/** The key of a node against another one. Keys are short: a loop is faster than a call of the runtime's. */
+/** The key of a node against another one. */
 function compareNode(page: Buffer, offset: number, key: Buffer): number {
   const start = offset + NODE_HEADER;
-  const length = u16(page, offset + 6);
-  const common = Math.min(length, key.length);
-  for (let index = 0; index < common; index++) {
-    const difference = (page[start + index] as number) - (key[index] as number);
-    if (difference !== 0) return difference;
-  }
-  return length - key.length;
+  return compareExtent(page, start, start + u16(page, offset + 6), key);
 }
 
 /** Index of the first node at or after `from` whose key is not below `key`. */
 export function lowerBound(page: Buffer, key: Buffer, from: number): number {
   let low = from;
   let high = nodeCount(page);
+  // bytes that the key shares with its neighbours so far: every node between them begins with those that both share
+  let lowShared = 0;
+  let highShared = 0;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (compareNode(page, nodeOffset(page, middle), key) < 0) low = middle + 1;
-    else high = middle;
+    const offset = nodeOffset(page, middle);
+    const start = offset + NODE_HEADER;
+    const length = u16(page, offset + 6);
+    const common = Math.min(length, key.length);
+    let at = Math.min(lowShared, highShared);
+    while (at < common && page[start + at] === key[at]) at++;
+    const below = at < common ? (page[start + at] as number) < (key[at] as number) : length < key.length;
+    if (below) {
+      low = middle + 1;
+      lowShared = at;
+    } else {
+      high = middle;
+      highShared = at;
+    }
   }
   return low;
 }

@@ -1,7 +1,7 @@
 /** One write transaction on an LMDB file: copy-on-write pages, committed by one meta page. The caller holds the locks. */
 import { contentSynced, fstatSync, writeSync } from "../../sys/fs.ts";
 import type { MappedFile } from "../../sys/mapped_file.ts";
-import { compareKeys, IndexError, type IndexRecord } from "./index.ts";
+import { compareKeys, IndexError, type IndexRecord, viewOf } from "./index.ts";
 import { branchNode, type NewChild, NO_KEY, type Node, splitPoint, withoutFirstKey } from "./lmdb_nodes.ts";
 import {
   BRANCH,
@@ -30,6 +30,7 @@ import {
 import { childIndex, LmdbReader, lowerBound } from "./lmdb_reader.ts";
 import { PageSpace } from "./lmdb_space.ts";
 import { TreeBuilder } from "./lmdb_tree.ts";
+import { Records } from "./records.ts";
 
 interface Step {
   readonly number: number;
@@ -97,7 +98,7 @@ export class LmdbTransaction {
   put(key: Buffer, value: Buffer, replace: boolean): boolean {
     if (key.length === 0 || key.length > MAX_KEY) throw new IndexError(MDB_BAD_VALSIZE);
     if (this.main.root < 0) {
-      this.bulkLoad([{ key, value }]);
+      this.bulkLoad(Records.from([{ key, value }]));
       return true;
     }
     const path = this.descend(key);
@@ -166,7 +167,7 @@ export class LmdbTransaction {
     }
     // no branch may have a single child: the tree is built anew
     this.replacePages(path, withoutFirstKey(nodes));
-    const records = this.records();
+    const records = Records.from(this.records());
     this.dropAll();
     this.bulkLoad(records);
   }
@@ -190,7 +191,7 @@ export class LmdbTransaction {
     if (!isBigData(page, offset)) return nodeData(page, offset);
     const run = this.space.dirty.get(bigDataPage(nodeData(page, offset)));
     return run === undefined
-      ? this.reader.value(page, offset)
+      ? viewOf(this.reader.value(page, offset))
       : run.subarray(PAGE_HEADER, PAGE_HEADER + dataSize(page, offset));
   }
 
@@ -200,8 +201,8 @@ export class LmdbTransaction {
     Object.assign(this.main, emptyTree(this.main.flags));
   }
 
-  /** Fills an empty tree with records in key order. */
-  bulkLoad(records: ReadonlyArray<IndexRecord>): void {
+  /** Fills an empty tree. */
+  bulkLoad(records: Records): void {
     this.tree.bulkLoad(records);
   }
 
@@ -305,7 +306,7 @@ export class LmdbTransaction {
     while (mapSize < fileEnd) mapSize *= 2;
     if (this.meta.transaction === 0n && fstatSync(this.file.fd).size < 2 * this.pageSize)
       this.writeFirstMetas(mapSize);
-    for (const [number, page] of this.space.dirty) writeAll(this.file.fd, page, number * this.pageSize);
+    this.writePages();
     await contentSynced(this.file.fd);
     const meta: LmdbMeta = {
       pageSize: this.pageSize,
@@ -317,6 +318,28 @@ export class LmdbTransaction {
     };
     writeAll(this.file.fd, writeMeta(meta), Number(transaction & 1n) * this.pageSize);
     await contentSynced(this.file.fd);
+  }
+
+  /** Writes the new pages: those that follow one another, in memory as in the file, together. */
+  private writePages(): void {
+    let gathered: Buffer = Buffer.alloc(0);
+    let begin = 0;
+    for (const [number, page] of this.space.dirty) {
+      const position = number * this.pageSize;
+      const end = gathered.byteOffset + gathered.length;
+      if (
+        position === begin + gathered.length &&
+        page.buffer === gathered.buffer &&
+        page.byteOffset === end
+      ) {
+        gathered = Buffer.from(page.buffer, gathered.byteOffset, gathered.length + page.length);
+        continue;
+      }
+      writeAll(this.file.fd, gathered, begin);
+      gathered = page;
+      begin = position;
+    }
+    writeAll(this.file.fd, gathered, begin);
   }
 
   private writeFirstMetas(mapSize: number): void {

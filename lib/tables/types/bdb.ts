@@ -6,30 +6,33 @@ import { fdatasyncSync, fstatSync } from "../../sys/fs.ts";
 import { BtreeReader } from "../formats/bdb_btree.ts";
 import { HashReader } from "../formats/bdb_hash.ts";
 import { BdbFile, type BdbKind } from "../formats/bdb_pages.ts";
-import { IndexError, type IndexReader } from "../formats/index.ts";
+import { type Extent, extentOf, IndexError, type IndexReader } from "../formats/index.ts";
 import { lockFile, Sequencer, tryFileLock, unlockFile } from "../locks.ts";
 import { trouble } from "../policy.ts";
 import {
   ABSENT,
+  type Answer,
   DONE,
   found,
   type LookupResult,
   type SequenceResult,
   type StoreResult,
   type Table,
+  type TableFailure,
   TableFlag,
   TableOpenError,
   type TableOwner,
   type TypeOptions,
   UNCHANGED,
 } from "../table.ts";
-import { buildPages, loadRecords, rewrite } from "./bdb_file.ts";
+import { buildPages, inKeyOrder, loadRecords, rewrite } from "./bdb_file.ts";
 import { OwnedRecords } from "./bdb_owned.ts";
 import {
   closeIndexFile,
+  extentText,
   fileChanged,
+  findKey,
   type IndexFile,
-  keyForms,
   openIndexFile,
   resolveDuplicate,
   storedBytes,
@@ -74,50 +77,57 @@ export class BdbTable implements Table {
     this.pages.meta(this.kind);
   }
 
-  lookup(key: string): Promise<LookupResult> {
+  lookup(key: string): Answer<LookupResult> {
     return this.read("reading", () => {
-      for (const form of keyForms(this.flags, key)) {
-        const value =
-          this.owned === undefined
-            ? this.reader.get(form.bytes)
-            : this.owned.records.get(form.bytes.toString("latin1"));
-        if (value === undefined) continue;
-        this.flags = form.flags;
-        return found(storedText(value));
-      }
-      return ABSENT;
+      const value = findKey(this, key, this.find);
+      return value === undefined ? ABSENT : found(extentText(value));
     });
   }
+  private readonly find = (key: Buffer): Extent | undefined =>
+    this.owned === undefined ? this.reader.get(key) : this.ownedValue(key);
+  private ownedValue(key: Buffer): Extent | undefined {
+    const value = this.owned?.records.get(key.toString("latin1"));
+    return value === undefined ? undefined : extentOf(value);
+  }
 
-  async sequence(position: "first" | "next"): Promise<SequenceResult> {
+  sequence(position: "first" | "next"): Answer<SequenceResult> {
     const from = position === "first" ? undefined : this.cursor;
     this.owned?.flush();
-    const found = await this.read("seeking", () => ({
-      kind: "record" as const,
-      record: this.reader.after(from),
-    }));
-    if (found.kind === "error") return found;
-    if (found.record === undefined) return ABSENT;
-    this.cursor = found.record.key;
-    return { kind: "found", key: storedText(found.record.key), value: storedText(found.record.value) };
+    return this.read("seeking", () => {
+      const record = this.reader.after(from);
+      if (record === undefined) return ABSENT;
+      this.cursor = record.key;
+      return { kind: "found", key: storedText(record.key), value: storedText(record.value) };
+    });
   }
 
   private get locks(): boolean {
     return (this.flags & (TableFlag.lock | TableFlag.open_lock)) === TableFlag.lock;
   }
 
-  private async read<R>(doing: string, find: () => R): Promise<R | ReturnType<typeof trouble>> {
+  /** Reads under the lock: at once when nobody is writing. */
+  private read<R>(doing: string, find: () => R): Answer<R | TableFailure> {
+    const { fd, path } = this.file;
+    const failed = (failure: unknown): TableFailure => {
+      rethrowFault(failure);
+      return trouble(`error ${doing} ${path}: ${reason(failure)}`);
+    };
     try {
       if (!this.locks) return this.readPages(find);
-      await lockFile(this.file.fd, "flock", "shared");
-      try {
-        return this.readPages(find);
-      } finally {
-        unlockFile(this.file.fd, "flock");
-      }
+      if (tryFileLock(fd, "flock", "shared")) return this.readLocked(find);
     } catch (failure) {
-      rethrowFault(failure);
-      return trouble(`error ${doing} ${this.file.path}: ${reason(failure)}`);
+      return failed(failure);
+    }
+    return lockFile(fd, "flock", "shared")
+      .then(() => this.readLocked(find))
+      .catch(failed);
+  }
+
+  private readLocked<R>(find: () => R): R {
+    try {
+      return this.readPages(find);
+    } finally {
+      unlockFile(this.file.fd, "flock");
     }
   }
 
@@ -139,12 +149,8 @@ export class BdbTable implements Table {
 
   remove(key: string): Promise<StoreResult> {
     return this.change("deleting from", (records) => {
-      for (const form of keyForms(this.flags, key)) {
-        if (!records.delete(form.bytes.toString("latin1"))) continue;
-        this.flags = form.flags;
-        return DONE;
-      }
-      return UNCHANGED;
+      const removed = findKey(this, key, (bytes) => records.delete(bytes.toString("latin1")) || undefined);
+      return removed === undefined ? UNCHANGED : DONE;
     });
   }
 
@@ -174,7 +180,7 @@ export class BdbTable implements Table {
       const records = this.load();
       const result = apply(records);
       if (result.kind !== "done") return result;
-      rewrite(this.file.fd, buildPages(this.kind, records));
+      rewrite(this.file.fd, buildPages(this.kind, inKeyOrder(records)));
       if ((this.flags & TableFlag.sync_update) !== 0) fdatasyncSync(this.file.fd);
       return result;
     } finally {
@@ -203,8 +209,7 @@ export async function openBdb(kind: BdbKind, name: string, options: TypeOptions)
   try {
     if ((options.flags & TableFlag.open_lock) !== 0 && !tryFileLock(file.fd, "flock", "exclusive"))
       fatal(`${kind}:${name}: unable to get exclusive lock: Resource temporarily unavailable`);
-    if (fstatSync(file.fd).size === 0 && options.access === "create")
-      rewrite(file.fd, buildPages(kind, new Map()));
+    if (fstatSync(file.fd).size === 0 && options.access === "create") rewrite(file.fd, buildPages(kind, []));
     if (options.access === "read" && (options.flags & TableFlag.lock) !== 0) {
       await lockFile(file.fd, "flock", "shared");
       try {

@@ -19,13 +19,14 @@ export function loadRecords(kind: BdbKind, file: BdbFile): Map<string, Buffer> {
   return records;
 }
 
-/** The pages of a file with these records. */
-export function buildPages(kind: BdbKind, records: ReadonlyMap<string, Buffer>): Buffer[] {
-  const list: IndexRecord[] = [];
-  for (const [key, value] of records) list.push({ key: Buffer.from(key, "latin1"), value });
-  list.sort((a, b) => compareKeys(a.key, b.key));
-  return kind === "hash" ? buildHash(list) : buildBtree(list);
-}
+export const recordsOf = (records: ReadonlyMap<string, Buffer>): IndexRecord[] =>
+  Array.from(records, ([key, value]) => ({ key: Buffer.from(key, "latin1"), value }));
+export const inKeyOrder = (records: ReadonlyMap<string, Buffer>): IndexRecord[] =>
+  recordsOf(records).sort((a, b) => compareKeys(a.key, b.key));
+
+/** The pages of a file with these records, which are in key order. */
+export const buildPages = (kind: BdbKind, records: ReadonlyArray<IndexRecord>): Buffer[] =>
+  kind === "hash" ? buildHash(records) : buildBtree(records);
 
 /** Gives an open file a new content. */
 export function rewrite(fd: number, pages: ReadonlyArray<Buffer>): void {

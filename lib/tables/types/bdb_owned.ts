@@ -3,7 +3,7 @@
 import { check } from "../../log/log.ts";
 import { fdatasyncSync } from "../../sys/fs.ts";
 import type { BdbKind } from "../formats/bdb_pages.ts";
-import { buildPages, rewrite } from "./bdb_file.ts";
+import { buildPages, inKeyOrder, rewrite } from "./bdb_file.ts";
 
 /** Changes within this time share one write: the whole file is written anew. */
 const DELAY_MS = 200;
@@ -36,7 +36,7 @@ export class OwnedRecords {
     if (!this.dirty) return;
     this.dirty = false;
     check(`error writing ${this.path}`, () => {
-      rewrite(this.fd, buildPages(this.kind, this.records));
+      rewrite(this.fd, buildPages(this.kind, inKeyOrder(this.records)));
       fdatasyncSync(this.fd);
     });
   }

@@ -1,7 +1,7 @@
 /** `cdb:name`: NAME.cdb, a constant database. */
 import { errorText } from "../../sys/errno.ts";
 import { CdbReader } from "../formats/cdb.ts";
-import { IndexError } from "../formats/index.ts";
+import { type Extent, IndexError } from "../formats/index.ts";
 import { trouble } from "../policy.ts";
 import {
   ABSENT,
@@ -16,9 +16,10 @@ import {
 } from "../table.ts";
 import {
   closeIndexFile,
+  extentText,
   fileChanged,
+  findKey,
   type IndexFile,
-  keyForms,
   openIndexFile,
   storedText,
   WITHOUT_NUL,
@@ -43,29 +44,22 @@ class CdbTable implements Table {
     this.owner = file.owner;
     this.reader = new CdbReader(file.content);
   }
-  lookup(key: string): Promise<LookupResult> {
-    return Promise.resolve(
-      this.guard("reading", () => {
-        for (const form of keyForms(this.flags, key)) {
-          const value = this.reader.get(form.bytes);
-          if (value === undefined) continue;
-          this.flags = form.flags;
-          return found(storedText(value));
-        }
-        return ABSENT;
-      }),
-    );
+  lookup(key: string): LookupResult {
+    return this.guard("reading", () => {
+      const value = findKey(this, key, this.find);
+      return value === undefined ? ABSENT : found(extentText(value));
+    });
   }
-  sequence(position: "first" | "next"): Promise<SequenceResult> {
+  private readonly find = (key: Buffer): Extent | undefined => this.reader.get(key);
+
+  sequence(position: "first" | "next"): SequenceResult {
     if (position === "first") this.cursor = undefined;
-    return Promise.resolve(
-      this.guard("seeking", () => {
-        const record = this.reader.after(this.cursor);
-        if (record === undefined) return ABSENT;
-        this.cursor = record.key;
-        return { kind: "found", key: storedText(record.key), value: storedText(record.value) };
-      }),
-    );
+    return this.guard("seeking", () => {
+      const record = this.reader.after(this.cursor);
+      if (record === undefined) return ABSENT;
+      this.cursor = record.key;
+      return { kind: "found", key: storedText(record.key), value: storedText(record.value) };
+    });
   }
   private guard<R>(doing: string, find: () => R): R | ReturnType<typeof trouble> {
     try {

@@ -24,15 +24,15 @@ class EnvironmentTable implements Table {
     readonly name: string,
     public flags: number,
   ) {}
-  lookup(key: string): Promise<LookupResult> {
+  lookup(key: string): LookupResult {
     const name = foldFixedKey(this.flags, key);
     const value = safe() ? environmentVariable(name) : undefined;
-    return Promise.resolve(value === undefined ? ABSENT : found(value));
+    return value === undefined ? ABSENT : found(value);
   }
   /** Changes the environment of this process alone. */
-  update(key: string, value: string): Promise<StoreResult> {
+  update(key: string, value: string): StoreResult {
     setEnvironmentVariable(foldFixedKey(this.flags, key), value);
-    return Promise.resolve(DONE);
+    return DONE;
   }
   changed(): boolean {
     return false;

@@ -6,6 +6,7 @@ import { errorCode, errorText, strerror, unless } from "../../sys/errno.ts";
 import { closeSync, constants, fstatSync, openSync, statSync } from "../../sys/fs.ts";
 import { MappedFile } from "../../sys/mapped_file.ts";
 import { directoryOf } from "../../sys/paths.ts";
+import { type Extent, extentOf } from "../formats/index.ts";
 import {
   ownerOf,
   type TableAccess,
@@ -40,24 +41,54 @@ export const WITHOUT_NUL: NulConvention = {
   stored: (flags) => (flags & BOTH) === TableFlag.try1null,
 };
 
-/** The forms in which a key is looked for, and the flags that remain when one is found. */
-export function keyForms(
-  flags: number,
+/** Longer keys are made for one lookup each. */
+const COMMON_KEY = 512;
+const common = Buffer.alloc(COMMON_KEY);
+/** The first bytes of `common`, by their number: made once, so that a lookup leaves no garbage. */
+const beginnings: Buffer[] = [];
+
+/** The bytes of a key, with a NUL behind it or without; they are good until the next key comes. */
+function keyBytes(key: string, withNul: boolean): Buffer {
+  const length = withNul ? key.length + 1 : key.length;
+  if (length > COMMON_KEY) return storedBytes(key, withNul);
+  for (let index = 0; index < key.length; index++) common[index] = key.charCodeAt(index);
+  if (withNul) common[key.length] = 0;
+  beginnings[length] ??= common.subarray(0, length);
+  return beginnings[length];
+}
+
+/** The forms in which a key is looked for: the flag that allows each, and the one that falls away when a key is found in it. */
+export const KEY_FORMS = [
+  { withNul: true, flag: TableFlag.try1null, other: TableFlag.try0null },
+  { withNul: false, flag: TableFlag.try0null, other: TableFlag.try1null },
+] as const;
+
+/** Looks for a key in each form that the flags allow, and keeps to the one in which it was found. `find` does not keep the bytes. */
+export function findKey<T>(
+  table: { flags: number },
   key: string,
-): ReadonlyArray<{ readonly bytes: Buffer; readonly flags: number }> {
-  const withNul = toBytes(foldFixedKey(flags, key) + NUL);
-  const forms: Array<{ bytes: Buffer; flags: number }> = [];
-  if ((flags & TableFlag.try1null) !== 0) forms.push({ bytes: withNul, flags: flags & ~TableFlag.try0null });
-  if ((flags & TableFlag.try0null) !== 0)
-    forms.push({ bytes: withNul.subarray(0, -1), flags: flags & ~TableFlag.try1null });
-  return forms;
+  find: (bytes: Buffer) => T | undefined,
+): T | undefined {
+  const { flags } = table;
+  const folded = foldFixedKey(flags, key);
+  for (const { withNul, flag, other } of KEY_FORMS) {
+    if ((flags & flag) === 0) continue;
+    const result = find(keyBytes(folded, withNul));
+    if (result === undefined) continue;
+    table.flags = flags & ~other;
+    return result;
+  }
+  return undefined;
 }
 
 /** The text of stored bytes: up to the first NUL. */
-export function storedText(bytes: Buffer): string {
-  const end = bytes.indexOf(0);
-  return bytes.toString("latin1", 0, end < 0 ? bytes.length : end);
+export function extentText({ bytes, start, end }: Extent): string {
+  const withNul = end > start && bytes[end - 1] === 0;
+  const text = bytes.toString("latin1", start, withNul ? end - 1 : end);
+  const nul = text.indexOf(NUL);
+  return nul < 0 ? text : text.slice(0, nul);
 }
+export const storedText = (bytes: Buffer): string => extentText(extentOf(bytes));
 
 export const storedBytes = (text: string, withNul: boolean): Buffer => toBytes(withNul ? text + NUL : text);
 

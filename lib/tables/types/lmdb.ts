@@ -3,7 +3,7 @@
 import { parameter } from "../../config/configuration.ts";
 import { fatal } from "../../log/log.ts";
 import { errorText } from "../../sys/errno.ts";
-import { IndexError } from "../formats/index.ts";
+import { type Extent, IndexError } from "../formats/index.ts";
 import { MAX_KEY, MDB_BAD_VALSIZE } from "../formats/lmdb_pages.ts";
 import { LmdbReader } from "../formats/lmdb_reader.ts";
 import { LmdbTransaction } from "../formats/lmdb_writer.ts";
@@ -19,7 +19,6 @@ import {
   type StoreResult,
   type Table,
   type TableAccess,
-  type TableFailure,
   TableFlag,
   TableOpenError,
   type TableOwner,
@@ -27,9 +26,10 @@ import {
 } from "../table.ts";
 import {
   closeIndexFile,
+  extentText,
   fileChanged,
+  findKey,
   type IndexFile,
-  keyForms,
   openIndexFile,
   resolveDuplicate,
   storedBytes,
@@ -64,31 +64,23 @@ export class LmdbTable implements Table {
     this.reader = new LmdbReader(file.content);
   }
 
-  lookup(key: string): Promise<LookupResult> {
-    return Promise.resolve(this.find(key));
-  }
-
-  private find(key: string): LookupResult {
+  lookup(key: string): LookupResult {
     try {
-      for (const form of keyForms(this.flags, key)) {
-        if (form.bytes.length === 0) {
-          // the library refuses to look for it
-          if (!surrogatesAllowed()) return fatal(`error reading ${this.name}: ${MDB_BAD_VALSIZE}`);
-          continue;
-        }
-        // cannot be stored
-        if (form.bytes.length > MAX_KEY) continue;
-        const value = this.reader.get(form.bytes);
-        if (value === undefined) continue;
-        this.flags = form.flags;
-        return found(storedText(value));
-      }
-      return ABSENT;
+      const value = findKey(this, key, this.find);
+      return value === undefined ? ABSENT : found(extentText(value));
     } catch (failure) {
       rethrowFault(failure);
       return trouble(`error reading ${this.name}: ${reason(failure)}`);
     }
   }
+
+  private readonly find = (key: Buffer): Extent | undefined => {
+    // the library refuses to look for it
+    if (key.length === 0 && !surrogatesAllowed())
+      return fatal(`error reading ${this.name}: ${MDB_BAD_VALSIZE}`);
+    // others cannot be stored
+    return key.length === 0 || key.length > MAX_KEY ? undefined : this.reader.get(key);
+  };
 
   update(key: string, value: string): Promise<StoreResult> {
     const withNul = WITH_NUL.stored(this.flags);
@@ -105,13 +97,11 @@ export class LmdbTable implements Table {
 
   remove(key: string): Promise<StoreResult> {
     return this.change("deleting from", (transaction) => {
-      for (const form of keyForms(this.flags, key)) {
-        if (form.bytes.length === 0 && !surrogatesAllowed()) throw new IndexError(MDB_BAD_VALSIZE);
-        if (!transaction.remove(form.bytes)) continue;
-        this.flags = form.flags;
-        return DONE;
-      }
-      return UNCHANGED;
+      const removed = findKey(this, key, (bytes) => {
+        if (bytes.length === 0 && !surrogatesAllowed()) throw new IndexError(MDB_BAD_VALSIZE);
+        return transaction.remove(bytes) || undefined;
+      });
+      return removed === undefined ? UNCHANGED : DONE;
     });
   }
 
@@ -130,11 +120,8 @@ export class LmdbTable implements Table {
     });
   }
 
-  sequence(position: "first" | "next"): Promise<SequenceResult> {
+  sequence(position: "first" | "next"): SequenceResult {
     if (position === "first") this.cursor = undefined;
-    return Promise.resolve(this.step());
-  }
-  private step(): SequenceResult | TableFailure {
     try {
       const record = this.reader.after(this.cursor);
       if (record === undefined) return ABSENT;

@@ -20,6 +20,7 @@ import {
 import { ConnectionPool, POOL_LIMIT } from "../servers/pool.ts";
 import {
   ABSENT,
+  type Answer,
   DONE,
   found,
   type LookupResult,
@@ -105,11 +106,11 @@ class MemcacheTable implements Table {
     return cached.kind === "error" ? cached : cached.kind === "done" ? DONE : UNCHANGED;
   }
 
-  sequence(position: "first" | "next"): Promise<SequenceResult> {
+  sequence(position: "first" | "next"): Answer<SequenceResult> {
     const sequence = this.parts.backup?.sequence?.(position);
     if (sequence !== undefined) return sequence;
     warning(`database ${this.name}: first/next support requires backup database`);
-    return Promise.resolve(ABSENT);
+    return ABSENT;
   }
 
   private async store(key: string, value: string): Promise<StoreResult> {

@@ -30,20 +30,18 @@ export class MemoryTable implements Table {
   ) {
     this.flags = flags | TableFlag.fixed;
   }
-  lookup(key: string): Promise<LookupResult> {
+  lookup(key: string): LookupResult {
     const value = this.entries.get(foldFixedKey(this.flags, key));
-    return Promise.resolve(value === undefined ? ABSENT : found(value));
+    return value === undefined ? ABSENT : found(value);
   }
   /** Replaces every value. */
   mapValues(change: (value: string) => string): void {
     for (const [key, value] of this.entries) this.entries.set(key, change(value));
   }
-  sequence(position: "first" | "next"): Promise<SequenceResult> {
+  sequence(position: "first" | "next"): SequenceResult {
     if (position === "first" || this.cursor === undefined) this.cursor = this.entries.entries();
     const next = this.cursor.next();
-    return Promise.resolve(
-      next.done === true ? ABSENT : { kind: "found", key: next.value[0], value: next.value[1] },
-    );
+    return next.done === true ? ABSENT : { kind: "found", key: next.value[0], value: next.value[1] };
   }
   changed(): boolean {
     return false;
@@ -60,7 +58,7 @@ const ENTRY_COST = 100;
 export class WritableMemoryTable extends MemoryTable {
   private size = 0;
 
-  update(key: string, value: string): Promise<StoreResult> {
+  update(key: string, value: string): StoreResult {
     const name = foldFixedKey(this.flags, key);
     this.drop(name);
     this.entries.set(name, value);
@@ -69,10 +67,10 @@ export class WritableMemoryTable extends MemoryTable {
       if (this.size <= GROWTH_LIMIT || oldest === name) break;
       this.drop(oldest);
     }
-    return Promise.resolve(DONE);
+    return DONE;
   }
-  remove(key: string): Promise<StoreResult> {
-    return Promise.resolve(this.drop(foldFixedKey(this.flags, key)) ? DONE : UNCHANGED);
+  remove(key: string): StoreResult {
+    return this.drop(foldFixedKey(this.flags, key)) ? DONE : UNCHANGED;
   }
 
   private drop(name: string): boolean {

@@ -17,7 +17,8 @@ import {
   TableFlag,
   TRUSTED,
 } from "../table.ts";
-import { keyForms, storedText, WITH_NUL } from "./indexed.ts";
+import { KEY_FORMS, storedText, WITH_NUL } from "./indexed.ts";
+import { foldFixedKey } from "./memory.ts";
 
 const YPBIND = { program: 100007, version: 2 } as const;
 const YPSERV = { program: 100004, version: 2 } as const;
@@ -122,14 +123,15 @@ class NisTable implements Table {
   }
 
   private async ask(client: RpcClient, domain: string, key: string): Promise<LookupResult> {
-    for (const form of keyForms(this.flags, key)) {
-      const reply = await client.call(
-        MATCH,
-        Buffer.concat([xdrText(domain), xdrText(this.map), xdrText(fromBytes(form.bytes))]),
-      );
+    const { flags } = this;
+    const folded = foldFixedKey(flags, key);
+    for (const { withNul, flag, other } of KEY_FORMS) {
+      if ((flags & flag) === 0) continue;
+      const text = xdrText(withNul ? `${folded}\0` : folded);
+      const reply = await client.call(MATCH, Buffer.concat([xdrText(domain), xdrText(this.map), text]));
       const status = reply.signed();
       if (status === FOUND) {
-        this.flags = form.flags;
+        this.flags = flags & ~other;
         return found(storedText(Buffer.from(reply.text(), "latin1")));
       }
       if (status !== NO_KEY) throw new NisProblem(PROBLEMS.get(status) ?? `unknown NIS error ${status}`);

@@ -19,8 +19,8 @@ class RandomTable implements Table {
     public flags: number,
     private readonly values: ReadonlyArray<string>,
   ) {}
-  lookup(): Promise<LookupResult> {
-    return Promise.resolve(found(this.values[Math.floor(Math.random() * this.values.length)] ?? ""));
+  lookup(): LookupResult {
+    return found(this.values[Math.floor(Math.random() * this.values.length)] ?? "");
   }
   changed(): boolean {
     return false;

@@ -20,8 +20,8 @@ class ConstantTable implements Table {
     public flags: number,
     private readonly result: LookupResult,
   ) {}
-  lookup(): Promise<LookupResult> {
-    return Promise.resolve(this.result);
+  lookup(): LookupResult {
+    return this.result;
   }
   changed(): boolean {
     return false;
@@ -42,8 +42,8 @@ export const openStatic: OpenType = (name, options) => {
 };
 
 class FailingTable extends ConstantTable {
-  sequence(): Promise<SequenceResult> {
-    return Promise.resolve(RETRY);
+  sequence(): SequenceResult {
+    return RETRY;
   }
 }
 

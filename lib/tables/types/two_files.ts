@@ -5,10 +5,11 @@ import { fstatSync, fsyncSync } from "../../sys/fs.ts";
 import { buildGdbm, gdbmGet, gdbmPairs } from "../formats/gdbm.ts";
 import { IndexError, type IndexRecord } from "../formats/index.ts";
 import { buildSdbm, type ReadPart, sdbmGet, sdbmPairs } from "../formats/sdbm.ts";
-import { lockFile, Sequencer, unlockFile } from "../locks.ts";
+import { lockFile, Sequencer, tryFileLock, unlockFile } from "../locks.ts";
 import { trouble } from "../policy.ts";
 import {
   ABSENT,
+  type Answer,
   DONE,
   found,
   type LookupResult,
@@ -16,18 +17,19 @@ import {
   type SequenceResult,
   type StoreResult,
   type Table,
+  type TableFailure,
   TableFlag,
   TableOpenError,
   type TableOwner,
   type TypeOptions,
   UNCHANGED,
 } from "../table.ts";
-import { rewrite } from "./bdb_file.ts";
+import { recordsOf, rewrite } from "./bdb_file.ts";
 import {
   closeIndexFile,
   fileChanged,
+  findKey,
   type IndexFile,
-  keyForms,
   openIndexFile,
   resolveDuplicate,
   storedBytes,
@@ -89,9 +91,8 @@ export function loadTwoFiles(files: TwoFiles): Map<string, Buffer> {
 }
 
 /** Writes both files anew; the lock is the caller's. Throws IndexError when the records do not fit the format. */
-export function writeTwoFiles(files: TwoFiles, records: ReadonlyMap<string, Buffer>, sync: boolean): void {
-  const list = Array.from(records, ([key, value]) => ({ key: Buffer.from(key, "latin1"), value }));
-  const { directory, pages } = files.format.build(list);
+export function writeTwoFiles(files: TwoFiles, records: Iterable<IndexRecord>, sync: boolean): void {
+  const { directory, pages } = files.format.build(records);
   rewrite(files.pages.fd, [pages]);
   rewrite(files.directory.fd, [directory]);
   if (!sync) return;
@@ -112,21 +113,16 @@ class TwoFileTable implements Table {
     this.owner = files.pages.owner;
   }
 
-  async lookup(key: string): Promise<LookupResult> {
-    return await this.locked("shared", "reading", () => {
+  lookup(key: string): Answer<LookupResult> {
+    return this.locked("shared", "reading", () => {
       const { directory, pages } = this.files;
       const bits = partOf(directory)(0, fstatSync(directory.fd).size);
-      for (const form of keyForms(this.flags, key)) {
-        const value = this.files.format.get(bits, partOf(pages), form.bytes);
-        if (value === undefined) continue;
-        this.flags = form.flags;
-        return found(storedText(value));
-      }
-      return ABSENT;
+      const value = findKey(this, key, (bytes) => this.files.format.get(bits, partOf(pages), bytes));
+      return value === undefined ? ABSENT : found(storedText(value));
     });
   }
-  async sequence(position: "first" | "next"): Promise<SequenceResult> {
-    return await this.locked("shared", "seeking", () => {
+  sequence(position: "first" | "next"): Answer<SequenceResult> {
+    return this.locked("shared", "seeking", () => {
       const { pages } = this.files;
       if (position === "first" || this.cursor === undefined)
         this.cursor = this.files.format.pairs(partOf(pages), fstatSync(pages.fd).size);
@@ -135,8 +131,8 @@ class TwoFileTable implements Table {
       return { kind: "found", key: storedText(next.value.key), value: storedText(next.value.value) };
     });
   }
-  async update(key: string, value: string): Promise<StoreResult> {
-    return await this.change("writing", (records) => {
+  update(key: string, value: string): Promise<StoreResult> {
+    return this.change("writing", (records) => {
       const withNul = WITH_NUL.stored(this.flags);
       const folded = foldFixedKey(this.flags, key);
       const stored = withNul ? `${folded}\0` : folded;
@@ -146,36 +142,36 @@ class TwoFileTable implements Table {
       return true;
     });
   }
-  async remove(key: string): Promise<StoreResult> {
-    return await this.change("deleting from", (records) => {
-      for (const form of keyForms(this.flags, key)) {
-        if (!records.delete(form.bytes.toString("latin1"))) continue;
-        this.flags = form.flags;
-        return true;
-      }
-      return false;
+  remove(key: string): Promise<StoreResult> {
+    return this.change("deleting from", (records) => {
+      return (
+        findKey(this, key, (bytes) => records.delete(bytes.toString("latin1")) || undefined) !== undefined
+      );
     });
   }
 
   private change(doing: string, apply: (records: Map<string, Buffer>) => boolean): Promise<StoreResult> {
-    return this.work.run(() =>
+    return this.work.run(async () =>
       this.locked("exclusive", doing, () => {
         const records = loadTwoFiles(this.files);
         if (!apply(records)) return UNCHANGED;
-        writeTwoFiles(this.files, records, (this.flags & TableFlag.sync_update) !== 0);
+        writeTwoFiles(this.files, recordsOf(records), (this.flags & TableFlag.sync_update) !== 0);
         return DONE;
       }),
     );
   }
 
-  private async locked<R>(
-    kind: "shared" | "exclusive",
-    doing: string,
-    action: () => R,
-  ): Promise<R | ReturnType<typeof trouble>> {
-    const { fd, path } = this.files.directory;
+  /** Acts under the lock: at once when nobody holds it. */
+  private locked<R>(kind: "shared" | "exclusive", doing: string, action: () => R): Answer<R | TableFailure> {
+    const { fd } = this.files.directory;
     const lock = (this.flags & TableFlag.lock) !== 0;
-    if (lock) await lockFile(fd, "flock", kind);
+    return !lock || tryFileLock(fd, "flock", kind)
+      ? this.act(doing, action, lock)
+      : lockFile(fd, "flock", kind).then(() => this.act(doing, action, lock));
+  }
+
+  private act<R>(doing: string, action: () => R, locked: boolean): R | TableFailure {
+    const { fd, path } = this.files.directory;
     try {
       return action();
     } catch (failure) {
@@ -184,7 +180,7 @@ class TwoFileTable implements Table {
         `error ${doing} ${path}: ${failure instanceof IndexError ? failure.message : errorText(failure)}`,
       );
     } finally {
-      if (lock) unlockFile(fd, "flock");
+      if (locked) unlockFile(fd, "flock");
     }
   }
   changed(): boolean {

@@ -52,8 +52,8 @@ class UnixTable implements Table {
     public flags: number,
     private readonly database: Database,
   ) {}
-  lookup(key: string): Promise<LookupResult> {
-    return Promise.resolve(this.find(foldFixedKey(this.flags, key)));
+  lookup(key: string): LookupResult {
+    return this.find(foldFixedKey(this.flags, key));
   }
   private find(key: string): LookupResult {
     const { find, file, root, trouble } = this.database;

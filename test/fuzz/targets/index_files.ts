@@ -16,6 +16,7 @@ import {
   type IndexRecord,
 } from "../../../lib/tables/formats/index.ts";
 import { LmdbReader } from "../../../lib/tables/formats/lmdb_reader.ts";
+import { Records } from "../../../lib/tables/formats/records.ts";
 import { buildSdbm, type ReadPart, sdbmGet, sdbmPairs } from "../../../lib/tables/formats/sdbm.ts";
 import type { Target } from "../runner.ts";
 import { buildLmdb } from "./lmdb_seed.ts";
@@ -54,7 +55,7 @@ for (const set of SETS.slice(0, 3))
   }
 for (const set of SETS)
   seeds.push(
-    Buffer.concat(buildCdb(set)),
+    buildCdb(Records.from(set)),
     Buffer.concat(buildHash(set)),
     Buffer.concat(buildBtree(set)),
     await buildLmdb(set),

@@ -50,10 +50,12 @@ t.test("JS-29 faults of the engine within a table are no answers", async (t) => 
         const spec = form.replace("NAME", name);
         for (const flags of FLAGS) {
           const list = await TableList.open("test_maps", spec, flags);
-          const verdict = await list.lookup("key").then(
-            (result) => result.kind,
-            (thrown: unknown) => thrown,
-          );
+          const verdict = await Promise.resolve()
+            .then(() => list.lookup("key"))
+            .then(
+              (result) => result.kind,
+              (thrown: unknown) => thrown,
+            );
           t.ok(verdict === failure || verdict === "error", `${where}: ${String(verdict)}`);
         }
         if (form === "NAME")
