@@ -4,6 +4,7 @@ import { fatal, warning } from "../log/log.ts";
 import { foldCase } from "./casefold.ts";
 import { matchAddressPattern } from "./match_address.ts";
 import { type MatchPattern, parsePatterns } from "./match_patterns.ts";
+import type { LookupResult } from "./table.ts";
 
 /** string: exact; domain: host name and its parents; address: IP address; namadr: host name, then address, for each pattern. */
 export type MatchKind = "string" | "domain" | "address" | "namadr";
@@ -25,6 +26,7 @@ const NONE: MatchResult = { kind: "none" };
 const FAILED: MatchResult = { kind: "error", error: "retry" };
 
 type Outcome = boolean | "error";
+type TablePattern = MatchPattern & { readonly kind: "table" };
 
 export class MatchList {
   private constructor(
@@ -127,7 +129,8 @@ export class MatchList {
   }
 
   private matchHostname(pattern: MatchPattern, name: string): Outcome | Promise<Outcome> {
-    if (pattern.kind === "table") return this.anyInTable(pattern, name);
+    if (pattern.kind === "table")
+      return this.anyInTable(pattern, hostnameKeys(name, pattern.table.fixed, this.parentMode));
     const { text } = pattern;
     if (text === name) return true;
     if (this.parentMode)
@@ -137,9 +140,17 @@ export class MatchList {
     return text.charAt(0) === "." && name.length > text.length && name.endsWith(text);
   }
 
-  private async anyInTable(pattern: MatchPattern & { kind: "table" }, name: string): Promise<Outcome> {
-    for (const key of hostnameKeys(name, pattern.table.fixed, this.parentMode)) {
-      const outcome = await this.inTable(pattern, key);
+  private anyInTable(
+    pattern: TablePattern,
+    keys: ReadonlyArray<string>,
+    first = 0,
+  ): Outcome | Promise<Outcome> {
+    for (let index = first; index < keys.length; index++) {
+      const outcome = this.inTable(pattern, keys[index] as string);
+      if (outcome instanceof Promise)
+        return outcome.then((settled) =>
+          settled === false ? this.anyInTable(pattern, keys, index + 1) : settled,
+        );
       if (outcome !== false) return outcome;
     }
     return false;
@@ -154,8 +165,14 @@ export class MatchList {
     return "error";
   }
 
-  private async inTable(pattern: MatchPattern & { kind: "table" }, key: string): Promise<Outcome> {
-    const result = await pattern.table.lookup(key);
+  private inTable(pattern: TablePattern, key: string): Outcome | Promise<Outcome> {
+    const answer = pattern.table.lookup(key);
+    return answer instanceof Promise
+      ? answer.then((result) => this.outcomeOf(pattern, result))
+      : this.outcomeOf(pattern, answer);
+  }
+
+  private outcomeOf(pattern: TablePattern, result: LookupResult): Outcome {
     if (result.kind !== "error") return result.kind === "found";
     warning(`${this.title}: ${pattern.table.name}: table lookup problem`);
     return "error";
