@@ -87,35 +87,52 @@ async function query(
 ): Promise<boolean> {
   if (options.messageParts !== undefined) {
     const { messageKeys } = await import("./message_keys.ts");
-    return await queryAll(program, options, messageKeys(readFileSync(0), options.messageParts), output, true);
+    return await queryAll(
+      program,
+      options,
+      listed(messageKeys(readFileSync(0), options.messageParts)),
+      output,
+      true,
+    );
   }
   return key === "-"
     ? await queryAll(program, options, standardInputLines(), output, true)
-    : await queryAll(program, options, [key], output, false);
+    : await queryAll(program, options, listed([key]), output, false);
 }
 
 /** The lines of standard input, one at a time: there may be millions. */
-function* standardInputLines(): Generator<string> {
+function standardInputLines(): Keys {
   const text = fromBytes(readFileSync(0));
-  for (let start = 0; start < text.length; ) {
-    const newline = text.indexOf("\n", start);
+  let next = 0;
+  return () => {
+    if (next >= text.length) return undefined;
+    const newline = text.indexOf("\n", next);
+    const start = next;
     const end = newline < 0 ? text.length : newline;
-    yield text.slice(start, end);
-    start = end + 1;
-  }
+    next = end + 1;
+    return text.slice(start, end);
+  };
+}
+
+/** Gives one key after the other. */
+type Keys = () => string | undefined;
+
+function listed(keys: ReadonlyArray<string>): Keys {
+  let next = 0;
+  return () => keys[next++];
 }
 
 /** Looks each key up in the tables, one after the other until one has it. One function: a million keys come this way. */
 async function queryAll(
   program: MakerProgram,
   options: MakerOptions,
-  keys: Iterable<string>,
+  keys: Keys,
   output: Output,
   showKey: boolean,
 ): Promise<boolean> {
   const tables = new Tables(options, "read");
   let found = false;
-  for (const key of keys)
+  for (let key = keys(); key !== undefined; key = keys())
     for (let index = 0; index < tables.count; index++) {
       const table = tables.opened[index] ?? (await tables.get(index));
       const answer = table.lookup(key);
@@ -146,9 +163,9 @@ const jsonPair = (key: string, value: string): string => `{${jsonText(key)}: ${j
 
 async function remove(options: MakerOptions, key: string): Promise<boolean> {
   const tables = new Tables(options, "write");
-  const keys = key === "-" ? standardInputLines() : [key];
+  const keys = key === "-" ? standardInputLines() : listed([key]);
   let found = false;
-  for (const one of keys)
+  for (let one = keys(); one !== undefined; one = keys())
     for (let index = 0; index < tables.count; index++) {
       const table = await tables.get(index);
       const result = await table.remove?.(one);

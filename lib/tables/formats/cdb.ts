@@ -1,6 +1,14 @@
 /** D. J. Bernstein's constant database. */
 import type { MappedFile } from "../../sys/mapped_file.ts";
-import { type Extent, IndexError, type IndexReader, type IndexRecord, put32, u32 } from "./index.ts";
+import {
+  compareExtent,
+  type Extent,
+  IndexError,
+  type IndexReader,
+  type IndexRecord,
+  put32,
+  u32,
+} from "./index.ts";
 import type { Records } from "./records.ts";
 
 const HEADER = 2048;
@@ -9,6 +17,9 @@ const TABLES = 256;
 const SLOT = 8;
 const LIMIT = 0xffffffff;
 const USUAL_RECORD = 1024;
+const USUAL_VALUE = 56;
+/** The lengths of key and value stand before them. */
+const LENGTHS = 8;
 
 const invalid = (): IndexError => new IndexError("Protocol error");
 function fail(): never {
@@ -24,7 +35,8 @@ export function cdbHash(bytes: Uint8Array, start = 0, end = bytes.length): numbe
 export class CdbReader implements IndexReader {
   private readonly header = Buffer.alloc(HEADER);
   private readonly size: number;
-  /** Holds the record that was looked at last. */
+  private readonly slot = Buffer.alloc(SLOT);
+  /** Holds the record that was looked at last, or its first bytes. */
   private record = Buffer.alloc(USUAL_RECORD);
 
   constructor(private readonly file: MappedFile) {
@@ -52,10 +64,10 @@ export class CdbReader implements IndexReader {
     if (position + slots * 8 > this.size) throw invalid();
     let slot = (hash >>> 8) % slots;
     for (let i = 0; i < slots; i++) {
-      const entry = position + 8 * slot;
-      const record = this.word(entry + 4);
+      if (!this.file.copy(this.slot, position + SLOT * slot)) throw invalid();
+      const record = u32(this.slot, 4);
       if (record === 0) return undefined;
-      if (this.word(entry) === hash) {
+      if (u32(this.slot, 0) === hash) {
         const found = this.valueAt(record, key);
         if (found !== undefined) return found;
       }
@@ -66,16 +78,20 @@ export class CdbReader implements IndexReader {
 
   /** The value of the record at `position`, if it is that of `key`. */
   private valueAt(position: number, key: Buffer): Extent | undefined {
-    const keyLength = this.word(position);
-    if (keyLength !== key.length) return undefined;
-    const end = keyLength + this.word(position + 4);
-    const start = position + 8;
-    if (start + end > this.size) throw invalid();
-    if (this.record.length < end) this.record = Buffer.alloc(end);
-    const bytes = this.record;
-    if (!this.file.copy(bytes, start, end)) throw invalid();
-    for (let index = 0; index < keyLength; index++) if (bytes[index] !== key[index]) return undefined;
-    return { bytes, start: keyLength, end };
+    // most records come whole with the first piece
+    const piece = Math.min(this.record.length, LENGTHS + key.length + USUAL_VALUE, this.size - position);
+    if (piece < LENGTHS || !this.file.copy(this.record, position, piece)) throw invalid();
+    const start = LENGTHS + u32(this.record, 0);
+    const end = start + u32(this.record, 4);
+    if (position + end > this.size) throw invalid();
+    if (start !== LENGTHS + key.length) return undefined;
+    if (end > piece) {
+      if (end > this.record.length) this.record = Buffer.alloc(end);
+      if (!this.file.copy(this.record, position, end)) throw invalid();
+    }
+    return compareExtent(this.record, LENGTHS, start, key) === 0
+      ? { bytes: this.record, start, end }
+      : undefined;
   }
 
   private recordAt(position: number): IndexRecord & { readonly end: number } {

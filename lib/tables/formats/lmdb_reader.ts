@@ -261,7 +261,12 @@ function compareNode(page: Buffer, offset: number, key: Buffer): number {
 }
 
 /** Index of the first node at or after `from` whose key is not below `key`. */
-export function lowerBound(page: Buffer, key: Buffer, from: number): number {
+export const lowerBound = (page: Buffer, key: Buffer, from: number): number => bound(page, key, from, 0);
+/** Index of the first node at or after `from` whose key is above `key`. */
+const upperBound = (page: Buffer, key: Buffer, from: number): number => bound(page, key, from, 1);
+
+/** Index of the first node at or after `from` whose key, compared with `key`, gives `least` or more. */
+function bound(page: Buffer, key: Buffer, from: number, least: 0 | 1): number {
   let low = from;
   let high = nodeCount(page);
   // bytes that the key shares with its neighbours so far: every node between them begins with those that both share
@@ -275,8 +280,8 @@ export function lowerBound(page: Buffer, key: Buffer, from: number): number {
     const common = Math.min(length, key.length);
     let at = Math.min(lowShared, highShared);
     while (at < common && page[start + at] === key[at]) at++;
-    const below = at < common ? (page[start + at] as number) < (key[at] as number) : length < key.length;
-    if (below) {
+    const order = at < common ? (page[start + at] as number) - (key[at] as number) : length - key.length;
+    if (order < least) {
       low = middle + 1;
       lowShared = at;
     } else {
@@ -289,11 +294,8 @@ export function lowerBound(page: Buffer, key: Buffer, from: number): number {
 
 /** Index of the child that covers `key`; the first node of a branch has no key. */
 export function childIndex(page: Buffer, key: Buffer): number {
-  const count = nodeCount(page);
-  if (count === 0) throw corrupted();
-  const index = lowerBound(page, key, 1);
-  if (index < count && compareNode(page, nodeOffset(page, index), key) === 0) return index;
-  return index - 1;
+  if (nodeCount(page) === 0) throw corrupted();
+  return upperBound(page, key, 1) - 1;
 }
 
 const integerOf = (key: Buffer): bigint => (key.length === 8 ? key.readBigUInt64LE(0) : 0n);
@@ -306,11 +308,7 @@ function integerChild(page: Buffer, key: Buffer): number {
 }
 
 function firstAfter(page: Buffer, key: Buffer, integerKeys: boolean): number {
-  if (!integerKeys) {
-    const index = lowerBound(page, key, 0);
-    const same = index < nodeCount(page) && compareNode(page, nodeOffset(page, index), key) === 0;
-    return same ? index + 1 : index;
-  }
+  if (!integerKeys) return upperBound(page, key, 0);
   let index = 0;
   while (index < nodeCount(page) && integerOf(nodeKey(page, nodeOffset(page, index))) <= integerOf(key))
     index++;
