@@ -4,6 +4,7 @@ import { mapAddress } from "../../lib/address/mapping.ts";
 import { externalToInternal, internalToExternal } from "../../lib/address/quote.ts";
 import { splitAddress } from "../../lib/address/split.ts";
 import { needsNoRewriting, type RewriteRule } from "../../lib/ipc/clients/rewrite.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import { foldCase } from "../../lib/tables/casefold.ts";
 import type { Message } from "./message.ts";
 import type { AddressPlace, CleanupSettings } from "./settings.ts";
@@ -15,19 +16,27 @@ const MAPPING_LIMIT = 10;
 const PROBLEM = "-- message not accepted, try again later";
 
 export class Addresses {
+  readonly #mapsAddresses: boolean;
+
   constructor(
     readonly settings: CleanupSettings,
     private readonly rewriteExternal: Rewrite,
-  ) {}
+  ) {
+    const { canonical, senderCanonical, recipientCanonical } = settings.tables;
+    this.#mapsAddresses =
+      settings.masqueradeDomains.length > 0 ||
+      !(canonical.empty && senderCanonical.empty && recipientCanonical.empty);
+  }
 
   fold(text: string): string {
     return foldCase(text, this.settings.smtputf8);
   }
 
   /** Rewrites an internal-form address in the local context. */
-  async rewrite(address: string): Promise<string> {
-    if (needsNoRewriting(address)) return address;
-    return externalToInternal(await this.rewriteExternal("local", internalToExternal(address)));
+  rewrite(address: string): Soon<string> {
+    return needsNoRewriting(address)
+      ? address
+      : this.rewriteExternal("local", internalToExternal(address)).then(externalToInternal);
   }
 
   /** Rewrites an external-form address of a header. */
@@ -36,8 +45,11 @@ export class Addresses {
   }
 
   /** Canonical mapping and masquerading of an internal-form address, as far as its place and the client's flags allow. */
-  async canonical(message: Message, address: string, place: AddressPlace): Promise<string> {
-    if (!message.has("map")) return address;
+  canonical(message: Message, address: string, place: AddressPlace): Soon<string> {
+    return message.has("map") && this.#mapsAddresses ? this.mapped(message, address, place) : address;
+  }
+
+  private async mapped(message: Message, address: string, place: AddressPlace): Promise<string> {
     const { settings } = this;
     const { tables } = settings;
     const isSender = place === "envelope_sender" || place === "header_sender";
@@ -98,11 +110,16 @@ export class Addresses {
     return address;
   }
 
-  /** Virtual alias expansion of a recipient; the recipient itself when it has no alias, or when something is wrong. */
-  async expand(message: Message, address: string): Promise<ReadonlyArray<string>> {
+  /** Virtual alias expansion of a recipient: itself when it has no alias, or when something is wrong. Undefined where there are no aliases at all. */
+  expand(message: Message, address: string): Promise<ReadonlyArray<string>> | undefined {
+    return message.has("map") && !this.settings.tables.virtualAlias.empty
+      ? this.expandAliases(message, address)
+      : undefined;
+  }
+
+  private async expandAliases(message: Message, address: string): Promise<ReadonlyArray<string>> {
     const { settings } = this;
     const { virtualAlias } = settings.tables;
-    if (!message.has("map") || virtualAlias.empty) return [address];
     const refuse = (status: "DEFER" | "WRITE", text: string): ReadonlyArray<string> => {
       message.warn(`${text} ${PROBLEM}`);
       message.fail(status, "4.6.0 Alias expansion error");

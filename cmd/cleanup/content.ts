@@ -71,19 +71,19 @@ export class Content {
   }
 
   /** One content record. */
-  async record(type: number, data: Buffer): Promise<void> {
+  record(type: number, data: Buffer): Promise<void> | undefined {
     const { message, settings } = this;
     let bytes: Uint8Array = data;
     if (settings.replaceStrayCrLf) blankStrayLineEnds(data);
     if (message.has("filter")) {
       if (settings.rejectCharacters !== undefined && holdsAny(bytes, settings.rejectCharacters)) {
         rejectContent(message, "content", cString(bytes), "disallowed character");
-        return;
+        return undefined;
       }
       if (settings.stripCharacters !== undefined) bytes = without(bytes, settings.stripCharacters);
     }
     this.#parser.record(type, bytes);
-    if (this.#events.length > 0) await this.#handleEvents();
+    return this.#events.length > 0 ? this.#handleEvents() : undefined;
   }
 
   /** The content is complete. */
@@ -102,24 +102,32 @@ export class Content {
     message.inRecipients = false;
   }
 
-  async #handleEvents(): Promise<void> {
+  #handleEvents(first = 0, events = this.#taken()): Promise<void> | undefined {
+    for (let index = first; index < events.length; index++) {
+      const pending = this.#handle(events[index] as MimeEvent);
+      if (pending !== undefined) return pending.then(() => this.#handleEvents(index + 1, events));
+    }
+    return undefined;
+  }
+
+  #taken(): MimeEvent[] {
     const events = this.#events;
     this.#events = [];
-    for (const event of events) {
-      switch (event.kind) {
-        case "header":
-          await this.headers.header(this.message, event);
-          break;
-        case "headersEnd":
-          this.headers.end(this.message, this.#terminatedByText);
-          break;
-        case "body":
-          await this.#body(event);
-          break;
-        case "problem":
-          this.#problem(event.problem, event.sample);
-          break;
-      }
+    return events;
+  }
+
+  #handle(event: MimeEvent): Promise<void> | undefined {
+    switch (event.kind) {
+      case "header":
+        return this.headers.header(this.message, event);
+      case "headersEnd":
+        this.headers.end(this.message, this.#terminatedByText);
+        return undefined;
+      case "body":
+        return this.#body(event);
+      case "problem":
+        this.#problem(event.problem, event.sample);
+        return undefined;
     }
   }
 
@@ -144,16 +152,19 @@ export class Content {
     );
   }
 
-  async #body(event: MimeEvent & { kind: "body" }): Promise<void> {
+  #body(event: MimeEvent & { kind: "body" }): Promise<void> | undefined {
     const { message, settings } = this;
-    if (!message.accepts) return;
+    if (!message.accepts) return undefined;
     const { type, data, offset } = event;
     const limit = settings.bodyChecksSizeLimit;
     const checked = message.has("filter") && !this.#bodyCheck.tables.empty && (limit === 0 || offset < limit);
-    if (!checked) {
-      message.putText(type, data);
-      return;
-    }
+    if (checked) return this.#checkedBody(event);
+    message.putText(type, data);
+    return undefined;
+  }
+
+  async #checkedBody({ type, data }: MimeEvent & { kind: "body" }): Promise<void> {
+    const { message } = this;
     const line = cString(data);
     const result = await applyCheck(message, this.#bodyCheck, line, (text) =>
       message.putText(Rec.NORMAL, text),

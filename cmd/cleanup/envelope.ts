@@ -34,26 +34,27 @@ export class Envelope {
   ) {}
 
   /** One record of the envelope. `text` is its data as a C string. The content marker ends the envelope. */
-  async record(message: Message, type: number, text: string): Promise<void> {
+  record(message: Message, type: number, text: string): Promise<void> | undefined {
     const item = this.prepare(message, type, text, RecordSets.ENVELOPE, "in envelope");
-    if (item === undefined) return;
+    if (item === undefined) return undefined;
     if (!message.inRecipients && RecordSets.ENVELOPE_RECIPIENT.has(type) && !this.beginRecipients(message))
-      return;
+      return undefined;
     if (type === Rec.CONTENT) {
       message.put(Rec.CONTENT);
       message.dataOffset = message.output.position;
       message.phase = "content";
-      return;
+      return undefined;
     }
-    if (await this.recipientRecord(message, item)) return;
+    if (item.type === Rec.RECIPIENT) return this.recipients.recipient(message, item.text);
+    if (this.aboutRecipient(message, item)) return undefined;
     if (message.inRecipients) message.hints |= SizeHint.MIXED;
-    await this.messageRecord(message, type, text, item);
+    return this.messageRecord(message, type, text, item);
   }
 
   /** One record of the extracted segment. */
-  async extracted(message: Message, type: number, text: string): Promise<void> {
+  extracted(message: Message, type: number, text: string): Promise<void> | undefined {
     const item = this.prepare(message, type, text, RecordSets.EXTRACT, "in extracted envelope");
-    if (item === undefined) return;
+    if (item === undefined) return undefined;
     if (!message.inRecipients && RecordSets.EXTRACT_RECIPIENT.has(type)) {
       message.inRecipients = true;
       if (message.filter !== undefined) message.put(Rec.FILTER, message.filter);
@@ -61,13 +62,12 @@ export class Envelope {
       if (message.messageId !== undefined) message.putAttribute("message_id", message.messageId);
       if (message.encoding !== "") message.putAttribute("encoding", message.encoding);
     }
-    if (type === Rec.END) {
-      await this.end(message);
-      return;
-    }
-    if (await this.recipientRecord(message, item)) return;
+    if (type === Rec.END) return this.end(message);
+    if (item.type === Rec.RECIPIENT) return this.recipients.recipient(message, item.text);
+    if (this.aboutRecipient(message, item)) return undefined;
     if (message.inRecipients) message.hints |= SizeHint.MIXED;
     message.put(type, text);
+    return undefined;
   }
 
   private async end(message: Message): Promise<void> {
@@ -128,13 +128,10 @@ export class Envelope {
     return true;
   }
 
-  /** Records about recipients, the same in both segments; false for any other. */
-  private async recipientRecord(message: Message, { type, text }: Item): Promise<boolean> {
+  /** Records about the recipient that comes next, the same in both segments; false for any other. */
+  private aboutRecipient(message: Message, { type, text }: Item): boolean {
     const { next } = message;
     switch (type) {
-      case Rec.RECIPIENT:
-        await this.recipients.recipient(message, text);
-        return true;
       case Rec.DONE:
       case Rec.CANCELED:
         message.next = { original: undefined, dsnOriginal: undefined, notify: 0 };
@@ -166,13 +163,13 @@ export class Envelope {
   }
 
   /** Records about the message as a whole. */
-  private async messageRecord(message: Message, type: number, text: string, item: Item): Promise<void> {
+  private messageRecord(message: Message, type: number, text: string, item: Item): Promise<void> | undefined {
     switch (item.type) {
       case Rec.SIZE:
         message.sendOptions |= (scanSizeNumbers(text)[5] ?? 0) & ~DERIVED_SEND_OPTIONS;
-        return;
+        return undefined;
       case Rec.CREATE_TIME:
-        return;
+        return undefined;
       case Rec.TIME:
         if (message.arrival === undefined) {
           // what is no time does not count as one
@@ -180,45 +177,46 @@ export class Envelope {
           message.put(Rec.TIME, text);
         }
         message.putAttribute("create_time", timeOfDay().seconds);
-        return;
+        return undefined;
       case Rec.FULL_NAME:
-        if (message.fullName !== undefined) return;
+        if (message.fullName !== undefined) return undefined;
         message.fullName = text;
         message.put(Rec.FULL_NAME, text);
-        return;
+        return undefined;
       case Rec.WARN_TIME:
-        if (message.warnTimeSeen) return;
+        if (message.warnTimeSeen) return undefined;
         message.warnTimeSeen = true;
         message.put(Rec.WARN_TIME, text);
-        return;
+        return undefined;
       case Rec.FROM:
-        if (message.sender !== undefined) message.reject("multiple envelope sender records");
-        else await this.recipients.sender(message, text);
-        return;
+        if (message.sender === undefined) return this.recipients.sender(message, text);
+        message.reject("multiple envelope sender records");
+        return undefined;
       case Rec.DSN_ENVELOPE_ID:
         if (NOT_PRINTABLE.test(item.text)) {
           message.reject("bad DSN envelope ID record");
-          return;
+          return undefined;
         }
         message.envelopeId = item.text;
         message.put(type, text);
-        return;
+        return undefined;
       case Rec.DSN_RET: {
         const flags = readReturnFlags(item.text);
         if (flags === undefined) {
           message.reject(`bad DSN RET record <${text.slice(0, 100)}>`);
-          return;
+          return undefined;
         }
         message.returnFlags = flags;
         message.put(type, text);
-        return;
+        return undefined;
       }
       case Rec.VERP:
         this.verp(message, text);
-        return;
+        return undefined;
       default:
-        if (item.name !== undefined && !this.attribute(message, item.name, item.text)) return;
+        if (item.name !== undefined && !this.attribute(message, item.name, item.text)) return undefined;
         message.put(type, text);
+        return undefined;
     }
   }
 

@@ -12,6 +12,7 @@ import { needsNoRewriting } from "../../lib/ipc/clients/rewrite.ts";
 import { warning } from "../../lib/log/log.ts";
 import { type AddressClass, foldHeader } from "../../lib/message/header.ts";
 import { printable } from "../../lib/sys/bytes.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Message } from "./message.ts";
 
@@ -20,36 +21,53 @@ const REMARK_LIMIT = 250;
 const SAMPLE_LIMIT = 100;
 
 /** The header with its addresses rewritten; the same text when none changes. */
-export async function rewriteHeader(
+export function rewriteHeader(
   message: Message,
   addresses: Addresses,
   header: string,
   label: number,
   addressClass: AddressClass,
-): Promise<string> {
+): Soon<string> {
   const { headerContext } = message;
   if (headerContext === "none") return header;
   const { settings } = addresses;
   const items = parseAddresses(header.slice(label + 1), settings.headerTokenLimit);
   const place = `header_${addressClass}` as const;
   let changed = false;
-  for (const [index, item] of items.entries()) {
-    if (item.kind !== "address") continue;
-    const original = addressAsWritten(item);
-    if (original === "") continue;
-    const complete = needsNoRewriting(original);
-    const rewritten = complete ? original : await addresses.rewriteHeader(headerContext, original);
-    const node: AddressNode = complete
-      ? { kind: "address", tokens: [atom(original)] }
-      : singleAddress(rewritten);
-    const internal = complete ? original : addressInternal(node);
-    const mapped = await addresses.canonical(message, internal, place);
-    items[index] = mapped === internal ? node : singleAddress(internalToExternal(mapped));
-    if (mapped !== internal || rewritten !== original) changed = true;
-  }
-  if (!changed) return header;
-  const list = (items.length > 1 ? limitRemarks(items) : undefined) ?? unparseList(items, "header");
-  return foldHeader(`${header.slice(0, label)}: ${list}`);
+  /** Rewrites an item; one that is complete and that no table changes is done at once. */
+  const rewriteItem = (index: number, original: string): Promise<void> | undefined => {
+    const replace = (node: AddressNode, internal: string, mapped: string): void => {
+      items[index] = mapped === internal ? node : singleAddress(internalToExternal(mapped));
+      if (mapped !== internal) changed = true;
+    };
+    if (needsNoRewriting(original)) {
+      const node: AddressNode = { kind: "address", tokens: [atom(original)] };
+      const mapped = addresses.canonical(message, original, place);
+      if (mapped instanceof Promise) return mapped.then((done) => replace(node, original, done));
+      replace(node, original, mapped);
+      return undefined;
+    }
+    return addresses.rewriteHeader(headerContext, original).then(async (rewritten) => {
+      const node = singleAddress(rewritten);
+      const internal = addressInternal(node);
+      if (rewritten !== original) changed = true;
+      replace(node, internal, await addresses.canonical(message, internal, place));
+    });
+  };
+  const rewriteFrom = (first: number): Soon<string> => {
+    for (let index = first; index < items.length; index++) {
+      const item = items[index];
+      if (item?.kind !== "address") continue;
+      const original = addressAsWritten(item);
+      if (original === "") continue;
+      const pending = rewriteItem(index, original);
+      if (pending !== undefined) return pending.then(() => rewriteFrom(index + 1));
+    }
+    if (!changed) return header;
+    const list = (items.length > 1 ? limitRemarks(items) : undefined) ?? unparseList(items, "header");
+    return foldHeader(`${header.slice(0, label)}: ${list}`);
+  };
+  return rewriteFrom(0);
 }
 
 /** The list with overlong remarks removed; undefined when there are none. */

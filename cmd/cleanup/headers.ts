@@ -48,30 +48,39 @@ export class Headers {
   }
 
   /** One complete header. */
-  async header(message: Message, event: HeaderEvent): Promise<void> {
-    if (!message.accepts) return;
+  header(message: Message, event: HeaderEvent): Promise<void> | undefined {
+    if (!message.accepts) return undefined;
     if (event.headerClass === "primary" && event.info?.name === "Received") message.hops++;
-    const header = await this.checked(message, event);
-    if (header === undefined) return;
+    const check = this.#checks[event.headerClass];
+    return !message.has("filter") || check.tables.empty
+      ? this.unchecked(message, event)
+      : this.checked(message, event, check).then((header) => header && this.unchecked(message, header));
+  }
+
+  private unchecked(message: Message, header: Header): Promise<void> | undefined {
     const { info, text } = header;
     if (info?.name === "Content-Transfer-Encoding") this.noteEncoding(message, text);
     if (header.headerClass !== "primary") {
       this.put(message, text);
-      return;
+      return undefined;
     }
     if (info !== undefined) this.note(message, info, text);
-    if (!message.accepts) return;
+    if (!message.accepts) return undefined;
     const label = labelLength(text);
-    if (this.settings.dropHeaders.has(lowerAscii(text.slice(0, label)))) return;
+    if (this.settings.dropHeaders.has(lowerAscii(text.slice(0, label)))) return undefined;
     const addresses = info?.addresses;
-    if (addresses === undefined || message.headerContext === "none") this.put(message, text);
-    else this.put(message, await rewriteHeader(message, this.addresses, text, label, addresses));
+    if (addresses === undefined || message.headerContext === "none") {
+      this.put(message, text);
+      return undefined;
+    }
+    const rewritten = rewriteHeader(message, this.addresses, text, label, addresses);
+    if (rewritten instanceof Promise) return rewritten.then((done) => this.put(message, done));
+    this.put(message, rewritten);
+    return undefined;
   }
 
   /** The header after the table lookup; undefined when it is deleted. */
-  private async checked(message: Message, header: Header): Promise<Header | undefined> {
-    const check = this.#checks[header.headerClass];
-    if (!message.has("filter") || check.tables.empty) return header;
+  private async checked(message: Message, header: Header, check: Check): Promise<Header | undefined> {
     const text = await applyCheck(message, check, header.text, (line) => this.put(message, line));
     if (text === undefined) return undefined;
     if (text === header.text) return header;

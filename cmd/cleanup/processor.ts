@@ -53,36 +53,34 @@ export class MessageProcessor {
           message.fail("BAD");
           return "end";
       }
-      await this.#record(type, input);
+      const pending = this.#record(type, input);
+      if (pending !== undefined) await pending;
       if (type === Rec.END && (message.phase !== "content" || !message.accepts)) return "end";
     }
   }
 
-  async #record(type: number, input: RecordDecoder): Promise<void> {
+  #record(type: number, input: RecordDecoder): Promise<void> | undefined {
     const { message } = this;
     if (type === Rec.MILTER_COUNT) {
       this.#milters(input.string);
-      return;
+      return undefined;
     }
-    if (!message.accepts) return;
+    if (!message.accepts) return undefined;
     if (type === Rec.POINTER || type === Rec.PADDING) {
       message.warn(`record type ${type} not allowed - discarding this message`);
       message.fail("BAD");
-      return;
+      return undefined;
     }
     this.#begin();
     switch (message.phase) {
       case "envelope":
-        await this.pipeline.envelope.record(message, type, input.string);
-        return;
+        return this.pipeline.envelope.record(message, type, input.string);
       case "content":
-        await this.#contentRecord(type, input.data);
-        return;
+        return this.#contentRecord(type, input.data);
       case "extracted":
-        await this.pipeline.envelope.extracted(message, type, input.string);
-        return;
+        return this.pipeline.envelope.extracted(message, type, input.string);
       case "complete":
-        return;
+        return undefined;
     }
   }
 
@@ -92,17 +90,16 @@ export class MessageProcessor {
     this.message.put(Rec.SIZE, encodeSize(ZERO_SIZE));
   }
 
-  async #contentRecord(type: number, data: Buffer): Promise<void> {
+  #contentRecord(type: number, data: Buffer): Promise<void> | undefined {
     const { message } = this;
     this.#content ??= new Content(message, this.pipeline.addresses.settings, this.pipeline.headers);
-    if (type === Rec.NORMAL || type === Rec.CONTINUED) await this.#content.record(type, data);
-    else if (type === Rec.EXTRACTED) await this.#content.end();
-    else {
-      warning(
-        `cleanup_message_headerbody: message rejected: unexpected record type ${type} in message content`,
-      );
-      message.fail("BAD");
-    }
+    if (type === Rec.NORMAL || type === Rec.CONTINUED) return this.#content.record(type, data);
+    if (type === Rec.EXTRACTED) return this.#content.end();
+    warning(
+      `cleanup_message_headerbody: message rejected: unexpected record type ${type} in message content`,
+    );
+    message.fail("BAD");
+    return undefined;
   }
 
   /** Milters of the SMTP server would hand their connections over here. */

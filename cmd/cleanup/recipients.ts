@@ -3,6 +3,7 @@ import { type AddressTables, lookupAddress } from "../../lib/address/lookup.ts";
 import { NOTIFY, SENDOPT } from "../../lib/ipc/protocols/delivery.ts";
 import { Rec } from "../../lib/queue/records.ts";
 import { equalFold, isAscii, isValidUtf8, lowerAscii } from "../../lib/sys/bytes.ts";
+import { type Soon, when } from "../../lib/sys/when.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Message } from "./message.ts";
 
@@ -49,20 +50,21 @@ export class Recipients {
   }
 
   /** A recipient as received, with what the client said about it. */
-  async recipient(message: Message, text: string): Promise<void> {
+  recipient(message: Message, text: string): Promise<void> | undefined {
     const { next } = message;
     message.next = { original: undefined, dsnOriginal: undefined, notify: 0 };
-    const cleaned = await this.clean(message, text);
-    message.recipient = cleaned;
-    const dsnOriginal = next.dsnOriginal ?? this.dsnOriginal(message, cleaned);
-    await this.output(message, {
-      address: cleaned,
-      original: next.original ?? text,
-      dsnOriginal,
-      notify: next.notify,
-    });
-    if (message.has("bcc"))
-      await this.copies(message, this.addresses.settings.tables.recipientBcc, "recipient_bcc_maps", cleaned);
+    const add = (cleaned: string): Promise<void> | undefined => {
+      message.recipient = cleaned;
+      const dsnOriginal = next.dsnOriginal ?? this.dsnOriginal(message, cleaned);
+      const original = next.original ?? text;
+      const pending = this.output(message, { address: cleaned, original, dsnOriginal, notify: next.notify });
+      const { recipientBcc } = this.addresses.settings.tables;
+      if (!message.has("bcc") || recipientBcc.empty) return pending;
+      const copy = (): Promise<void> => this.copies(message, recipientBcc, "recipient_bcc_maps", cleaned);
+      return pending === undefined ? copy() : pending.then(copy);
+    };
+    const cleaned = this.clean(message, text);
+    return cleaned instanceof Promise ? cleaned.then(add) : add(cleaned);
   }
 
   /** Adds a recipient of our own: a copy for somebody else, of which nobody is told. */
@@ -71,11 +73,15 @@ export class Recipients {
     await this.output(message, { address, original: address, dsnOriginal: "", notify: NOTIFY.never });
   }
 
-  private async clean(message: Message, text: string): Promise<string> {
+  private clean(message: Message, text: string): Soon<string> {
     const { addresses } = this;
-    const { settings } = addresses;
-    const rewritten = await addresses.rewrite(text === "" ? settings.emptyAddressRecipient : text);
-    const cleaned = await addresses.canonical(message, rewritten, "envelope_recipient");
+    const rewritten = addresses.rewrite(text === "" ? addresses.settings.emptyAddressRecipient : text);
+    const mapped = when(rewritten, (address) => addresses.canonical(message, address, "envelope_recipient"));
+    return when(mapped, (cleaned) => this.noteUtf8(message, cleaned));
+  }
+
+  private noteUtf8(message: Message, cleaned: string): string {
+    const { settings } = this.addresses;
     if (settings.smtputf8 && message.has("smtputf8Autodetect") && !isAscii(cleaned) && isValidUtf8(cleaned))
       message.sendOptions |= SENDOPT.smtputf8Requested;
     return cleaned;
@@ -102,8 +108,19 @@ export class Recipients {
   }
 
   /** Expands aliases and writes what was not written before. */
-  private async output(message: Message, recipient: RecipientEntry): Promise<void> {
-    const results = await this.addresses.expand(message, recipient.address);
+  private output(message: Message, recipient: RecipientEntry): Promise<void> | undefined {
+    const results = this.addresses.expand(message, recipient.address);
+    if (results !== undefined) return this.outputExpanded(message, recipient, results);
+    this.write(message, recipient);
+    return undefined;
+  }
+
+  private async outputExpanded(
+    message: Message,
+    recipient: RecipientEntry,
+    expanding: Promise<ReadonlyArray<string>>,
+  ): Promise<void> {
+    const results = await expanding;
     const [first = recipient.address, second] = results;
     if (second !== undefined && (message.traceFlags & MTA_PROBE) !== 0) {
       await this.services.reportMultiple(message, recipient);

@@ -1,0 +1,6 @@
+/** A value that is there, or will be. Waiting for what is there costs a turn of the promise machinery, which in a hot path is most of the work. */
+export type Soon<T> = T | Promise<T>;
+
+/** Goes on with a value: at once when it is there. */
+export const when = <T, R>(value: Soon<T>, next: (value: T) => Soon<R>): Soon<R> =>
+  value instanceof Promise ? value.then(next) : next(value);
