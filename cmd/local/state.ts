@@ -89,7 +89,7 @@ export const attemptOf = (state: State): Attempt => {
 };
 
 /** Dispositions of the current recipient. */
-export function sentTo(state: State, status: Dsn): Promise<Disposition> {
+export async function sentTo(state: State, status: Dsn): Promise<Disposition> {
   state.session.outcomes++;
   return sent(attemptOf(state), status);
 }

@@ -12,6 +12,7 @@ import { NO_MOMENT, NOTIFY } from "../../lib/ipc/protocols/delivery.ts";
 import { info } from "../../lib/log/log.ts";
 import type { ServerReply } from "../../lib/smtp/client_reply.ts";
 import { nameAddress, nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
+import { type Soon, when } from "../../lib/sys/when.ts";
 import type { Agent } from "./agent.ts";
 
 /** How a failure reaches beyond its recipients. */
@@ -118,15 +119,17 @@ export class Delivery {
   }
 
   /** A recipient was delivered, or for a probe would be. */
-  async succeed(recipient: Recipient, status: Dsn, session: SmtpSession): Promise<void> {
-    this.#forget([recipient]);
+  succeed(recipient: Recipient, status: Dsn, session: SmtpSession): Soon<void> {
+    this.#open.delete(recipient);
     const attempt = this.#attempt(recipient, session);
     // The next system will report success itself (RFC 3461 6.1).
     const handedOn = session.features.keywords.has("DSN") && (recipient.notifyFlags & NOTIFY.success) !== 0;
     const notifyFlags = recipient.notifyFlags & ~NOTIFY.success;
-    this.#note(
-      await sent(handedOn ? { ...attempt, recipient: { ...recipient, notifyFlags } } : attempt, status),
+    const outcome = sent(
+      handedOn ? { ...attempt, recipient: { ...recipient, notifyFlags } } : attempt,
+      status,
     );
+    return when(outcome, (disposition) => this.#note(disposition));
   }
 
   /** Recipients that another agent took over. */

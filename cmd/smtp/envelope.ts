@@ -11,6 +11,7 @@ import {
 } from "../../lib/smtp/client_command.ts";
 import type { Features, XforwardAttribute } from "../../lib/smtp/client_features.ts";
 import { upperAscii } from "../../lib/sys/bytes.ts";
+import { type Soon, when } from "../../lib/sys/when.ts";
 import { needsDowngrade } from "./content.ts";
 import type { Delivery } from "./delivery.ts";
 import { mapGeneric } from "./generic.ts";
@@ -41,12 +42,12 @@ export async function mailCommand(delivery: Delivery, features: Features): Promi
 }
 
 /** `RCPT TO:` with ORCPT and NOTIFY where the server has DSN. Throws UnsafeCommand. */
-export async function rcptCommand(
-  delivery: Delivery,
-  recipient: Recipient,
-  features: Features,
-): Promise<string> {
-  const address = quoted(delivery, await mapGeneric(recipient.recipient, delivery.agent.tables));
+export const rcptCommand = (delivery: Delivery, recipient: Recipient, features: Features): Soon<string> =>
+  when(mapGeneric(recipient.recipient, delivery.agent.tables), (address) =>
+    rcptLine(recipient, quoted(delivery, address), features),
+  );
+
+function rcptLine(recipient: Recipient, address: string, features: Features): string {
   let line = `RCPT TO:<${address}>`;
   if (features.keywords.has("DSN")) {
     line +=

@@ -8,14 +8,18 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { rewriteAddress } from "../../lib/ipc/clients/rewrite.ts";
 import { ClientAbort, warning } from "../../lib/log/log.ts";
 import { foldHeader, headerName, headerValue } from "../../lib/message/header.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import type { AgentTables } from "./tables.ts";
 
 type GenericTables = Pick<AgentTables, "generic" | "addressRules" | "genericExtensions">;
 
 /** Maps one internal-form address; the same address when nothing is found. Table trouble ends the delivery. */
-export async function mapGeneric(address: string, tables: GenericTables): Promise<string> {
+export const mapGeneric = (address: string, tables: GenericTables): Soon<string> =>
+  tables.generic.empty || address === "" ? address : lookUpGeneric(address, tables);
+
+async function lookUpGeneric(address: string, tables: GenericTables): Promise<string> {
   const { generic, addressRules, genericExtensions } = tables;
-  if (generic.empty || addressRules === undefined || address === "") return address;
+  if (addressRules === undefined) return address;
   const rules = { ...addressRules, rewrite: (external: string) => rewriteAddress("local", external) };
   const mapped = await mapAddress(generic, generic.title, address, genericExtensions, rules);
   if (mapped.kind === "error") throw new ClientAbort(`${generic.title} map lookup problem for ${address}`);

@@ -4,6 +4,7 @@ import { type Dsn, isTraceOnly } from "../../lib/delivery/status.ts";
 import { warning } from "../../lib/log/log.ts";
 import type { ServerReply } from "../../lib/smtp/client_reply.ts";
 import { nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import { type Delivery, flatReply, isProtocolError, refusal, replyStatus } from "./delivery.ts";
 import type { SessionNotes } from "./notice.ts";
 import { isIntermediate, isPositive, type Step } from "./steps.ts";
@@ -54,7 +55,7 @@ export class Outcome {
   }
 
   /** Takes the reply to a command. */
-  async take(step: Step, reply: ServerReply): Promise<void> {
+  take(step: Step, reply: ServerReply): Soon<void> {
     if (!isExpected(step, reply) && isProtocolError(reply)) this.notes.mark("protocol");
     switch (step.kind) {
       case "probe":
@@ -86,17 +87,17 @@ export class Outcome {
     }
   }
 
-  async #recipient(recipient: Recipient, reply: ServerReply): Promise<void> {
+  #recipient(recipient: Recipient, reply: ServerReply): Soon<void> {
     if (this.mailRejected) return;
     if (!isPositive(reply))
-      await this.#failRecipient(recipient, refusal(this.session, reply, "RCPT TO command"));
-    else if (this.endsAtRecipients)
-      await this.delivery.succeed(
+      return this.#failRecipient(recipient, refusal(this.session, reply, "RCPT TO command"));
+    if (this.endsAtRecipients)
+      return this.delivery.succeed(
         recipient,
         replyStatus(this.session, reply, flatReply(reply)),
         this.session,
       );
-    else this.accepted.push(recipient);
+    this.accepted.push(recipient);
   }
 
   async #failRecipient(recipient: Recipient, status: Dsn): Promise<void> {
@@ -125,7 +126,10 @@ export class Outcome {
     if (isPositive(reply)) {
       delivery.transactionCompleted();
       const status = replyStatus(session, reply, flatReply(reply), this.#successAction);
-      for (const recipient of recipients) await delivery.succeed(recipient, status, session);
+      for (const recipient of recipients) {
+        const pending = delivery.succeed(recipient, status, session);
+        if (pending instanceof Promise) await pending;
+      }
       return;
     }
     const status = refusal(session, reply, "end of DATA command");

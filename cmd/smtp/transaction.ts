@@ -6,6 +6,7 @@ import { UnsafeCommand } from "../../lib/smtp/client_command.ts";
 import { CommandPipeline } from "../../lib/smtp/client_pipeline.ts";
 import { breakdown, nameAddress, nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
 import { sleep } from "../../lib/sys/timers.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import { ContentFailure, needsDowngrade, writeContent } from "./content.ts";
 import { type Delivery, refusal } from "./delivery.ts";
 import { mailCommand, rcptCommand, xforwardCommands } from "./envelope.ts";
@@ -134,13 +135,17 @@ class Transaction {
   }
 
   /** Sends a command as the pipeline allows; false when replies that came meanwhile make it pointless. */
-  async #command(step: Step, line: string, seconds: number): Promise<boolean> {
-    if (this.#pipe.mustCollect(line)) {
-      await this.#pipe.collect();
-      const { mailRejected, accepted } = this.#outcome;
-      if (step.kind === "rcpt" && mailRejected) return false;
-      if (step.kind === "data" && (mailRejected || accepted.length === 0)) return false;
-    }
+  #command(step: Step, line: string, seconds: number): Soon<boolean> {
+    if (this.#pipe.mustCollect(line)) return this.#commandAfterReplies(step, line, seconds);
+    this.#pipe.add(step, line, seconds);
+    return true;
+  }
+
+  async #commandAfterReplies(step: Step, line: string, seconds: number): Promise<boolean> {
+    await this.#pipe.collect();
+    const { mailRejected, accepted } = this.#outcome;
+    if (step.kind === "rcpt" && mailRejected) return false;
+    if (step.kind === "data" && (mailRejected || accepted.length === 0)) return false;
     this.#pipe.add(step, line, seconds);
     return true;
   }
@@ -165,12 +170,14 @@ class Transaction {
     outcome.open = true;
     let sent = 0;
     for (const recipient of outcome.pending()) {
-      const line = await safely(() => rcptCommand(delivery, recipient, features));
+      const command = safely(() => rcptCommand(delivery, recipient, features));
+      const line = command instanceof Promise ? await command : command;
       if (line === undefined) {
         await delivery.finish(dsn("5.1.3", "bad recipient address syntax"), this.#session, [recipient]);
         continue;
       }
-      if (!(await this.#command({ kind: "rcpt", recipient }, line, limits.rcpt))) return false;
+      const added = this.#command({ kind: "rcpt", recipient }, line, limits.rcpt);
+      if (!(added instanceof Promise ? await added : added)) return false;
       sent++;
     }
     return sent > 0;
@@ -264,13 +271,17 @@ class Transaction {
 }
 
 /** A command's text, undefined when it would hold line ends. */
-async function safely(make: () => Promise<string>): Promise<string | undefined> {
+function safely(make: () => Soon<string>): Soon<string | undefined> {
   try {
-    return await make();
+    const command = make();
+    return command instanceof Promise ? command.catch(unsafe) : command;
   } catch (error) {
-    if (error instanceof UnsafeCommand) return undefined;
-    throw error;
+    return unsafe(error);
   }
+}
+
+function unsafe(error: unknown): undefined {
+  if (!(error instanceof UnsafeCommand)) throw error;
 }
 
 /** Sends the message to the recipients that are left; true when the connection can be kept for another delivery. */

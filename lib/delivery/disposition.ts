@@ -10,6 +10,7 @@ import { RECIPIENT_STATUS } from "../ipc/protocols/verify.ts";
 import { deliveryStatus } from "../log/events/delivery.ts";
 import { log, warning } from "../log/log.ts";
 import { equalFold } from "../sys/bytes.ts";
+import { type Soon, when } from "../sys/when.ts";
 import { noteForFlush } from "./flush_domains.ts";
 import { formatDelays, type MessageStats } from "./stats.ts";
 import { type Dsn, dsn, isTraceOnly } from "./status.ts";
@@ -44,8 +45,10 @@ export interface Attempt {
 export type Disposition = "finished" | "retry";
 
 /** The recipient was delivered (or, for probes, could be). */
-export async function sent(attempt: Attempt, status: Dsn): Promise<Disposition> {
-  const filtered = await filter(attempt, withClass("sent", status, "2"));
+export const sent = (attempt: Attempt, status: Dsn): Soon<Disposition> =>
+  when(filter(attempt, withClass("sent", status, "2")), (filtered) => recordSent(attempt, filtered));
+
+function recordSent(attempt: Attempt, filtered: Dsn): Soon<Disposition> {
   const { flags } = attempt.message;
   if ((flags & DELIVERY_FLAG.mtaVerify) !== 0)
     return probed(attempt, filtered, RECIPIENT_STATUS.ok, "deliverable");
@@ -57,12 +60,21 @@ export async function sent(attempt: Attempt, status: Dsn): Promise<Disposition> 
     (flags & DELIVERY_FLAG.recordDelayed) !== 0 && (notifyFlags === 0 || (notifyFlags & NOTIFY.delay) !== 0);
   if ((flags & DELIVERY_FLAG.record) !== 0 || delayCleared) appends++;
   if ((notifyFlags & NOTIFY.success) !== 0) appends++;
-  for (; appends > 0; appends--)
-    if (!(await appendTrace(attempt, { ...filtered, action })))
-      return deferred(attempt, dsn("4.3.0", `${attempt.message.queueId}: trace service failed`));
-  logStatus(attempt, filtered, "sent");
-  if ((flags & DELIVERY_FLAG.markDone) !== 0) attempt.markDone?.(attempt.recipient);
-  return "finished";
+  const done = (): Disposition => {
+    logStatus(attempt, filtered, "sent");
+    if ((flags & DELIVERY_FLAG.markDone) !== 0) attempt.markDone?.(attempt.recipient);
+    return "finished";
+  };
+  if (appends === 0) return done();
+  return appendTraces(attempt, { ...filtered, action }, appends).then((appended) =>
+    appended ? done() : deferred(attempt, dsn("4.3.0", `${attempt.message.queueId}: trace service failed`)),
+  );
+}
+
+async function appendTraces(attempt: Attempt, status: Dsn, count: number): Promise<boolean> {
+  for (let appended = 0; appended < count; appended++)
+    if (!(await appendTrace(attempt, status))) return false;
+  return true;
 }
 
 /** The recipient is undeliverable for good. */
@@ -92,7 +104,7 @@ export function withClass(caller: string, status: Dsn, digit: "2" | "4" | "5"): 
   return { ...status, status: `${digit}.0.0` };
 }
 
-export const filter = async (attempt: Attempt, status: Dsn): Promise<Dsn> =>
+export const filter = (attempt: Attempt, status: Dsn): Soon<Dsn> =>
   attempt.filter === undefined ? status : attempt.filter.apply(status);
 
 /**

@@ -134,7 +134,8 @@ async function readRecipients(channel: Channel, count: number): Promise<Recipien
     return undefined;
   }
   for (let index = 0; index < count; index++) {
-    const recipient = await receive(channel, Recipient);
+    const coming = receive(channel, Recipient);
+    const recipient = coming instanceof Promise ? await coming : coming;
     if (recipient.kind !== "value") {
       warning("deliver_request_get: error receiving recipient attributes");
       return undefined;

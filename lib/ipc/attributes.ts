@@ -8,6 +8,7 @@ import { warning } from "../log/log.ts";
 import { isDigitCode, isSpaceCode } from "../sys/bytes.ts";
 import { type Channel, ChannelTimeout } from "../sys/channel.ts";
 import { errorText } from "../sys/errno.ts";
+import { type Soon, when } from "../sys/when.ts";
 
 /** Longest attribute list that we accept in bytes; far above what any peer sends, so that a hostile one cannot fill the memory. */
 export const MESSAGE_LIMIT = 4 * 1024 * 1024;
@@ -381,27 +382,36 @@ function cutOff(input: Buffer, plain: boolean, stream: string): string {
   return `${at < input.length ? "unexpected end-of-input from" : "premature end-of-input on"} ${stream} while reading input attribute ${part}`;
 }
 
-/** Reads one message. Bad input is logged in Postfix's words and yields "bad"; the connection is then useless. */
-export async function receive<T>(
+/**
+ * Reads one message, at once when it has come already. Bad input is logged in Postfix's words and yields "bad"; the connection is then useless.
+ */
+export const receive = <T>(
   channel: Channel,
   declared: Message<T>,
   options: DecodeOptions = {},
-): Promise<Received<T>> {
-  const received = await receiveAhead(channel, declared, options);
-  if (received.kind !== "value") return received;
-  channel.consume(received.length);
-  return { kind: "value", value: received.value };
-}
+): Soon<Received<T>> =>
+  when(receiveAhead(channel, declared, options), (received): Received<T> => {
+    if (received.kind === "value") channel.consume(received.length);
+    return received;
+  });
 
 /** The beginning of a message, which stays to be read: the name of a request, by which the whole message is declared. */
-export const receiveHead = <T>(channel: Channel, declared: Message<T>): Promise<Received<T>> =>
+export const receiveHead = <T>(channel: Channel, declared: Message<T>): Soon<Received<T>> =>
   receiveAhead(channel, declared, { open: true });
 
 type Ahead<T> =
   | { readonly kind: "value"; readonly value: T; readonly length: number }
   | Exclude<Received<T>, { kind: "value" }>;
 
-async function receiveAhead<T>(
+function receiveAhead<T>(channel: Channel, declared: Message<T>, options: DecodeOptions): Soon<Ahead<T>> {
+  if (channel.buffered > 0) {
+    const result = decode(declared, channel.peek(), { ...options, stream: channel.name });
+    if (result.kind === "value") return result;
+  }
+  return awaitAhead(channel, declared, options);
+}
+
+async function awaitAhead<T>(
   channel: Channel,
   declared: Message<T>,
   options: DecodeOptions,

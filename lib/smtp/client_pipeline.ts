@@ -1,4 +1,5 @@
 /** Commands on their way to a server and the replies that are due for them, in groups as PIPELINING allows (RFC 2920). */
+import type { Soon } from "../sys/when.ts";
 import type { ServerReply } from "./client_reply.ts";
 
 /** What the pipeline needs of the conversation below it. */
@@ -8,7 +9,7 @@ export interface Conversation {
   /** Sends what is queued. */
   flush(seconds: number): Promise<void>;
   /** Reads the next reply. */
-  reply(seconds: number): Promise<ServerReply>;
+  reply(seconds: number): Soon<ServerReply>;
 }
 
 interface Outstanding<T> {
@@ -30,7 +31,7 @@ export class CommandPipeline<T> {
     private readonly conversation: Conversation,
     private readonly pipelining: boolean,
     /** Gets the reply to each command, in order. */
-    private readonly onReply: (tag: T, reply: ServerReply) => Promise<void> | void,
+    private readonly onReply: (tag: T, reply: ServerReply) => Soon<void>,
     /** Hears which command is waited for before each wait. */
     private readonly onWait: (tag: T) => void,
   ) {}
@@ -69,9 +70,11 @@ export class CommandPipeline<T> {
     // Replies are taken off one by one, so that after a failure the rest is known to be unanswered.
     for (let next = this.#outstanding[0]; next !== undefined; next = this.#outstanding[0]) {
       this.onWait(next.tag);
-      const reply = await this.conversation.reply(next.seconds);
+      const coming = this.conversation.reply(next.seconds);
+      const reply = coming instanceof Promise ? await coming : coming;
       this.#outstanding.shift();
-      await this.onReply(next.tag, reply);
+      const pending = this.onReply(next.tag, reply);
+      if (pending instanceof Promise) await pending;
     }
     this.#lastTransfer = performance.now();
   }

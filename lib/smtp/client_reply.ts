@@ -2,6 +2,7 @@
 import { warning } from "../log/log.ts";
 import { fromBytes, isDigitCode, printable } from "../sys/bytes.ts";
 import type { Channel } from "../sys/channel.ts";
+import type { Soon } from "../sys/when.ts";
 import { statusLength } from "./dsn.ts";
 
 export interface ServerReply {
@@ -41,39 +42,6 @@ const CR = 0x0d;
 /** More than this in one reply is no conversation any more. */
 const REPLY_BYTES = 1024 * 1024;
 
-/** Reads one line without its end; at most `limit` bytes of it are kept. Undefined at the end of the connection. */
-async function readLine(
-  channel: Channel,
-  rules: ReplyRules,
-  budget: { left: number },
-): Promise<string | undefined> {
-  const { lineLimit } = rules;
-  let kept: string | undefined;
-  let searched = 0;
-  for (;;) {
-    const view = channel.peek();
-    const at = view.indexOf(LF, searched);
-    if (at >= 0) {
-      const end = at > 0 && view[at - 1] === CR ? at - 1 : at;
-      const line = kept ?? fromBytes(view.subarray(0, Math.min(end, lineLimit)));
-      const long = kept !== undefined || end > lineLimit;
-      budget.left -= at + 1;
-      channel.consume(at + 1);
-      if (long)
-        warning(`${rules.peer}: response longer than ${lineLimit}: ${printable(line.slice(0, 30))}...`);
-      return printable(line, rules.utf8);
-    }
-    if (view.length > lineLimit) {
-      kept ??= fromBytes(view.subarray(0, lineLimit));
-      budget.left -= view.length;
-      channel.consume(view.length);
-      searched = 0;
-    } else searched = view.length;
-    if (budget.left < 0) return undefined;
-    if (!(await channel.more())) return undefined;
-  }
-}
-
 type LineKind = "last" | "continued" | "junk";
 
 /** Exactly three digits, then `-`, blank or the end. */
@@ -96,26 +64,99 @@ export function statusOfReply(line: string): string {
   return `${digit}.0.0`;
 }
 
-/** Reads one reply. Throws ConnectionLost, ChannelTimeout or the connection's error. */
-export async function readReply(channel: Channel, rules: ReplyRules): Promise<ServerReply> {
-  const budget = { left: REPLY_BYTES };
-  let text = "";
-  let full = false;
-  for (;;) {
-    let line = await readLine(channel, rules, budget);
-    if (line === undefined || budget.left < 0) throw new ConnectionLost(rules.peer);
-    if (rules.filter !== undefined) {
-      const original = line;
-      line = await rules.filter(original);
-      rules.onLine?.(original, line === original ? undefined : line);
-    } else rules.onLine?.(line, undefined);
-    const kind = lineKind(line);
-    if (text.length < rules.lineLimit) text = text === "" ? line : `${text}\n${line}`;
-    else if (!full) {
-      full = true;
-      warning(`${rules.peer}: multi-line response longer than ${rules.lineLimit} ${text.slice(0, 30)}...`);
+/** Reads one reply, at once when it has come already. Throws ConnectionLost, ChannelTimeout or the connection's error. */
+export const readReply = (channel: Channel, rules: ReplyRules): Soon<ServerReply> =>
+  new ReplyReader(channel, rules).read();
+
+class ReplyReader {
+  #left = REPLY_BYTES;
+  #text = "";
+  #full = false;
+  /** The beginning of a line that is longer than line_length_limit. */
+  #kept: string | undefined;
+  /** Bytes of the input in which there is no line end. */
+  #searched = 0;
+
+  constructor(
+    private readonly channel: Channel,
+    private readonly rules: ReplyRules,
+  ) {}
+
+  read(): Soon<ServerReply> {
+    return (this.rules.filter === undefined ? this.#fromBuffer() : undefined) ?? this.#awaited();
+  }
+
+  #fromBuffer(): ServerReply | undefined {
+    for (let line = this.#bufferedLine(); line !== undefined; line = this.#bufferedLine()) {
+      this.rules.onLine?.(line, undefined);
+      const reply = this.#take(line);
+      if (reply !== undefined) return reply;
     }
-    if (kind === "last") return { code: Number(line.slice(0, 3)), text, status: statusOfReply(line) };
+    return undefined;
+  }
+
+  async #awaited(): Promise<ServerReply> {
+    const { channel, rules } = this;
+    for (;;) {
+      const original = this.#bufferedLine();
+      if (original === undefined) {
+        if (!(await channel.more())) throw new ConnectionLost(rules.peer);
+        continue;
+      }
+      const line = rules.filter === undefined ? original : await rules.filter(original);
+      rules.onLine?.(original, line === original ? undefined : line);
+      const reply = this.#take(line);
+      if (reply !== undefined) return reply;
+    }
+  }
+
+  /** The next line without its end, at most line_length_limit bytes of it; undefined when more input is needed. Throws when it was too much. */
+  #bufferedLine(): string | undefined {
+    const { channel, rules } = this;
+    const { lineLimit } = rules;
+    const view = channel.peek();
+    const at = view.indexOf(LF, this.#searched);
+    if (at >= 0) {
+      const end = at > 0 && view[at - 1] === CR ? at - 1 : at;
+      const line = this.#kept ?? fromBytes(view.subarray(0, Math.min(end, lineLimit)));
+      const long = this.#kept !== undefined || end > lineLimit;
+      this.#left -= at + 1;
+      channel.consume(at + 1);
+      this.#kept = undefined;
+      this.#searched = 0;
+      this.#bound();
+      if (long)
+        warning(`${rules.peer}: response longer than ${lineLimit}: ${printable(line.slice(0, 30))}...`);
+      return printable(line, rules.utf8);
+    }
+    if (view.length > lineLimit) {
+      this.#kept ??= fromBytes(view.subarray(0, lineLimit));
+      this.#left -= view.length;
+      channel.consume(view.length);
+      this.#searched = 0;
+      this.#bound();
+    } else this.#searched = view.length;
+    return undefined;
+  }
+
+  #bound(): void {
+    if (this.#left < 0) throw new ConnectionLost(this.rules.peer);
+  }
+
+  /** Adds a line; the reply when it was the last one. */
+  #take(line: string): ServerReply | undefined {
+    const { rules } = this;
+    const kind = lineKind(line);
+    if (this.#text.length < rules.lineLimit) this.#text = this.#text === "" ? line : `${this.#text}\n${line}`;
+    else if (!this.#full) {
+      this.#full = true;
+      warning(
+        `${rules.peer}: multi-line response longer than ${rules.lineLimit} ${this.#text.slice(0, 30)}...`,
+      );
+    }
+    if (kind === "last")
+      return { code: Number(line.slice(0, 3)), text: this.#text, status: statusOfReply(line) };
     if (kind === "junk") rules.onJunk?.(line);
+    return undefined;
   }
 }

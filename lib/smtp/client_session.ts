@@ -2,6 +2,7 @@
 
 import { type Channel, ChannelTimeout } from "../sys/channel.ts";
 import { errorCode, SysError } from "../sys/errno.ts";
+import type { Soon } from "../sys/when.ts";
 import { commandLine } from "./client_command.ts";
 import { type Features, NO_FEATURES } from "./client_features.ts";
 import type { Conversation } from "./client_pipeline.ts";
@@ -128,7 +129,7 @@ export class SmtpSession implements Conversation {
   }
 
   /** Reads one reply; `seconds` bounds all of its lines together. */
-  reply(seconds: number): Promise<ServerReply> {
+  reply(seconds: number): Soon<ServerReply> {
     this.channel.timeLimit = seconds;
     this.channel.setDeadline(seconds);
     return readReply(this.channel, this.#rules);

@@ -27,6 +27,7 @@ export class ChannelTimeout extends Error {
 /** Reading stops above this many buffered bytes until the program has consumed some, or waits for more all the same. */
 const HIGH_WATER = 256 * 1024;
 const EMPTY = Buffer.alloc(0);
+const DONE = Promise.resolve();
 /** Small writes are gathered in one buffer of this size before they reach the socket. */
 const GATHER = 16 * 1024;
 const gathers = new SpareBuffers(GATHER, 128);
@@ -213,23 +214,22 @@ export class Channel {
   }
 
   /** Waits until more input is buffered than now. False at end of file. Throws ChannelTimeout, or the connection's error. */
-  async more(): Promise<boolean> {
-    const before = this.#inputEnd - this.#inputStart;
-    while (this.#inputEnd - this.#inputStart === before) {
-      if (this.#ended) {
-        if (this.#failure !== undefined) throw this.#failure;
-        return false;
-      }
-      if (this.#readWaiter !== undefined) throw new Error(`two readers on ${this.name}`);
+  more(): Promise<boolean> {
+    return new Promise((resolve, reject) => this.#awaitMore(this.buffered, resolve, reject));
+  }
+
+  #awaitMore(before: number, resolve: (more: boolean) => void, reject: (error: Error) => void): void {
+    if (this.buffered !== before) resolve(true);
+    else if (this.#ended && this.#failure !== undefined) reject(this.#failure);
+    else if (this.#ended) resolve(false);
+    else if (this.#readWaiter !== undefined) reject(new Error(`two readers on ${this.name}`));
+    else {
       if (this.#paused) {
         this.#paused = false;
         this.#transport?.resume();
       }
-      await new Promise<void>((resolve, reject) => {
-        this.#readWaiter = this.#waiter(resolve, reject);
-      });
+      this.#readWaiter = this.#waiter(() => this.#awaitMore(before, resolve, reject), reject);
     }
-    return true;
   }
 
   /** Exactly `count` bytes, or undefined when the peer ends before. */
@@ -352,8 +352,12 @@ export class Channel {
   }
 
   /** Sends everything queued; resolves when the kernel has taken it. Throws ChannelTimeout, or EPIPE when the peer is gone. */
-  async flush(): Promise<void> {
+  flush(): Promise<void> {
     this.push();
+    return this.#outputSize > 0 || this.#closed ? this.#flushed() : DONE;
+  }
+
+  async #flushed(): Promise<void> {
     while (this.#outputSize > 0 && !this.#closed)
       await new Promise<void>((resolve, reject) => {
         this.#writeWaiter = this.#waiter(resolve, reject);

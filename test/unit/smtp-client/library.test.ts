@@ -28,7 +28,7 @@ function received(text: string, cut: number[] = []): Channel {
 }
 
 t.test("replies", async (t) => {
-  const parse = (text: string): Promise<ServerReply> => readReply(received(text), rules);
+  const parse = async (text: string): Promise<ServerReply> => readReply(received(text), rules);
   t.match(await parse("250 ok\r\n"), { code: 250, text: "250 ok", status: "2.0.0" });
   t.match(await parse("250-a\r\n250 2.1.0 b\r\n"), {
     code: 250,
@@ -41,11 +41,7 @@ t.test("replies", async (t) => {
   t.match(await parse(`250 ${"x".repeat(5000)}\r\n`), { text: `250 ${"x".repeat(96)}` });
   await t.rejects(parse("250-a\r\n"), { name: "ConnectionLost" });
   await t.rejects(parse(""), { name: "ConnectionLost" });
-  await t.rejects(
-    readReply(received("220-x\r\n".repeat(200_000)), rules),
-    { name: "ConnectionLost" },
-    "endless",
-  );
+  await t.rejects(parse("220-x\r\n".repeat(200_000)), { name: "ConnectionLost" }, "endless");
   t.equal(statusOfReply("550 4.1.1 x"), "5.0.0");
   t.equal(statusOfReply("354 go"), "5.5.0");
   t.equal(statusOfReply("250 2.1234.5 x"), "2.0.0");
