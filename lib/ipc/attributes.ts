@@ -27,6 +27,8 @@ type FieldKind = "int" | "long" | "string" | "data" | "constant" | "hash";
 export interface Field<K extends string, V> {
   /** Name on the wire; two fields of a message may share one. */
   readonly name: string;
+  /** What stands before the value in "attr0". */
+  readonly head: string;
   /** Key of the value in the typed message. */
   readonly key: K;
   readonly kind: FieldKind;
@@ -42,7 +44,7 @@ type Declare<V> = {
 const declare =
   <V>(kind: FieldKind): Declare<V> =>
   (name: string, key?: string) =>
-    ({ name, key: key ?? name, kind }) as never;
+    ({ name, head: `${name}\0`, key: key ?? name, kind }) as never;
 
 /** 32-bit number, sent unsigned, read as signed: -1 travels as 4294967295. */
 export const int = declare<number>("int");
@@ -54,6 +56,7 @@ export const data = declare<Uint8Array>("data");
 /** An attribute that must have this very value, such as the greeting's `protocol` or a request's name. */
 export const constant = (name: string, value: string): Field<never, never> => ({
   name,
+  head: `${name}\0`,
   key: name as never,
   kind: "constant",
   constant: value,
@@ -61,6 +64,7 @@ export const constant = (name: string, value: string): Field<never, never> => ({
 /** A group of arbitrary attributes. */
 export const hash = <const K extends string>(name: K): Field<K, ReadonlyMap<string, string>> => ({
   name,
+  head: `${name}\0`,
   key: name,
   kind: "hash",
 });
@@ -91,6 +95,9 @@ export const message = <const F extends ReadonlyArray<Field<string, unknown>>>(
   fields,
 });
 
+/** What stands before each value in "attr0". */
+export const headsOf = (declared: Message<unknown>): string[] => declared.fields.map(({ head }) => head);
+
 /** The typed value of a declared message. */
 export type ValueOf<M> = M extends Message<infer T> ? T : never;
 
@@ -103,15 +110,17 @@ export function encode<T>(
   encoding: Encoding = "attr0",
   open = false,
 ): string {
-  const [between, after] = encoding === "attr0" ? ["\0", "\0"] : ["=", "\n"];
+  const plain = encoding === "plain";
+  const after = plain ? "\n" : "\0";
   const values = value as Readonly<Record<string, unknown>>;
   let out = "";
   for (const field of declared.fields) {
     if (field.kind === "hash") {
-      out += encodeHash(values[field.key] as ReadonlyMap<string, string>, between, after);
+      out += encodeHash(values[field.key] as ReadonlyMap<string, string>, plain ? "=" : "\0", after);
       continue;
     }
-    out += field.name + between + fieldText(field, values[field.key], encoding) + after;
+    const head = plain ? `${field.name}=` : field.head;
+    out += `${head}${fieldText(field, values[field.key], after)}${after}`;
   }
   return open ? out : out + after;
 }
@@ -122,7 +131,8 @@ function encodeHash(entries: ReadonlyMap<string, string>, between: string, after
   return `${out}}\0${after === "\n" ? "\n" : ""}`;
 }
 
-function fieldText(field: AnyField, value: unknown, encoding: Encoding): string {
+/** The value as text, up to the first byte that would end it: for every peer it is a C string. */
+function fieldText(field: AnyField, value: unknown, end: string): string {
   switch (field.kind) {
     case "constant":
       return field.constant ?? "";
@@ -138,10 +148,8 @@ function fieldText(field: AnyField, value: unknown, encoding: Encoding): string 
     }
     default: {
       const text = value as string;
-      const forbidden = encoding === "attr0" ? "\0" : "\n";
-      // a value is a C string for every peer: what follows a NUL does not exist
-      const end = text.indexOf(forbidden);
-      return end < 0 ? text : text.slice(0, end);
+      const at = text.indexOf(end);
+      return at < 0 ? text : text.slice(0, at);
     }
   }
 }

@@ -66,10 +66,22 @@ export const TRACE_FLAGS_IN_FILE = 256 | 512 | 1024;
 /** The end of the year 9999: later times cannot be written as dates. */
 export const LAST_TIME = 253_402_300_799;
 
+const isBlankCode = (code: number): boolean => code === 0x20 || code === 0x09;
+
+/** The text up to the first blank or tab, and what comes after these. */
+function firstWord(text: string): readonly [string, string] {
+  let end = 0;
+  while (end < text.length && !isBlankCode(text.charCodeAt(end))) end++;
+  let next = end;
+  while (next < text.length && isBlankCode(text.charCodeAt(next))) next++;
+  return [text.slice(0, end), text.slice(next)];
+}
+
 /** A TIME record, `seconds [microseconds]`; undefined when malformed or not a time that can be shown. */
 export function readTime(text: string): { seconds: number; microseconds: number } | undefined {
-  const [seconds, microseconds] = trimSpace(text).split(/[ \t]+/, 2);
-  const whole = readDecimal(seconds ?? "", LAST_TIME);
+  const [seconds, rest] = firstWord(trimSpace(text));
+  const whole = readDecimal(seconds, LAST_TIME);
   if (whole === undefined || whole === 0) return undefined;
-  return { seconds: whole, microseconds: readDecimal(microseconds ?? "", 999_999) ?? 0 };
+  const [microseconds] = firstWord(rest);
+  return { seconds: whole, microseconds: readDecimal(microseconds, 999_999) ?? 0 };
 }

@@ -11,6 +11,16 @@ export type MessageQueue = "maildrop" | "incoming" | "active" | "deferred" | "ho
 export type LogQueue = "bounce" | "defer" | "trace";
 export type QueueName = MessageQueue | LogQueue | "flush";
 
+const USUAL_QUEUES: ReadonlyArray<QueueName> = [
+  "maildrop",
+  "incoming",
+  "active",
+  "deferred",
+  "hold",
+  "bounce",
+  "defer",
+  "trace",
+];
 const VALID_NAME = /^[A-Za-z0-9]{1,100}$/;
 export const isQueueName = (name: string): boolean => VALID_NAME.test(name);
 
@@ -42,6 +52,8 @@ export class Queues {
   readonly longIds: boolean;
   readonly #hashed: ReadonlySet<string>;
   readonly #depth: number;
+  /** Of the usual queues, whose names need no check. */
+  readonly #depths: ReadonlyMap<string, number>;
 
   constructor(
     settings: QueueSettings,
@@ -50,6 +62,7 @@ export class Queues {
     this.#hashed = new Set(splitAny(settings.hashQueueNames, ", \t\r\n\v\f").map(lowerAscii));
     this.#depth = settings.hashQueueDepth;
     this.longIds = settings.longQueueIds;
+    this.#depths = new Map(USUAL_QUEUES.map((queue) => [queue, this.depth(queue)]));
   }
 
   /** Levels of hash subdirectories below a queue directory. */
@@ -59,8 +72,9 @@ export class Queues {
 
   /** The directory, with its hash levels, that holds a file. */
   directory(queue: string, id: string): string {
-    if (!isQueueName(queue)) panic(`mail_queue_dir: bad queue name: ${queue}`);
-    const depth = this.depth(queue);
+    const known = this.#depths.get(queue);
+    if (known === undefined && !isQueueName(queue)) panic(`mail_queue_dir: bad queue name: ${queue}`);
+    const depth = known ?? this.depth(queue);
     if (depth === 0) return queue;
     const key = hashKey(id);
     let path = queue;

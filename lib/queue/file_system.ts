@@ -55,20 +55,51 @@ export interface FileSystem {
   tryLock(fd: number, kind: LockKind): boolean;
 }
 
-const statusOf = (stat: fs.Stats, exactInode: () => bigint): FileStatus => ({
-  // inode numbers of some file systems need all of 64 bits
-  inode: Number.isSafeInteger(stat.ino) ? BigInt(stat.ino) : exactInode(),
-  mode: stat.mode & 0o7777,
-  regular: stat.isFile(),
-  directory: stat.isDirectory(),
-  symlink: stat.isSymbolicLink(),
-  links: stat.nlink,
-  uid: stat.uid,
-  gid: stat.gid,
-  size: stat.size,
-  modified: Math.floor(stat.mtimeMs / 1000),
-  changed: Math.floor(stat.ctimeMs / 1000),
-});
+/** What a call told, made into our terms as it is asked for: most callers want little of it. */
+class Status implements FileStatus {
+  readonly #stat: fs.Stats;
+  readonly #largeInode: bigint | undefined;
+
+  constructor(stat: fs.Stats, exactInode: () => bigint) {
+    this.#stat = stat;
+    // inode numbers of some file systems need all of 64 bits
+    this.#largeInode = Number.isSafeInteger(stat.ino) ? undefined : exactInode();
+  }
+
+  get inode(): bigint {
+    return this.#largeInode ?? BigInt(this.#stat.ino);
+  }
+  get mode(): number {
+    return this.#stat.mode & 0o7777;
+  }
+  get regular(): boolean {
+    return this.#stat.isFile();
+  }
+  get directory(): boolean {
+    return this.#stat.isDirectory();
+  }
+  get symlink(): boolean {
+    return this.#stat.isSymbolicLink();
+  }
+  get links(): number {
+    return this.#stat.nlink;
+  }
+  get uid(): number {
+    return this.#stat.uid;
+  }
+  get gid(): number {
+    return this.#stat.gid;
+  }
+  get size(): number {
+    return this.#stat.size;
+  }
+  get modified(): number {
+    return Math.floor(this.#stat.mtimeMs / 1000);
+  }
+  get changed(): number {
+    return Math.floor(this.#stat.ctimeMs / 1000);
+  }
+}
 
 /** The real thing. */
 export const fileSystem: FileSystem = {
@@ -81,9 +112,9 @@ export const fileSystem: FileSystem = {
   ftruncate: (fd, size) => fs.ftruncateSync(fd, size),
   zeroRange,
   blockSize: (path) => fs.statfsSync(pathOf(path)).bsize,
-  fstat: (fd) => statusOf(fs.fstatSync(fd), () => fs.runtimeFs().fstatSync(fd, { bigint: true }).ino),
+  fstat: (fd) => new Status(fs.fstatSync(fd), () => fs.runtimeFs().fstatSync(fd, { bigint: true }).ino),
   lstat: (path) =>
-    statusOf(fs.lstatSync(pathOf(path)), () => fs.runtimeFs().lstatSync(pathOf(path), { bigint: true }).ino),
+    new Status(fs.lstatSync(pathOf(path)), () => fs.runtimeFs().lstatSync(pathOf(path), { bigint: true }).ino),
   exists: (path) => fs.existsSync(pathOf(path)),
   readdir: (path) => fs.readdirSync(pathOf(path)),
   rename: (from, to) => fs.renameSync(pathOf(from), pathOf(to)),

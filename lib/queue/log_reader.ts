@@ -1,7 +1,7 @@
 /** Reads bounce, defer and trace logs entry by entry, new and old style. */
 
 import { warning } from "../log/log.ts";
-import { fromBytes, isAlnumCode, pathOf, printable, trimStartSpace } from "../sys/bytes.ts";
+import { isAlnumCode, isSpaceCode, pathOf, printable, trimStartSpace } from "../sys/bytes.ts";
 import { unless } from "../sys/errno.ts";
 import { closeSync, openSync, readSync } from "../sys/fs.ts";
 import { readDecimal } from "../sys/numbers.ts";
@@ -25,36 +25,101 @@ export function readLog(
   queue: LogQueue,
   id: QueueId,
   options: LogReadOptions = {},
-): Generator<LogEntry> | undefined {
+): LogReader | undefined {
   const path = queues.path(queue, id);
   if (!queues.files.exists(path)) return undefined;
   const fd = unless(["ENOENT"], () => openSync(pathOf(path), "r"));
-  return fd === undefined ? undefined : readLogFile(fd, path, queue, options);
+  return fd === undefined ? undefined : new LogReader(fd, path, queue, options);
 }
 
-/** The entries of an open log file; the descriptor is closed at the end. */
-export function* readLogFile(
-  fd: number,
-  path: string,
-  queue: LogQueue,
-  options: LogReadOptions = {},
-): Generator<LogEntry> {
-  try {
+/** An open log, read piece by piece. */
+export class LogReader implements Iterable<LogEntry> {
+  readonly queue: LogQueue;
+  readonly #path: string;
+  readonly #utf8: boolean;
+  readonly #chunk = spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK);
+  #fd: number;
+  /** What was read; where the next line begins in it; whether it is printable as it is. */
+  #text = "";
+  #at = 0;
+  #clean = true;
+  #ended = false;
+
+  constructor(fd: number, path: string, queue: LogQueue, options: LogReadOptions) {
+    this.queue = queue;
+    this.#path = path;
+    this.#utf8 = options.utf8 === true;
+    this.#fd = fd;
+  }
+
+  /** The next entry; undefined at the end, when the log is closed. One that is unfinished there does not count. */
+  next(): LogEntry | undefined {
     let entry: MutableEntry | undefined;
-    for (const bytes of lines(fd)) {
-      const line = printable(bytes, options.utf8 === true);
-      if (line === "") {
-        if (entry !== undefined) yield entry;
-        entry = undefined;
-        continue;
+    for (;;) {
+      const start = this.#at;
+      let end = this.#text.indexOf("\n", start);
+      if (end < 0) {
+        if (this.#fill()) continue;
+        end = this.#text.length;
+        if (start >= end) break;
       }
-      entry ??= emptyEntry(queue);
-      readLine(entry, line, path);
+      this.#at = end + 1;
+      if (end > start) {
+        entry ??= emptyEntry(this.queue);
+        this.#readLine(entry, start, end);
+      } else if (entry !== undefined) return entry;
     }
-  } finally {
-    closeSync(fd);
+    this.close();
+    return undefined;
+  }
+
+  #readLine(entry: MutableEntry, start: number, end: number): void {
+    if (this.#clean) {
+      readLine(entry, this.#text, start, end, this.#path);
+      return;
+    }
+    const line = printable(this.#text.slice(start, end), this.#utf8);
+    readLine(entry, line, 0, line.length, this.#path);
+  }
+
+  /** Reads on, after what is left of the text; false at the end. */
+  #fill(): boolean {
+    if (this.#ended) return false;
+    const count = readSync(this.#fd, this.#chunk, 0, CHUNK, null);
+    // a file gives less than is asked for at its end alone
+    this.#ended = count < CHUNK;
+    const rest = this.#text.slice(this.#at);
+    const read = this.#chunk.toString("latin1", 0, count);
+    this.#text = rest + (rest.length < LINE_LIMIT ? read : read.slice(lineEnd(read)));
+    this.#at = 0;
+    this.#clean = !UNCLEAN.test(this.#text);
+    return true;
+  }
+
+  /** For who does not read to the end. */
+  close(): void {
+    if (this.#fd < 0) return;
+    spare.push(this.#chunk);
+    closeSync(this.#fd);
+    this.#fd = -1;
+    this.#ended = true;
+  }
+
+  *[Symbol.iterator](): Generator<LogEntry> {
+    try {
+      for (let entry = this.next(); entry !== undefined; entry = this.next()) yield entry;
+    } finally {
+      this.close();
+    }
   }
 }
+
+/** Buffers of readers that are done: showq reads very many logs. */
+const spare: Buffer[] = [];
+
+const lineEnd = (text: string): number => (text.includes("\n") ? text.indexOf("\n") : text.length);
+
+const UNCLEAN = /[^\n -~]/;
 
 type MutableEntry = { -readonly [K in keyof LogEntry]: LogEntry[K] };
 
@@ -76,7 +141,25 @@ const emptyEntry = (queue: LogQueue): MutableEntry => ({
 const addressOrUnknown = (address: string): string =>
   address === "" || address === "<>" ? "(MAILER-DAEMON)" : address;
 
-function readLine(entry: MutableEntry, line: string, path: string): void {
+/** The part of a text without white space at its ends. */
+function trimmed(text: string, start: number, end: number): string {
+  while (start < end && isSpaceCode(text.charCodeAt(start))) start++;
+  while (end > start && isSpaceCode(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function readLine(entry: MutableEntry, text: string, start: number, end: number, path: string): void {
+  const equals = text.indexOf("=", start);
+  // the common case: nothing is white space but what may surround the value
+  if (
+    equals < 0 ||
+    equals > end ||
+    !setField(entry, text.slice(start, equals), trimmed(text, equals + 1, end))
+  )
+    readUnusualLine(entry, text.slice(start, end), path);
+}
+
+function readUnusualLine(entry: MutableEntry, line: string, path: string): void {
   if (isAlnumCode(line.charCodeAt(0))) {
     const parsed = splitNameValue(line);
     if (parsed.kind === "malformed") warning(`${path}: malformed record: ${parsed.error}`);
@@ -135,37 +218,4 @@ function setField(entry: MutableEntry, name: string, value: string): boolean {
     default:
       return false;
   }
-}
-
-/** Lines without their line end; a last one without newline counts, as an entry it is unfinished anyway. */
-function* lines(fd: number): Generator<string> {
-  const chunk = spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK);
-  try {
-    yield* linesOf(fd, chunk);
-  } finally {
-    spare.push(chunk);
-  }
-}
-
-/** Buffers of readers that are done: showq reads very many logs. */
-const spare: Buffer[] = [];
-
-function* linesOf(fd: number, chunk: Buffer): Generator<string> {
-  let begun = "";
-  for (;;) {
-    const count = readSync(fd, chunk, 0, CHUNK, null);
-    if (count === 0) break;
-    let start = 0;
-    for (;;) {
-      const end = chunk.indexOf(0x0a, start);
-      if (end < 0 || end >= count) break;
-      yield begun + fromBytes(chunk.subarray(start, end));
-      begun = "";
-      start = end + 1;
-    }
-    if (begun.length < LINE_LIMIT) begun += fromBytes(chunk.subarray(start, count));
-    // a file gives less than is asked for at its end alone
-    if (count < CHUNK) break;
-  }
-  if (begun !== "") yield begun;
 }

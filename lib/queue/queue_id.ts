@@ -66,8 +66,13 @@ export const isLongQueueId = (id: string): boolean => longSeparator(id) !== unde
 
 /** Microseconds in a long ID; undefined when its digits do not decode. */
 function longMicroseconds(id: string, separator: number): number | undefined {
-  const value = decodeDigits(id.slice(separator - 4, separator), TIME_BASE);
-  return value === undefined ? undefined : Number(value);
+  let value = 0;
+  for (let at = separator - 4; at < separator; at++) {
+    const digit = ALPHABET.indexOf(id.charAt(at));
+    if (digit < 0) return undefined;
+    value = value * ALPHABET.length + digit;
+  }
+  return value;
 }
 
 const HEX = /^[0-9A-Fa-f]{1,16}$/;
