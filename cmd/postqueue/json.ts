@@ -1,33 +1,63 @@
 /** The listing for programs: one JSON object a line and message (`postqueue -j`). */
+import type { ByteOutput } from "../../lib/sys/byte_output.ts";
+import { isPrintCode } from "../../lib/sys/bytes.ts";
 import { jsonString } from "../../lib/sys/json_string.ts";
-import type { Format, Recipient } from "./listing.ts";
+import { equalsText, type RecipientElement, type Span } from "./elements.ts";
+import type { Format } from "./listing.ts";
 
-const reasonKey = (recipient: Recipient): string =>
-  recipient.logClass === "defer"
-    ? "delay_reason"
-    : recipient.logClass === "bounce"
-      ? "bounce_reason"
-      : "other_reason";
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
 
 export function jsonFormat(utf8: boolean): Format {
-  const quote = (text: string): string => jsonString(text, utf8);
+  const quote = (output: ByteOutput, bytes: Buffer, { start, end }: Span): void => {
+    let at = start;
+    while (at < end && isPlain(bytes[at] ?? 0)) at++;
+    if (at < end) {
+      output.text(jsonString(bytes.toString("latin1", start, end), utf8));
+      return;
+    }
+    output.text('"');
+    output.copy(bytes, start, end);
+    output.text('"');
+  };
   let first = true;
   return {
-    message: (message) => {
+    message: (output, { bytes, queueName, queueId, time, size, forcedExpire, sender }) => {
       first = true;
-      return (
-        `{"queue_name": ${quote(message.queueName)}, "queue_id": ${quote(message.queueId)}, ` +
-        `"arrival_time": ${message.time}, "message_size": ${message.size}, ` +
-        `"forced_expire": ${message.forcedExpire !== 0}, "sender": ${quote(message.sender)}, "recipients": [`
+      output.text('{"queue_name": ');
+      quote(output, bytes, queueName);
+      output.text(', "queue_id": ');
+      quote(output, bytes, queueId);
+      output.text(
+        `, "arrival_time": ${time}, "message_size": ${size}, "forced_expire": ${forcedExpire !== 0}, "sender": `,
       );
+      quote(output, bytes, sender);
+      output.text(', "recipients": [');
     },
-    recipient: (recipient) => {
-      const separator = first ? "" : ", ";
+    recipient: (output, recipient) => {
+      const { bytes, originalRecipient, reason } = recipient;
+      output.text(first ? '{"orig_address": ' : ', {"orig_address": ');
       first = false;
-      const reason = recipient.reason === "" ? "" : `, "${reasonKey(recipient)}": ${quote(recipient.reason)}`;
-      return `${separator}{"orig_address": ${quote(recipient.originalRecipient)}, "address": ${quote(recipient.recipient)}${reason}}`;
+      quote(output, bytes, originalRecipient);
+      output.text(', "address": ');
+      quote(output, bytes, recipient.recipient);
+      if (reason.end > reason.start) {
+        output.text(reasonKey(recipient));
+        quote(output, bytes, reason);
+      }
+      output.text("}");
     },
-    endOfMessage: () => "]}\n",
-    end: () => "",
+    endOfMessage: (output) => output.text("]}\n"),
+    end: () => undefined,
   };
 }
+
+/** It stands in JSON as it is. */
+const isPlain = (code: number): boolean => isPrintCode(code) && code !== QUOTE && code !== BACKSLASH;
+
+const reasonKey = ({ bytes, logClass }: RecipientElement): string =>
+  equalsText(bytes, logClass, "defer")
+    ? ', "delay_reason": '
+    : equalsText(bytes, logClass, "bounce")
+      ? ', "bounce_reason": '
+      : ', "other_reason": ';

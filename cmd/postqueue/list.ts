@@ -4,7 +4,6 @@ import { isOwnInstance } from "../../lib/config/accounts.ts";
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { connectService } from "../../lib/ipc/client.ts";
 import { ClientAbort, fatal, logClientAbort, verbosity, warning } from "../../lib/log/log.ts";
-import { toBytes } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { currentEnvironment } from "../../lib/sys/environment.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
@@ -60,8 +59,8 @@ function runShowq(): Promise<Channel> {
   }
 }
 
-function print(text: string): void {
-  let bytes: Uint8Array = toBytes(text);
+function print(output: Uint8Array): void {
+  let bytes = output;
   while (bytes.length > 0) {
     try {
       bytes = bytes.subarray(writeSync(1, bytes));

@@ -1,7 +1,9 @@
 /** The listing for people: `postqueue -p`, mailq. */
 import { ascTime } from "../../lib/message/date.ts";
 import { LAST_TIME } from "../../lib/queue/attributes.ts";
-import { printable } from "../../lib/sys/bytes.ts";
+import type { ByteOutput } from "../../lib/sys/byte_output.ts";
+import { isPrintCode, printable } from "../../lib/sys/bytes.ts";
+import { equalsText, type MessageElement, type Span } from "./elements.ts";
 import type { Format } from "./listing.ts";
 
 interface Columns {
@@ -25,38 +27,98 @@ const LONG: Columns = {
 };
 /** Reasons end in this column. */
 const REASON_WIDTH = 76;
+/** Times of which the text is kept: messages that came together are listed in any order. */
+const TIMES = 4096;
+const BLANK = 0x20;
 
 export function mailqFormat(longIds: boolean, utf8: boolean): Format {
   const columns = longIds ? LONG : SHORT;
-  const line = (id: string, size: string, time: string, address: string): string =>
-    `${id.padEnd(columns.id)} ${size.padStart(columns.size)} ${time.padEnd(columns.time)} ${address}\n`;
-  const clean = (text: string): string => printable(text, utf8);
+  const [id, size, time, address] = columns.heading;
+  const heading = `${id.padEnd(columns.id)} ${size.padStart(columns.size)} ${time.padEnd(columns.time)} ${address}\n`;
+  const indent = " ".repeat(columns.id + columns.size + columns.time + 3);
+  const times = new Map<number, string>();
   let count = 0;
-  let bytes = 0;
-  let reason = "";
+  let total = 0;
+  /** Of the recipient before. */
+  let reasonBytes: Buffer = Buffer.alloc(0);
+  const reason: Span = { start: 0, end: 0 };
 
-  const reasonLine = (next: string): string => {
-    if (next === reason) return "";
-    reason = next;
-    const text = next === "" ? "reason unavailable" : clean(next);
-    return `${" ".repeat(Math.max(0, REASON_WIDTH - text.length))}(${text})\n`;
+  /** A value without what could change the terminal's state. */
+  const clean = (output: ByteOutput, bytes: Buffer, { start, end }: Span): void => {
+    let at = start;
+    while (at < end && isPrintCode(bytes[at] ?? 0)) at++;
+    if (at === end) output.copy(bytes, start, end);
+    else output.text(printable(bytes.toString("latin1", start, end), utf8));
+  };
+  /** The column of the time, with the blanks around it. */
+  const timeText = (seconds: number): string => {
+    const known = times.get(seconds);
+    if (known !== undefined) return known;
+    if (times.size >= TIMES) times.clear();
+    const text = `${ascTime(Math.max(0, Math.min(seconds, LAST_TIME)))} `.slice(0, columns.time);
+    const column = ` ${text.padEnd(columns.time)} `;
+    times.set(seconds, column);
+    return column;
+  };
+  const showReason = (output: ByteOutput, bytes: Buffer, next: Span): void => {
+    if (sameBytes(reasonBytes, reason, bytes, next)) return;
+    reasonBytes = bytes;
+    reason.start = next.start;
+    reason.end = next.end;
+    const unavailable = "reason unavailable";
+    const length = next.end > next.start ? next.end - next.start : unavailable.length;
+    output.fill(BLANK, REASON_WIDTH - length);
+    output.text("(");
+    if (next.end > next.start) clean(output, bytes, next);
+    else output.text(unavailable);
+    output.text(")\n");
   };
 
   return {
-    message: (message) => {
-      const first = count++ === 0 ? line(...columns.heading) : "\n";
-      bytes += message.size;
-      reason = "";
-      const mark = message.queueName === "active" ? "*" : message.queueName === "hold" ? "!" : "";
-      const id = clean(message.queueId) + mark + (message.forcedExpire !== 0 ? "#" : "");
-      const time = `${ascTime(Math.max(0, Math.min(message.time, LAST_TIME)))} `.slice(0, columns.time);
-      return first + line(id, String(message.size), time, clean(message.sender));
+    message: (output, message) => {
+      output.text(count++ === 0 ? heading : "\n");
+      total += message.size;
+      reason.start = reason.end = 0;
+      const start = output.length;
+      clean(output, message.bytes, message.queueId);
+      output.text(marks(message));
+      output.fill(BLANK, columns.id - (output.length - start));
+      const size = String(message.size);
+      output.fill(BLANK, 1 + Math.max(0, columns.size - size.length));
+      output.text(size);
+      output.text(timeText(message.time));
+      clean(output, message.bytes, message.sender);
+      output.text("\n");
     },
-    recipient: (recipient) => reasonLine(recipient.reason) + line("", "", "", clean(recipient.recipient)),
-    endOfMessage: () => "",
-    end: () =>
-      count === 0
-        ? "Mail queue is empty\n"
-        : `\n-- ${Math.floor(bytes / 1024)} Kbytes in ${count} Request${count === 1 ? "" : "s"}.\n`,
+    recipient: (output, recipient) => {
+      showReason(output, recipient.bytes, recipient.reason);
+      output.text(indent);
+      clean(output, recipient.bytes, recipient.recipient);
+      output.text("\n");
+    },
+    endOfMessage: () => undefined,
+    end: (output) => {
+      output.text(
+        count === 0
+          ? "Mail queue is empty\n"
+          : `\n-- ${Math.floor(total / 1024)} Kbytes in ${count} Request${count === 1 ? "" : "s"}.\n`,
+      );
+    },
   };
+}
+
+function marks({ bytes, queueName, forcedExpire }: MessageElement): string {
+  const queue = equalsText(bytes, queueName, "active")
+    ? "*"
+    : equalsText(bytes, queueName, "hold")
+      ? "!"
+      : "";
+  return forcedExpire !== 0 ? `${queue}#` : queue;
+}
+
+function sameBytes(a: Buffer, as: Span, b: Buffer, bs: Span): boolean {
+  const length = as.end - as.start;
+  if (bs.end - bs.start !== length) return false;
+  for (let index = 0; index < length; index++) if (a[as.start + index] !== b[bs.start + index]) return false;
+  return true;
 }

@@ -18,7 +18,7 @@ async function list(
   const channel = new Channel("public/showq socket");
   let text = "";
   const done = printListing(channel, format, (piece) => {
-    text += piece;
+    text += Buffer.from(piece).toString("latin1");
   });
   for (let at = 0; at < stream.length; at += chunk) {
     channel.onData(stream.subarray(at, at + chunk));
