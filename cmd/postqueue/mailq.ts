@@ -2,7 +2,6 @@
 import { ascTime } from "../../lib/message/date.ts";
 import { LAST_TIME } from "../../lib/queue/attributes.ts";
 import type { ByteOutput } from "../../lib/sys/byte_output.ts";
-import { isPrintCode, printable } from "../../lib/sys/bytes.ts";
 import { equalsText, type MessageElement, type Span } from "./elements.ts";
 import type { Format } from "./listing.ts";
 
@@ -44,12 +43,8 @@ export function mailqFormat(longIds: boolean, utf8: boolean): Format {
   const reason: Span = { start: 0, end: 0 };
 
   /** A value without what could change the terminal's state. */
-  const clean = (output: ByteOutput, bytes: Buffer, { start, end }: Span): void => {
-    let at = start;
-    while (at < end && isPrintCode(bytes[at] ?? 0)) at++;
-    if (at === end) output.copy(bytes, start, end);
-    else output.text(printable(bytes.toString("latin1", start, end), utf8));
-  };
+  const clean = (output: ByteOutput, bytes: Buffer, { start, end }: Span): void =>
+    output.printable(bytes, start, end, utf8);
   /** The column of the time, with the blanks around it. */
   const timeText = (seconds: number): string => {
     const known = times.get(seconds);

@@ -1,41 +1,64 @@
 /** One message: its sender, size and time, the recipients that failed so far with their reasons, and the others. */
-
-import { internalToExternal } from "../../lib/address/quote.ts";
-import { LIST_TERMINATOR, messageText, recipientText } from "../../lib/ipc/protocols/showq.ts";
+import { internalToExternal, isPlainAddress } from "../../lib/address/quote.ts";
+import { headsOf } from "../../lib/ipc/attributes.ts";
+import { LIST_TERMINATOR, ShowqMessage, ShowqRecipient } from "../../lib/ipc/protocols/showq.ts";
 import { warning } from "../../lib/log/log.ts";
 import { readTime } from "../../lib/queue/attributes.ts";
 import { type MessageQueue, MODE_EXPIRE, type Queues } from "../../lib/queue/directories.ts";
 import type { FileStatus } from "../../lib/queue/file_system.ts";
-import { type LogReader, readLog } from "../../lib/queue/log_reader.ts";
+import type { LogLines } from "../../lib/queue/log_lines.ts";
+import { openLog } from "../../lib/queue/log_reader.ts";
 import type { QueueId } from "../../lib/queue/queue_id.ts";
 import { RecordReader } from "../../lib/queue/record_reader.ts";
-import { REC_EOF, Rec } from "../../lib/queue/records.ts";
+import { Rec } from "../../lib/queue/records.ts";
+import { ByteOutput } from "../../lib/sys/byte_output.ts";
 import { printable } from "../../lib/sys/bytes.ts";
-import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
-import { closeSync, constants, openSync } from "../../lib/sys/fs.ts";
-
-/** A queue on its way to a client. */
-export interface Listing {
-  readonly channel: Channel;
-  readonly queues: Queues;
-  readonly queue: MessageQueue;
-  /** Files are read into it, one after the other. */
-  readonly buffer: Buffer;
-  /** smtputf8_enable */
-  readonly utf8: boolean;
-  /** empty_address_recipient */
-  readonly emptyAddress: string;
-  /** Recipients of a log that are remembered (duplicate_filter_limit). */
-  readonly rememberedLimit: number;
-}
+import { openUnnoted } from "../../lib/sys/files.ts";
+import { closeSync, constants } from "../../lib/sys/fs.ts";
+import { LoggedRecipient } from "./logged.ts";
+import { Remembered } from "./remembered.ts";
 
 const FLUSH_AT = 32 * 1024;
 /** No envelope has longer records; users make the files in maildrop where everybody may write there. */
 const RECORD_LIMIT = 64 * 1024;
+const READ_SIZE = 4096;
 const SIZE_TEXT = /^[0-9 ]+$/;
 const OPEN = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
 const LOGS = ["defer", "bounce"] as const;
+
+/** What the attributes of an element begin with, all but the first after the end of the one before. */
+const between = (heads: string[]): string[] => heads.map((head, index) => (index === 0 ? head : `\0${head}`));
+const [QUEUE = "", ID = "", TIME = "", SIZE = "", EXPIRE = "", SENDER = ""] = between(headsOf(ShowqMessage));
+const [ORIGINAL = "", RECIPIENT = "", CLASS = "", REASON = ""] = between(headsOf(ShowqRecipient));
+
+/** The settings of a listing, its output, and the memory that its messages use one after the other. */
+export class Listing {
+  readonly output = new ByteOutput(2 * FLUSH_AT);
+  readonly buffer = Buffer.allocUnsafeSlow(READ_SIZE);
+  readonly logged: LoggedRecipient;
+  /** Recipients that a log of this message named. */
+  readonly remembered: Remembered;
+  /** What the message says of its next recipient: the original one, as it is shown. */
+  readonly original = new ByteOutput(256);
+
+  /** `rememberedLimit`: 0 for none (duplicate_filter_limit). */
+  constructor(
+    readonly queues: Queues,
+    readonly queue: MessageQueue,
+    readonly utf8: boolean,
+    readonly emptyAddress: string,
+    rememberedLimit: number,
+  ) {
+    this.logged = new LoggedRecipient(utf8);
+    this.remembered = new Remembered(rememberedLimit === 0 ? Number.POSITIVE_INFINITY : rememberedLimit);
+  }
+
+  /** So much was written that it should reach the client. */
+  get full(): boolean {
+    return this.output.length > FLUSH_AT;
+  }
+}
 
 export class Message {
   readonly #listing: Listing;
@@ -44,12 +67,11 @@ export class Message {
   readonly #reader: RecordReader;
   #time: number | undefined;
   #size: number | undefined;
-  #sender: string | undefined;
-  #original: string | undefined;
-  /** Recipients that a log named, as far as they are to be remembered. */
-  #listed: Set<string> | undefined;
+  /** Its head was written. */
+  #begun = false;
+  #hasOriginal = false;
   /** The log whose entries come next, and how many were begun. */
-  #log: LogReader | undefined;
+  #log: LogLines | undefined;
   #logs = 0;
 
   private constructor(listing: Listing, id: QueueId, status: FileStatus, reader: RecordReader) {
@@ -57,6 +79,7 @@ export class Message {
     this.#id = id;
     this.#status = status;
     this.#reader = reader;
+    listing.remembered.clear();
   }
 
   /** Undefined for a file that cannot be opened (said so), or has gone since it was looked at. */
@@ -64,7 +87,7 @@ export class Message {
     const path = listing.queues.path(listing.queue, id);
     try {
       const options = { buffer: listing.buffer, maximum: RECORD_LIMIT };
-      return new Message(listing, id, status, new RecordReader(openSync(path, OPEN), path, options));
+      return new Message(listing, id, status, new RecordReader(openUnnoted(path, OPEN), path, options));
     } catch (error) {
       if (errorCode(error) !== "ENOENT") warning(`open ${path}: ${errorText(error)}`);
       return undefined;
@@ -76,10 +99,9 @@ export class Message {
     closeSync(this.#reader.fd);
   }
 
-  /** Writes to the client. True when there is more, and the client must catch up before. */
+  /** Writes what it has for the client. True when that is not all, but the output is full. */
   proceed(): boolean {
-    const { channel } = this.#listing;
-    while (channel.unsent <= FLUSH_AT) {
+    while (!this.#listing.full) {
       if (this.#log !== undefined) this.#showEntry(this.#log);
       else if (!this.#showRecord()) return false;
     }
@@ -98,51 +120,49 @@ export class Message {
         if (this.#listing.queue !== "maildrop") this.#size ??= readSize(reader.text, this.#id);
         return true;
       case Rec.FROM:
-        return this.#begin(reader.string);
-      case Rec.ORIGINAL_RECIPIENT:
-        if (this.#sender === undefined)
-          return this.#skip("missing sender address", this.#shown(reader.string));
-        this.#original = reader.string;
-        return true;
-      case Rec.RECIPIENT: {
-        const address = this.#shown(reader.string);
-        if (this.#sender === undefined) return this.#skip("missing sender address", address);
-        if (this.#listed?.has(address) !== true)
-          this.#showRecipient(
-            this.#original === undefined ? address : this.#shown(this.#original),
-            address,
-            "",
-            "",
-          );
-        this.#original = undefined;
+        return this.#begin();
+      case Rec.ORIGINAL_RECIPIENT: {
+        if (!this.#begun) return this.#skip("missing sender address", this.#shown(reader.string));
+        const { original } = this.#listing;
+        original.clear();
+        this.#show(original);
+        this.#hasOriginal = true;
         return true;
       }
+      case Rec.RECIPIENT:
+        if (!this.#begun) return this.#skip("missing sender address", this.#shown(reader.string));
+        this.#showRecipient();
+        this.#hasOriginal = false;
+        return true;
       case Rec.DONE:
       case Rec.CANCELED:
-        this.#original = undefined;
+        this.#hasOriginal = false;
         return true;
       case Rec.CONTENT:
         if (this.#size !== undefined) reader.skip(this.#size);
         return true;
       default:
-        return type > REC_EOF || this.#end();
+        return type > 0 || this.#end();
     }
   }
 
-  #begin(address: string): boolean {
-    if (this.#sender !== undefined) return this.#skip("duplicate sender address", address);
-    const { channel, queue, emptyAddress } = this.#listing;
-    this.#sender = address === "" ? emptyAddress : address;
-    channel.write(
-      messageText(
-        queue,
-        this.#id,
-        this.#time ?? this.#status.modified,
-        this.#size ?? this.#status.size,
-        (this.#status.mode & MODE_EXPIRE) !== 0,
-        this.#shown(this.#sender),
-      ),
-    );
+  #begin(): boolean {
+    if (this.#begun) return this.#skip("duplicate sender address", this.#reader.string);
+    this.#begun = true;
+    const { output, queue, emptyAddress } = this.#listing;
+    output.text(QUEUE);
+    output.text(queue);
+    output.text(ID);
+    output.text(this.#id);
+    output.text(TIME);
+    output.text(String(this.#time ?? this.#status.modified));
+    output.text(SIZE);
+    output.text(String(this.#size ?? this.#status.size));
+    output.text(EXPIRE);
+    output.text((this.#status.mode & MODE_EXPIRE) !== 0 ? "1" : "0");
+    output.text(SENDER);
+    this.#show(output, emptyAddress);
+    output.text("\0");
     this.#nextLog();
     return true;
   }
@@ -153,45 +173,75 @@ export class Message {
   }
 
   #end(): false {
-    if (this.#sender !== undefined) this.#listing.channel.write(LIST_TERMINATOR);
+    if (this.#begun) this.#listing.output.text(LIST_TERMINATOR);
     return false;
   }
 
   /** Goes on with the next log that there is, or with the file. */
   #nextLog(): void {
-    const { queues, utf8 } = this.#listing;
+    const { queues, queue, utf8 } = this.#listing;
     this.#log = undefined;
     while (this.#log === undefined) {
-      const queue = LOGS[this.#logs++];
-      if (queue === undefined) return;
-      this.#log = unless(["ENOENT", "EACCES"], () => readLog(queues, queue, this.#id, { utf8 }));
+      const log = LOGS[this.#logs++];
+      if (log === undefined) return;
+      const expected = log === "defer" && queue === "deferred";
+      this.#log = unless(["EACCES"], () => openLog(queues, log, this.#id, { utf8, expected }));
     }
   }
 
-  #showEntry(log: LogReader): void {
-    const entry = log.next();
-    if (entry === undefined) {
+  #showEntry(log: LogLines): void {
+    const { output, logged, remembered } = this.#listing;
+    if (!logged.read(log)) {
+      log.close();
       this.#nextLog();
       return;
     }
-    const { originalRecipient, recipient, reason } = entry;
-    this.#showRecipient(originalRecipient, recipient, log.queue, reason);
-    this.#listed ??= new Set();
-    if (this.#listed.size < this.#listing.rememberedLimit) this.#listed.add(recipient);
+    const { original, recipient, reason } = logged;
+    output.text(ORIGINAL);
+    output.copy(original.bytes, 0, original.length);
+    output.text(RECIPIENT);
+    output.copy(recipient.bytes, 0, recipient.length);
+    output.text(CLASS);
+    output.text(LOGS[this.#logs - 1] ?? "");
+    output.text(REASON);
+    output.copy(reason.bytes, 0, reason.length);
+    output.text("\0");
+    remembered.add(recipient.bytes, 0, recipient.length);
   }
 
-  #showRecipient(original: string, recipient: string, logClass: string, reason: string): void {
-    this.#listing.channel.write(recipientText(original, recipient, logClass, reason));
+  /** Shows the recipient in the record just read, which is taken back when a log named it. */
+  #showRecipient(): void {
+    const { output, original, remembered } = this.#listing;
+    const before = output.length;
+    output.text(ORIGINAL);
+    if (this.#hasOriginal) output.copy(original.bytes, 0, original.length);
+    else this.#show(output);
+    output.text(RECIPIENT);
+    const start = output.length;
+    this.#show(output);
+    if (remembered.has(output.bytes, start, output.length)) {
+      output.length = before;
+      return;
+    }
+    output.text(CLASS);
+    output.text(REASON);
+    output.text("\0");
   }
 
-  /** Address of the queue file as it is shown: quoted, without control characters. */
+  /** Writes the address in the record just read as it is shown: quoted, without control characters. */
+  #show(output: ByteOutput, ifEmpty = ""): void {
+    const { source, start, end } = this.#reader;
+    if (isPlainAddress(source, start, end)) output.copy(source, start, end);
+    else output.text(this.#shown(this.#reader.string || ifEmpty));
+  }
+
   #shown(address: string): string {
     return printable(address === "" ? '""' : internalToExternal(address), this.#listing.utf8);
   }
 }
 
 function readSize(text: string, id: QueueId): number | undefined {
-  const size = SIZE_TEXT.test(text) ? Number.parseInt(text, 10) : Number.NaN;
+  const size = SIZE_TEXT.test(text) ? Number.parseInt(text, 10) || 0 : Number.NaN;
   if (Number.isSafeInteger(size)) return size;
   warning(`${id}: malformed size record: ${text.slice(0, 100)} -- using file size instead`);
   return undefined;

@@ -3,11 +3,33 @@
  * of an address. The domain is never quoted.
  */
 
+import { isAlnumCode } from "../sys/bytes.ts";
+
 const NEEDS_QUOTES = /[\x00-\x20\x7f()<>@,;:\\"[\]]|^\.|\.$|\.\.|^$/;
 const ESCAPED_822 = /["\\\r]/g;
 const ESCAPED_821 = /["\\\r\n]/g;
 /** Addresses that are the same in both forms. */
 const PLAIN = /^[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9.-]+$/;
+
+const AT = 0x40;
+const DOT = 0x2e;
+
+/** Whether an address in bytes is surely the same in both forms: an ordinary localpart and one `@`. */
+export function isPlainAddress(bytes: Uint8Array, start: number, end: number): boolean {
+  let at = -1;
+  /** An atom may begin, or the address end, only after another character than a dot or `@`. */
+  let separated = true;
+  for (let index = start; index < end; index++) {
+    const code = bytes[index] ?? 0;
+    if (code === DOT || code === AT) {
+      if (separated || (code === AT && at >= 0)) return false;
+      separated = true;
+      if (code === AT) at = index;
+    } else if (isAlnumCode(code) || code === 0x2b || code === 0x2d || code === 0x5f) separated = false;
+    else return false;
+  }
+  return at >= 0 && !separated;
+}
 
 const quoteWith = (local: string, escaped: RegExp): string =>
   NEEDS_QUOTES.test(local) ? `"${local.replace(escaped, "\\$&")}"` : local;

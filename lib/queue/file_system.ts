@@ -114,7 +114,10 @@ export const fileSystem: FileSystem = {
   blockSize: (path) => fs.statfsSync(pathOf(path)).bsize,
   fstat: (fd) => new Status(fs.fstatSync(fd), () => fs.runtimeFs().fstatSync(fd, { bigint: true }).ino),
   lstat: (path) =>
-    new Status(fs.lstatSync(pathOf(path)), () => fs.runtimeFs().lstatSync(pathOf(path), { bigint: true }).ino),
+    new Status(
+      fs.lstatSync(pathOf(path)),
+      () => fs.runtimeFs().lstatSync(pathOf(path), { bigint: true }).ino,
+    ),
   exists: (path) => fs.existsSync(pathOf(path)),
   readdir: (path) => fs.readdirSync(pathOf(path)),
   rename: (from, to) => fs.renameSync(pathOf(from), pathOf(to)),

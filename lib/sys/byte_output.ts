@@ -1,4 +1,5 @@
 /** Output gathered as bytes in memory that is used again: where very much is written, a string for each piece costs more than the piece. */
+import { isPrintCode, printable } from "./bytes.ts";
 
 /** Shorter texts and pieces are copied byte by byte, which a call of the runtime's functions would cost more than. */
 const SHORT = 32;
@@ -32,6 +33,14 @@ export class ByteOutput {
       for (let index = 0; index < length; index++)
         this.bytes[this.length + index] = source[start + index] ?? 0;
     this.length += length;
+  }
+
+  /** A part of other bytes, made printable as printable() does. */
+  printable(source: Buffer, start: number, end: number, utf8: boolean): void {
+    let at = start;
+    while (at < end && isPrintCode(source[at] ?? 0)) at++;
+    if (at === end) this.copy(source, start, end);
+    else this.text(printable(source.toString("latin1", start, end), utf8));
   }
 
   /** The same byte several times; none for a count below 1. */

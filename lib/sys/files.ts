@@ -31,6 +31,19 @@ const recordLocks = library(["libc.so.6", "libc.so"], {
   fcntl: { args: ["i32", "i32", "ptr"], returns: "i32" },
 });
 
+/**
+ * Opens a file for reading without noting the time of access where we may, as its owner: with a time of modification ahead, as that of deferred
+ * mail, each reading would change the inode. open(2)
+ */
+export function openUnnoted(path: string, flags: number): number {
+  try {
+    return openSync(pathOf(path), flags | constants.O_NOATIME);
+  } catch (error) {
+    if (errorCode(error) !== "EPERM") throw error;
+    return openSync(pathOf(path), flags);
+  }
+}
+
 const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;

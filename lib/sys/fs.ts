@@ -81,6 +81,7 @@ export const constants = {
   O_NONBLOCK: 0o4000,
   O_DIRECTORY: arm ? 0o40000 : 0o200000,
   O_NOFOLLOW: arm ? 0o100000 : 0o400000,
+  O_NOATIME: 0o1000000,
   X_OK: 1,
 } as const;
 const O_CLOEXEC = 0o2000000;

@@ -10,6 +10,7 @@ import {
   externalToInternal,
   internalToExternal,
   internalToSmtp,
+  isPlainAddress,
   quoteLocalPart,
 } from "../../../lib/address/quote.ts";
 import {
@@ -33,6 +34,22 @@ t.test("enable_idna2003_compatibility", (t) => {
   // as Python's codec for RFC 3490 has them
   t.same(names.map(toAsciiDomain), ["fass.example", "xn--mxa0b.example", "xn--a-ptf.example"]);
   t.end();
+});
+
+t.test("an address of which the bytes are plain needs no quotes", async (t) => {
+  const pieces = ["a", "B9", "-", "+_", ".", "..", "@", "@", ":", " ", '"', "\\", "\xe9", "[1]", "\0", ""];
+  const plain = new Set<string>();
+  for (let number = 0; number < pieces.length ** 4; number++) {
+    const digit = (index: number): string =>
+      pieces[Math.floor(number / pieces.length ** index) % pieces.length] ?? "";
+    const address = digit(0) + digit(1) + digit(2) + digit(3);
+    const bytes = Buffer.from(`.${address}@`, "latin1");
+    if (!isPlainAddress(bytes, 1, bytes.length - 1)) continue;
+    plain.add(address);
+    if (internalToExternal(address) !== address) t.fail(address);
+  }
+  t.ok(plain.has("a@a") && plain.has("B9-@a") && plain.has("a.B9@") === false);
+  t.notOk(plain.has("") || plain.has("a") || plain.has("@") || plain.has("@a"));
 });
 
 t.test("quoting", (t) => {

@@ -61,3 +61,24 @@ t.test("QUE-11 whatever the queue holds, each line is JSON", async (t) => {
   t.match(parsed, { forced_expire: true, recipients: [{ address: "a", other_reason: "\x1b[0m???" }] });
   t.ok((await list(Buffer.from(stream, "latin1"), mailqFormat(false, false))).ok);
 });
+
+t.test("numbers and ends of elements as a peer may write them", async (t) => {
+  const head = "protocol\0mail_queue_list_protocol\0\0";
+  const message = (time: string, size: string): string =>
+    `queue_name\0hold\0queue_id\0A\0time\0${time}\0size\0${size}\0forced_expire\x000\0sender\0s@t\0`;
+  const recipient = "original_recipient\0\0recipient\0a@b\0log_class\0defer\0reason\0why\0";
+  const show = async (stream: string): Promise<string | undefined> => {
+    const { ok, text } = await list(Buffer.from(head + stream, "latin1"), jsonFormat(true), 50);
+    return ok ? text : undefined;
+  };
+  const expected = (time: number, size: number): string =>
+    `{"queue_name": "hold", "queue_id": "A", "arrival_time": ${time}, "message_size": ${size}, "forced_expire": false, "sender": "s@t", "recipients": [{"orig_address": "", "address": "a@b", "delay_reason": "why"}]}\n`;
+  t.equal(await show(`${message("17", "500")}${recipient}\0\0`), expected(17, 500));
+  t.equal(await show(`${message("+17", " 0000000000000000000500")}${recipient}\0\0`), expected(17, 500));
+  t.equal(await show(`${message("1", "123456789012345")}${recipient}\0\0`), expected(1, 123_456_789_012_345));
+  const before = setLogSinks([]);
+  t.equal(await show(`${message("", "500")}${recipient}\0\0`), undefined, "no number");
+  t.equal(await show(`${message("1x", "500")}${recipient}\0\0`), undefined, "text behind a number");
+  t.equal(await show(`${message("1", "500")}${recipient.replace("recipient", "recipients")}\0\0`), undefined);
+  setLogSinks(before);
+});

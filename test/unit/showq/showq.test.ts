@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -129,4 +130,23 @@ t.test("a long list of recipients waits for its client", async (t) => {
   await listQueue(channel, "hold", true);
   await channel.flush();
   t.equal(parse(text())["hold/LONG1"]?.length, 6 + 5000 * 4);
+});
+
+t.test("a listing leaves no trace in the files it reads", async (t) => {
+  mkdirSync("defer/N", { recursive: true });
+  mkdirSync("deferred/N", { recursive: true });
+  const paths = ["deferred/N/NOTE1", "defer/N/NOTE1"];
+  writeFileSync("deferred/N/NOTE1", "T\x011S\x01aR\x03x@yM\0N\0X\0E\0", "latin1");
+  writeFileSync("defer/N/NOTE1", "\nrecipient=x@y\nreason=r\n\n");
+  const ahead = Date.now() / 1000 + 3600;
+  for (const path of paths) {
+    chmodSync(path, 0o700);
+    utimesSync(path, ahead - 7200, ahead);
+  }
+  const { channel, text } = collector();
+  await listQueue(channel, "deferred", true);
+  await channel.flush();
+  t.match(parse(text())["deferred/NOTE1"], [["queue_name", "deferred"]]);
+  for (const path of paths)
+    t.equal(Math.round(statSync(path).atimeMs / 1000), Math.round(ahead - 7200), path);
 });
