@@ -10,6 +10,7 @@ import { encode } from "../../lib/ipc/attributes.ts";
 import { PostdropGreeting, PostdropStatus } from "../../lib/ipc/protocols/cleanup.ts";
 import { fatal, setVerbosity, verbosity } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
+import { waitingFileSystem } from "../../lib/queue/file_system.ts";
 import { RecordDecoder } from "../../lib/queue/record_decoder.ts";
 import { REC_EOF, REC_ERROR, REC_MORE } from "../../lib/queue/records.ts";
 import { cleanUpOnSignals } from "../../lib/submission/death_signals.ts";
@@ -50,7 +51,7 @@ async function run(invocation: Invocation): Promise<void> {
   if (denied !== undefined) fatal(`User ${denied}(${uid}) is not allowed to submit mail`);
 
   const senders = new LocalSenders();
-  const submission = await Submission.begin(queues(), {
+  const submission = await Submission.begin(queues(waitingFileSystem), {
     uid,
     checkSender: (sender) => senders.check(uid, sender),
     senderMaps: senders.name,

@@ -2,6 +2,7 @@
 import { parameter } from "../../lib/config/configuration.ts";
 import { fatal } from "../../lib/log/log.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
+import { waitingFileSystem } from "../../lib/queue/file_system.ts";
 import { cleanUpOnSignals } from "../../lib/submission/death_signals.ts";
 import { LocalSenders } from "../../lib/submission/local_sender.ts";
 import { notifyPickup } from "../../lib/submission/notify_pickup.ts";
@@ -41,7 +42,7 @@ async function openPostdrop(options: SinkOptions): Promise<Sink> {
 async function openMaildrop(options: SinkOptions): Promise<Sink> {
   cleanUpOnSignals();
   const senders = new LocalSenders();
-  const submission = await Submission.begin(queues(), {
+  const submission = await Submission.begin(queues(waitingFileSystem), {
     uid: options.uid,
     checkSender: (sender) => senders.check(options.uid, sender),
     senderMaps: senders.name,

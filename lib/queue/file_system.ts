@@ -131,5 +131,11 @@ export const fileSystem: FileSystem = {
   tryLock,
 };
 
+/** For a command that has nothing else to do while it waits for the disk. */
+export const waitingFileSystem: FileSystem = {
+  ...fileSystem,
+  fsync: async (fd) => fs.fsyncSync(fd),
+};
+
 /** Seconds to wait before an attempt that failed for want of resources is repeated; tests shorten it. */
 export const pause = sleep;

@@ -64,6 +64,10 @@ const libc = library(["libc.so.6", "libc.so"], {
   write: { args: ["i32", "ptr", "u64"], returns: "i64" },
   pread: { args: ["i32", "ptr", "u64", "i64"], returns: "i64" },
   pwrite: { args: ["i32", "ptr", "u64", "i64"], returns: "i64" },
+  rename: { args: ["ptr", "ptr"], returns: "i32" },
+  unlink: { args: ["ptr"], returns: "i32" },
+  fchmod: { args: ["i32", "u32"], returns: "i32" },
+  fsync: { args: ["i32"], returns: "i32" },
   statx: { args: ["i32", "ptr", "i32", "u32", "ptr"], returns: "i32" },
 });
 
@@ -145,6 +149,20 @@ function write(
     position === null ? libc().write(fd, source, count) : libc().pwrite(fd, source, count, BigInt(position)),
   );
 }
+
+function rename(from: Path, to: Path): void {
+  const [source, target] = [pathBytes("rename", from), pathBytes("rename", to)];
+  checked("rename", `${shown(from)} -> ${shown(to)}`, libc().rename(ffi().ptr(source), ffi().ptr(target)));
+}
+const unlink = (path: Path): void => {
+  checked("unlink", shown(path), libc().unlink(ffi().ptr(pathBytes("unlink", path))));
+};
+const fchmod = (fd: number, mode: number): void => {
+  checked("fchmod", String(fd), libc().fchmod(fd, mode));
+};
+const sync = (fd: number): void => {
+  uninterrupted("fsync", String(fd), () => libc().fsync(fd));
+};
 
 const S_IFMT = 0o170000;
 class FileStatus implements Stats {
@@ -273,16 +291,18 @@ export const fstatSync = onBun ? fstat : (runtimes("fstatSync") as typeof fstat)
 export const statSync = onBun ? statCall("stat", 0) : (runtimes("statSync") as StatCall);
 export const lstatSync = onBun ? statCall("lstat", AT_SYMLINK_NOFOLLOW) : (runtimes("lstatSync") as StatCall);
 export const existsSync = onBun ? exists : (runtimes("existsSync") as typeof exists);
+export const renameSync = onBun ? rename : (runtimes("renameSync") as typeof rename);
+export const unlinkSync = onBun ? unlink : (runtimes("unlinkSync") as typeof unlink);
+export const fchmodSync = onBun ? fchmod : (runtimes("fchmodSync") as typeof fchmod);
+export const fsyncSync = onBun ? sync : (runtimes("fsyncSync") as typeof sync);
 export const readFileSync = onBun ? readFile : (runtimes("readFileSync") as ReadFile);
 
 export const accessSync = runtimes("accessSync");
 export const chmodSync = runtimes("chmodSync");
 export const chownSync = runtimes("chownSync");
 export const copyFileSync = runtimes("copyFileSync");
-export const fchmodSync = runtimes("fchmodSync");
 export const fchownSync = runtimes("fchownSync");
 export const fdatasyncSync = runtimes("fdatasyncSync");
-export const fsyncSync = runtimes("fsyncSync");
 export const futimesSync = runtimes("futimesSync");
 export const ftruncateSync = runtimes("ftruncateSync");
 export const lchownSync = runtimes("lchownSync");
@@ -292,10 +312,8 @@ export const opendirSync = runtimes("opendirSync");
 export const read = runtimes("read");
 export const readdirSync = runtimes("readdirSync");
 export const realpathSync = runtimes("realpathSync");
-export const renameSync = runtimes("renameSync");
 export const rmdirSync = runtimes("rmdirSync");
 export const statfsSync = runtimes("statfsSync");
-export const unlinkSync = runtimes("unlinkSync");
 export const utimesSync = runtimes("utimesSync");
 export const watch = runtimes("watch");
 export const writeFileSync = runtimes("writeFileSync");

@@ -67,6 +67,12 @@ for (const [what, call] of Object.entries({
   close: (fs: typeof ours) => fs.closeSync(999),
   fstat: (fs: typeof ours) => fs.fstatSync(999),
   write: (fs: typeof ours) => fs.writeSync(999, "x"),
+  rename: (fs: typeof ours) => fs.renameSync(at("missing"), at("other")),
+  "rename across": (fs: typeof ours) => fs.renameSync(at("file"), "/proc/file"),
+  unlink: (fs: typeof ours) => fs.unlinkSync(at("missing")),
+  "unlink a directory": (fs: typeof ours) => fs.unlinkSync(at("folder")),
+  fchmod: (fs: typeof ours) => fs.fchmodSync(999, 0o600),
+  fsync: (fs: typeof ours) => fs.fsyncSync(999),
   "below a file": (fs: typeof ours) => fs.statSync(at("file/below"), { throwIfNoEntry: false }),
   lstat: (fs: typeof ours) => fs.lstatSync(at("missing")),
 }))
@@ -96,6 +102,8 @@ const written = ["ours", "theirs"].map((name, index) => {
   ];
   const target = Buffer.alloc(8, ".");
   counts.push(fs.readSync(fd, target, 1, 4, 2), fs.readSync(fd, target, 0, 8, null));
+  fs.fchmodSync(fd, 0o2700);
+  fs.fsyncSync(fd);
   const stat = fs.fstatSync(fd);
   const closesOnExec = runtime.readFileSync(`/proc/self/fdinfo/${fd}`, "latin1").includes("02000002");
   fs.closeSync(fd);
@@ -105,6 +113,14 @@ same("writes and reads", written[0], written[1]);
 same("what was written", runtime.readFileSync(at("ours")), runtime.readFileSync(at("theirs")));
 for (const [name, value] of Object.entries(ours.constants))
   same(name, value, runtime.constants[name as keyof typeof runtime.constants]);
+
+ours.renameSync(at("ours"), at("moved"));
+ours.unlinkSync(at("theirs"));
+same(
+  "moved and removed",
+  runtime.readdirSync(folder).filter((name) => /ours|theirs|moved/.test(name)),
+  ["moved"],
+);
 
 runtime.rmSync(folder, { recursive: true });
 console.log("compared");
