@@ -22,9 +22,10 @@ export const isQueued = (
 export async function drained(instance: Instance, queues?: string[], seconds = 180): Promise<void> {
   const began = performance.now();
   while (isQueued(instance, queues)) {
-    if (performance.now() - began > seconds * 1000)
-      throw new Error(`the queue of ${instance.directory} does not empty`);
-    await wait(20);
+    const elapsed = performance.now() - began;
+    if (elapsed > seconds * 1000) throw new Error(`the queue of ${instance.directory} does not empty`);
+    // looking costs time too
+    await wait(Math.max(20, elapsed / 200));
   }
 }
 

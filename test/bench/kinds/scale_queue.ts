@@ -103,6 +103,7 @@ class Trial {
 
   async run(): Promise<Figures> {
     const { system, size, ports } = this;
+    this.#say("filling the queue");
     await stop(system);
     fillDeferred(system.instance, this.model, size);
     configure(system, relayTo(ports.sink));
@@ -110,9 +111,12 @@ class Trial {
     await listening(system.instance.smtpPort);
     await familyOf(system).idle(limit(size));
     await this.#send(WARM_UP);
+    this.#say("looking at it, relaying beside it");
     const scan = (await this.#scan()) / size;
     const { seconds, cpu } = await this.#relay();
+    this.#say("making all of it active");
     const memory = await this.#memory();
+    this.#say("flushing");
     const out = await this.#drain();
     return {
       scan: scan * 1000,
@@ -122,6 +126,10 @@ class Trial {
       drained: size / out.seconds,
       drain: out.cpu / size,
     };
+  }
+
+  #say(what: string): void {
+    progress(`${this.system.name}, ${this.size} messages: ${what}`);
   }
 
   async #send(messages: number): Promise<void> {
@@ -225,7 +233,6 @@ smtp_helo_timeout = 1d
           for (const system of round % 2 === 0 ? systems : [...systems].reverse()) {
             const model = models.get(system);
             if (model === undefined) throw new Error("no model");
-            progress(`${system.name}: ${size} messages in the queue`);
             curves.add(system.name, size, await new Trial(bench, system, ports, model, size).run());
           }
     });
