@@ -22,6 +22,7 @@ import { fstatSync } from "../sys/fs.ts";
 import { lookupUser, realUid } from "../sys/identity.ts";
 import { readDecimal, readOctal } from "../sys/numbers.ts";
 import { forbidDumps, ignoreSignal, isTerminal, resourceLimit, setResourceLimit } from "../sys/process.ts";
+import { loadTimeZone } from "../sys/strftime.ts";
 import { usesNetwork } from "../tables/open.ts";
 import { allowSurrogates } from "../tables/policy.ts";
 import { startDebugger } from "./debugger.ts";
@@ -181,7 +182,7 @@ export async function startService(
   }
   setResourceLimit("core", 0, true);
   // the time zone's rules are outside the jail
-  new Date().getTimezoneOffset();
+  loadTimeZone();
   // a stand-alone server is run by anybody, with the rights of whoever that is (sendmail -bs)
   const owner = given.has("u") || (realUid() !== 0 && !standAlone) ? mailOwner() : undefined;
   dropPrivileges(owner, given.has("c") && realUid() === 0 ? queueDirectory : undefined);

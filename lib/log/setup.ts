@@ -7,6 +7,7 @@ import { errorCode } from "../sys/errno.ts";
 import { safeOpen } from "../sys/files.ts";
 import { closeSync, constants, writeSync } from "../sys/fs.ts";
 import { connectLocal, sendBytes, textSender } from "../sys/sockets.ts";
+import { formatTime } from "../sys/strftime.ts";
 import type { Level, LogEvent } from "./event.ts";
 import { fatal, type LogSink, setLogSinks, setLogUtf8 } from "./log.ts";
 import { LogFile } from "./log_file.ts";
@@ -284,9 +285,9 @@ let stampPad = "";
 function stamp(pad: " " | "0"): string {
   const second = Math.floor(Date.now() / 1000);
   if (second === stampSecond && pad === stampPad) return stampText;
-  const now = new Date(second * 1000);
-  const two = (value: number): string => String(value).padStart(2, "0");
-  stampText = `${MONTHS[now.getMonth()]} ${String(now.getDate()).padStart(2, pad)} ${two(now.getHours())}:${two(now.getMinutes())}:${two(now.getSeconds())}`;
+  // not %b, which is the month of a locale
+  const [month, day = "", time] = formatTime("%m %d %H:%M:%S", second).split(" ");
+  stampText = `${MONTHS[Number(month) - 1]} ${day.startsWith("0") ? pad + day.slice(1) : day} ${time}`;
   stampSecond = second;
   stampPad = pad;
   return stampText;

@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { configurationFromText, installConfiguration } from "../../../lib/config/configuration.ts";
 import { setLogSinks } from "../../../lib/log/log.ts";
 import { openDirectory } from "../../../lib/sys/directory.ts";
+import { setEnvironmentVariable } from "../../../lib/sys/environment.ts";
 import { makeFifo, makePipe, pendingBytes, recordLock, tryLock } from "../../../lib/sys/files.ts";
 import {
   groupLine,
@@ -115,6 +116,11 @@ for (let round = 0; round < ROUNDS; round++) {
   check("getdents64", () => seen.sort(), readdirSync(folder).sort());
   const year = new Date(86_400_000 * 365.25 * (round + 1)).getUTCFullYear();
   check("strftime", () => formatTime("%Y %%", 86_400 * 365.25 * (round + 1)), `${year} %`);
+  const hourIn = (zone: string): string => {
+    setEnvironmentVariable("TZ", zone);
+    return formatTime("%H:%M", 0);
+  };
+  check("time zone", () => `${hourIn("JST-9")} ${hourIn("UTC0")}`, "09:00 00:00");
   const text = `a${"a".repeat(round * 37)}${"b".repeat(round)}`;
   for (const table of [regexp, pcre]) {
     const found = await table.lookup(text);
