@@ -93,7 +93,16 @@ const FLAGS = { r: constants.O_RDONLY, "r+": constants.O_RDWR } as const;
 
 type Path = string | Uint8Array;
 
+/** Memory for the path of a call: each has but one, and is over before the next. */
+let scratch: Buffer | undefined;
+const SHORT_PATH = 1024;
+
 function pathBytes(call: string, path: Path): Buffer {
+  if (typeof path === "string" && path.length <= SHORT_PATH && !path.includes("\0")) {
+    scratch ??= Buffer.allocUnsafeSlow(3 * SHORT_PATH + 1);
+    scratch[scratch.write(path)] = 0;
+    return scratch;
+  }
   const bytes = typeof path === "string" ? Buffer.from(`${path}\0`) : Buffer.concat([path, Buffer.alloc(1)]);
   if (bytes.indexOf(0) === bytes.length - 1) return bytes;
   throw new SysError(call, errnoNumber("EINVAL"), shown(path));
@@ -128,7 +137,7 @@ function readSome(
   return uninterrupted("read", String(fd), () =>
     position === null || position === -1
       ? libc().read(fd, target, length)
-      : libc().pread(fd, target, length, BigInt(position)),
+      : libc().pread(fd, target, length, position),
   );
 }
 
@@ -146,7 +155,7 @@ function write(
   if (count === 0) return 0;
   const source = ffi().ptr(content, offset);
   return uninterrupted("write", String(fd), () =>
-    position === null ? libc().write(fd, source, count) : libc().pwrite(fd, source, count, BigInt(position)),
+    position === null ? libc().write(fd, source, count) : libc().pwrite(fd, source, count, position),
   );
 }
 
@@ -210,7 +219,8 @@ const NOTHING = new Uint8Array(1);
 
 const u32 = (at: number): number => status.getUint32(at, true);
 const u64 = (at: number): number => u32(at) + u32(at + 4) * 2 ** 32;
-const milliseconds = (at: number): number => Number(status.getBigInt64(at, true)) * 1000 + u32(at + 8) / 1e6;
+const milliseconds = (at: number): number =>
+  (u32(at) + status.getInt32(at + 4, true) * 2 ** 32) * 1000 + u32(at + 8) / 1e6;
 
 /** Calls statx(); what it returns. */
 const statx = (fd: number, path: Uint8Array, flags: number): number =>

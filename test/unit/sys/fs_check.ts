@@ -56,6 +56,25 @@ same("nothing there", ours.statSync(at("missing"), quietly), runtime.statSync(at
 for (const name of ["file", "empty", "large", "n\u00e4me"])
   same(name, ours.readFileSync(at(name), "latin1"), runtime.readFileSync(at(name), "latin1"));
 same("bytes of a path", ours.readFileSync(Buffer.from(at("n\u00e4me")), "latin1"), "umlaut");
+const far = 6_000_000_000;
+runtime.utimesSync(at("empty"), -1.5, -far);
+same(
+  "times before 1970 and beyond 32 bits",
+  shown(ours.statSync(at("empty"))),
+  shown(runtime.statSync(at("empty"))),
+);
+const sparse = ours.openSync(at("empty"), "r+");
+same("written far behind", ours.writeSync(sparse, Buffer.from("far"), 0, 3, far), 3);
+const read = Buffer.alloc(4);
+same("read far behind", [ours.readSync(sparse, read, 0, 4, far), read.toString("latin1", 0, 3)], [3, "far"]);
+ours.closeSync(sparse);
+const long = `${"../".repeat(40)}${"./".repeat(700)}${at("file").slice(1)}`;
+same("a long path", ours.readFileSync(`/${long}`, "latin1"), "0123456789");
+same(
+  "a path with a NUL",
+  codeOf(() => ours.statSync("/\0")),
+  "EINVAL",
+);
 same("a file without a size", ours.readFileSync("/proc/self/cmdline").length > 10, true);
 
 for (const [what, call] of Object.entries({
