@@ -32,9 +32,9 @@ export function formatDelay(interval: number, digits = 2): string {
   const seconds = Math.floor(rounded / 1e6);
   const fraction = Math.round(rounded - seconds * 1e6);
   if (fraction < resolution) return `${seconds}`;
-  return `${seconds}.${String(fraction)
-    .padStart(6, "0")
-    .replace(/0{1,6}$/, "")}`;
+  let [decimals, length] = [fraction, 6];
+  for (; decimals % 10 === 0; decimals /= 10) length--;
+  return `${seconds}.${String(decimals).padStart(length, "0")}`;
 }
 
 export interface Delays {
