@@ -93,15 +93,16 @@ const FLAGS = { r: constants.O_RDONLY, "r+": constants.O_RDWR } as const;
 
 type Path = string | Uint8Array;
 
-/** Memory for the path of a call: each has but one, and is over before the next. */
-let scratch: Buffer | undefined;
+/** Memory for the paths of a call, the first and the second; the call is over before the next one. */
+const scratch: [Buffer?, Buffer?] = [];
 const SHORT_PATH = 1024;
 
-function pathBytes(call: string, path: Path): Buffer {
+function pathBytes(call: string, path: Path, which: 0 | 1 = 0): Buffer {
   if (typeof path === "string" && path.length <= SHORT_PATH && !path.includes("\0")) {
-    scratch ??= Buffer.allocUnsafeSlow(3 * SHORT_PATH + 1);
-    scratch[scratch.write(path)] = 0;
-    return scratch;
+    const memory = scratch[which] ?? Buffer.allocUnsafeSlow(3 * SHORT_PATH + 1);
+    scratch[which] = memory;
+    memory[memory.write(path)] = 0;
+    return memory;
   }
   const bytes = typeof path === "string" ? Buffer.from(`${path}\0`) : Buffer.concat([path, Buffer.alloc(1)]);
   if (bytes.indexOf(0) === bytes.length - 1) return bytes;
@@ -160,7 +161,7 @@ function write(
 }
 
 function rename(from: Path, to: Path): void {
-  const [source, target] = [pathBytes("rename", from), pathBytes("rename", to)];
+  const [source, target] = [pathBytes("rename", from), pathBytes("rename", to, 1)];
   checked("rename", `${shown(from)} -> ${shown(to)}`, libc().rename(ffi().ptr(source), ffi().ptr(target)));
 }
 const unlink = (path: Path): void => {

@@ -68,6 +68,17 @@ same("written far behind", ours.writeSync(sparse, Buffer.from("far"), 0, 3, far)
 const read = Buffer.alloc(4);
 same("read far behind", [ours.readSync(sparse, read, 0, 4, far), read.toString("latin1", 0, 3)], [3, "far"]);
 ours.closeSync(sparse);
+for (const [from, to] of [
+  ["renamed", "to another name"],
+  ["n\u00e4mlich", "anders"],
+  ["short", "x".repeat(200)],
+] as const) {
+  runtime.writeFileSync(at(from), from);
+  ours.renameSync(at(from), at(to));
+  same(`renamed ${to}`, [runtime.existsSync(at(from)), runtime.readFileSync(at(to), "utf8")], [false, from]);
+  ours.unlinkSync(at(to));
+  same(`removed ${to}`, runtime.existsSync(at(to)), false);
+}
 const long = `${"../".repeat(40)}${"./".repeat(700)}${at("file").slice(1)}`;
 same("a long path", ours.readFileSync(`/${long}`, "latin1"), "0123456789");
 same(
