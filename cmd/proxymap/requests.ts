@@ -15,14 +15,9 @@ import {
 } from "../../lib/ipc/protocols/proxymap.ts";
 import { warning } from "../../lib/log/log.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import { openTable } from "../../lib/tables/open.ts";
-import {
-  type Answer,
-  type SequenceResult,
-  type StoreResult,
-  type Table,
-  TableFlag,
-} from "../../lib/tables/table.ts";
+import { type SequenceResult, type StoreResult, type Table, TableFlag } from "../../lib/tables/table.ts";
 import { type ProxyService, withoutProxy } from "./approved.ts";
 
 /** A request must be complete this long after its first byte. */
@@ -138,7 +133,7 @@ export class Requests {
     operation: "update" | "delete",
     request: TableRequest & { readonly flags: number },
     extraFlags: number,
-    act: (table: Table) => Answer<StoreResult> | undefined,
+    act: (table: Table) => Soon<StoreResult> | undefined,
   ): Promise<void> {
     if (this.service !== "proxywrite") {
       warning(`refusing ${withoutProxy(request.table)} ${operation} request on non-proxywrite service`);

@@ -3,6 +3,7 @@ import { parameter } from "../config/configuration.ts";
 import { fatal } from "../log/log.ts";
 import { lowerAscii } from "../sys/bytes.ts";
 import { errorCode, errorText } from "../sys/errno.ts";
+import type { Soon } from "../sys/when.ts";
 import { type BuildMode, type IndexTarget, openTarget } from "./build_targets.ts";
 import { IndexError } from "./formats/index.ts";
 import { isLegacyType, logRedirect, mapLegacyType } from "./migration.ts";
@@ -11,7 +12,6 @@ import { tableType } from "./registry.ts";
 import type { PlainRecord } from "./source.ts";
 import {
   ABSENT,
-  type Answer,
   DONE,
   type LookupResult,
   type StoreResult,
@@ -29,11 +29,11 @@ export interface IndexBuilder {
   /** `type:name` as it is built, after redirection. */
   readonly name: string;
   /** Adds a record; keys are checked and folded as the flags say, duplicates reported. */
-  add(key: string, value: string): Answer<StoreResult>;
+  add(key: string, value: string): Soon<StoreResult>;
   /** The same for a record of printable ASCII; a table that is no index has nothing like it. */
   addPlain?(record: PlainRecord): StoreResult;
   /** Adds a record with key and value as they are, replacing. */
-  addRaw(key: string, value: string): Answer<void>;
+  addRaw(key: string, value: string): Soon<void>;
   /** Writes the index. */
   finish(): Promise<void>;
 }
@@ -126,7 +126,7 @@ class Builder implements IndexBuilder {
     const utf8 = (flags & TableFlag.utf8_request) !== 0 && parameter("smtputf8_enable") === true;
     this.checked = utf8 ? new Utf8Table(this.plain) : this.plain;
   }
-  add(key: string, value: string): Answer<StoreResult> {
+  add(key: string, value: string): Soon<StoreResult> {
     return this.checked.update?.(key, value) ?? UNCHANGED;
   }
   addPlain(record: PlainRecord): StoreResult {

@@ -2,8 +2,9 @@
 
 import { splitBraced } from "../config/lists.ts";
 import { warning } from "../log/log.ts";
+import type { Soon } from "../sys/when.ts";
 import { openTable } from "./open.ts";
-import { ABSENT, type Answer, CONFIG, type LookupResult, type Table, type TableFailure } from "./table.ts";
+import { ABSENT, CONFIG, type LookupResult, type Table, type TableFailure } from "./table.ts";
 
 export type ListResult =
   | { readonly kind: "found"; readonly value: string; readonly table: Table }
@@ -36,11 +37,11 @@ export class TableList {
     return new TableList(title, tables);
   }
 
-  lookup(key: string, options: ListLookupOptions = {}): Answer<ListResult> {
+  lookup(key: string, options: ListLookupOptions = {}): Soon<ListResult> {
     return key === "" ? ABSENT : this.lookupFrom(0, key, options);
   }
 
-  private lookupFrom(start: number, key: string, options: ListLookupOptions): Answer<ListResult> {
+  private lookupFrom(start: number, key: string, options: ListLookupOptions): Soon<ListResult> {
     for (let index = start; index < this.tables.length; index++) {
       const table = this.tables[index];
       if (table === undefined || (options.fixedOnly === true && !table.fixed)) continue;

@@ -1,11 +1,11 @@
 /** Opening tables: one handle for each name and flags in a process, stand-ins for those that cannot be opened. */
 import { parameter } from "../config/configuration.ts";
 import { error, fatal, warning } from "../log/log.ts";
+import type { Soon } from "../sys/when.ts";
 import { surrogatesAllowed } from "./policy.ts";
 import { tableType } from "./registry.ts";
 import {
   ACCESS_BITS,
-  type Answer,
   flagNames,
   type LookupResult,
   RETRY,
@@ -214,16 +214,16 @@ class RegisteredTable implements Table {
     this.references++;
     return this;
   }
-  lookup(key: string): Answer<LookupResult> {
+  lookup(key: string): Soon<LookupResult> {
     return this.table.lookup(key);
   }
-  update(key: string, value: string): Answer<StoreResult> {
+  update(key: string, value: string): Soon<StoreResult> {
     return this.table.update?.(key, value) ?? fatal(unsupported(this.name, "update"));
   }
-  remove(key: string): Answer<StoreResult> {
+  remove(key: string): Soon<StoreResult> {
     return this.table.remove?.(key) ?? fatal(unsupported(this.name, "delete"));
   }
-  sequence(position: "first" | "next"): Answer<SequenceResult> {
+  sequence(position: "first" | "next"): Soon<SequenceResult> {
     return this.table.sequence?.(position) ?? fatal(unsupported(this.name, "sequence"));
   }
   changed(): boolean {

@@ -1,4 +1,5 @@
 /** What a lookup table is: its outcomes, its flags and its operations (DATABASE_README). */
+import type { Soon } from "../sys/when.ts";
 
 /** A failed operation; the cause was logged by the table. `reason` is libc's text where there was one. */
 export interface TableFailure {
@@ -26,9 +27,6 @@ export const UNCHANGED = { kind: "unchanged" } as const;
 export const RETRY: TableFailure = { kind: "error", error: "retry" };
 export const CONFIG: TableFailure = { kind: "error", error: "config" };
 export const found = (value: string): LookupResult => ({ kind: "found", value });
-
-/** What is known at once comes as it is, without a turn of the event loop; what must be waited for as a promise. */
-export type Answer<T> = T | Promise<T>;
 
 /** Bits of `flags`; the values travel over the proxymap protocol. */
 export const TableFlag = {
@@ -103,14 +101,14 @@ export interface Table {
   readonly owner: TableOwner;
   /** Current flags; proxymap sets them for each request. */
   flags: number;
-  lookup(key: string): Answer<LookupResult>;
+  lookup(key: string): Soon<LookupResult>;
   /** The file was changed or replaced since it was opened. */
   changed(): boolean;
   close(): void;
-  update?(key: string, value: string): Answer<StoreResult>;
-  remove?(key: string): Answer<StoreResult>;
+  update?(key: string, value: string): Soon<StoreResult>;
+  remove?(key: string): Soon<StoreResult>;
   /** One cursor per table; `first` rewinds it. */
-  sequence?(position: "first" | "next"): Answer<SequenceResult>;
+  sequence?(position: "first" | "next"): Soon<SequenceResult>;
 }
 
 /** What the code of a table type gets. */

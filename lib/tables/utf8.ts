@@ -1,10 +1,10 @@
 /** The UTF-8 layer of a table (flag utf8_request with smtputf8_enable): checks keys and values, folds keys by Unicode rules. */
 import { warning } from "../log/log.ts";
 import { isAscii, isFoldedAscii, isValidUtf8 } from "../sys/bytes.ts";
+import type { Soon } from "../sys/when.ts";
 import { foldCase } from "./casefold.ts";
 import {
   ABSENT,
-  type Answer,
   CONFIG,
   DONE,
   type LookupResult,
@@ -20,9 +20,9 @@ const valid = (text: string): boolean => isAscii(text) || isValidUtf8(text);
 
 export class Utf8Table implements Table {
   readonly name: string;
-  readonly update?: (key: string, value: string) => Answer<StoreResult>;
-  readonly remove?: (key: string) => Answer<StoreResult>;
-  readonly sequence?: (position: "first" | "next") => Answer<SequenceResult>;
+  readonly update?: (key: string, value: string) => Soon<StoreResult>;
+  readonly remove?: (key: string) => Soon<StoreResult>;
+  readonly sequence?: (position: "first" | "next") => Soon<SequenceResult>;
 
   constructor(private readonly table: Table) {
     this.name = table.name;
@@ -46,7 +46,7 @@ export class Utf8Table implements Table {
     this.table.flags = flags;
   }
 
-  lookup(key: string): Answer<LookupResult> {
+  lookup(key: string): Soon<LookupResult> {
     if ((this.table.flags & TableFlag.utf8_active) === 0) return this.table.lookup(key);
     let folded = key;
     if (!isFoldedAscii(key)) {
@@ -71,8 +71,8 @@ export class Utf8Table implements Table {
   private checkedUpdate(
     key: string,
     value: string,
-    update: (key: string, value: string) => Answer<StoreResult>,
-  ): Answer<StoreResult> {
+    update: (key: string, value: string) => Soon<StoreResult>,
+  ): Soon<StoreResult> {
     if ((this.table.flags & TableFlag.utf8_active) === 0) return update(key, value);
     const asIs = isFoldedAscii(key);
     if (!asIs && !valid(key)) {
@@ -86,7 +86,7 @@ export class Utf8Table implements Table {
     return update(asIs ? key : this.fold(key), value);
   }
 
-  private checkedRemove(key: string, remove: (key: string) => Answer<StoreResult>): Answer<StoreResult> {
+  private checkedRemove(key: string, remove: (key: string) => Soon<StoreResult>): Soon<StoreResult> {
     if ((this.table.flags & TableFlag.utf8_active) === 0) return remove(key);
     if (!valid(key)) {
       this.warnKey(key);

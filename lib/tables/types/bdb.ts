@@ -3,6 +3,7 @@
 import { fatal } from "../../log/log.ts";
 import { errorText } from "../../sys/errno.ts";
 import { fdatasyncSync, fstatSync } from "../../sys/fs.ts";
+import type { Soon } from "../../sys/when.ts";
 import { BtreeReader } from "../formats/bdb_btree.ts";
 import { HashReader } from "../formats/bdb_hash.ts";
 import { BdbFile, type BdbKind } from "../formats/bdb_pages.ts";
@@ -11,7 +12,6 @@ import { lockFile, Sequencer, tryFileLock, unlockFile } from "../locks.ts";
 import { trouble } from "../policy.ts";
 import {
   ABSENT,
-  type Answer,
   DONE,
   found,
   type LookupResult,
@@ -77,7 +77,7 @@ export class BdbTable implements Table {
     this.pages.meta(this.kind);
   }
 
-  lookup(key: string): Answer<LookupResult> {
+  lookup(key: string): Soon<LookupResult> {
     return this.read("reading", () => {
       const value = findKey(this, key, this.find);
       return value === undefined ? ABSENT : found(extentText(value));
@@ -90,7 +90,7 @@ export class BdbTable implements Table {
     return value === undefined ? undefined : extentOf(value);
   }
 
-  sequence(position: "first" | "next"): Answer<SequenceResult> {
+  sequence(position: "first" | "next"): Soon<SequenceResult> {
     const from = position === "first" ? undefined : this.cursor;
     this.owned?.flush();
     return this.read("seeking", () => {
@@ -106,7 +106,7 @@ export class BdbTable implements Table {
   }
 
   /** Reads under the lock: at once when nobody is writing. */
-  private read<R>(doing: string, find: () => R): Answer<R | TableFailure> {
+  private read<R>(doing: string, find: () => R): Soon<R | TableFailure> {
     const { fd, path } = this.file;
     const failed = (failure: unknown): TableFailure => {
       rethrowFault(failure);

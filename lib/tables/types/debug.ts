@@ -1,15 +1,8 @@
 /** `debug:type:name`: logs every operation on another table. */
 import { info } from "../../log/log.ts";
+import type { Soon } from "../../sys/when.ts";
 import { openTable } from "../open.ts";
-import type {
-  Answer,
-  LookupResult,
-  OpenType,
-  SequenceResult,
-  StoreResult,
-  Table,
-  TableOwner,
-} from "../table.ts";
+import type { LookupResult, OpenType, SequenceResult, StoreResult, Table, TableOwner } from "../table.ts";
 
 const shown = (result: LookupResult): string =>
   result.kind === "found" ? result.value : result.kind === "absent" ? "not_found" : "error";
@@ -18,9 +11,9 @@ const status = (result: StoreResult): string =>
 
 class DebugTable implements Table {
   readonly name: string;
-  readonly update?: (key: string, value: string) => Answer<StoreResult>;
-  readonly remove?: (key: string) => Answer<StoreResult>;
-  readonly sequence?: (position: "first" | "next") => Answer<SequenceResult>;
+  readonly update?: (key: string, value: string) => Soon<StoreResult>;
+  readonly remove?: (key: string) => Soon<StoreResult>;
+  readonly sequence?: (position: "first" | "next") => Soon<SequenceResult>;
 
   constructor(private readonly table: Table) {
     this.name = `debug:${table.name}`;

@@ -6,6 +6,7 @@ import { equalFold, isValidUtf8, toBytes } from "../../sys/bytes.ts";
 import { type Channel, ChannelTimeout } from "../../sys/channel.ts";
 import { errorText } from "../../sys/errno.ts";
 import { sleep } from "../../sys/timers.ts";
+import type { Soon } from "../../sys/when.ts";
 import { TableSettings } from "../cf.ts";
 import { MatchList } from "../match.ts";
 import { openTable } from "../open.ts";
@@ -20,7 +21,6 @@ import {
 import { ConnectionPool, POOL_LIMIT } from "../servers/pool.ts";
 import {
   ABSENT,
-  type Answer,
   DONE,
   found,
   type LookupResult,
@@ -106,7 +106,7 @@ class MemcacheTable implements Table {
     return cached.kind === "error" ? cached : cached.kind === "done" ? DONE : UNCHANGED;
   }
 
-  sequence(position: "first" | "next"): Answer<SequenceResult> {
+  sequence(position: "first" | "next"): Soon<SequenceResult> {
     const sequence = this.parts.backup?.sequence?.(position);
     if (sequence !== undefined) return sequence;
     warning(`database ${this.name}: first/next support requires backup database`);

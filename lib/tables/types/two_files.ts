@@ -2,6 +2,7 @@
 
 import { errorText } from "../../sys/errno.ts";
 import { fstatSync, fsyncSync } from "../../sys/fs.ts";
+import type { Soon } from "../../sys/when.ts";
 import { buildGdbm, gdbmGet, gdbmPairs } from "../formats/gdbm.ts";
 import { IndexError, type IndexRecord } from "../formats/index.ts";
 import { buildSdbm, type ReadPart, sdbmGet, sdbmPairs } from "../formats/sdbm.ts";
@@ -9,7 +10,6 @@ import { lockFile, Sequencer, tryFileLock, unlockFile } from "../locks.ts";
 import { trouble } from "../policy.ts";
 import {
   ABSENT,
-  type Answer,
   DONE,
   found,
   type LookupResult,
@@ -113,7 +113,7 @@ class TwoFileTable implements Table {
     this.owner = files.pages.owner;
   }
 
-  lookup(key: string): Answer<LookupResult> {
+  lookup(key: string): Soon<LookupResult> {
     return this.locked("shared", "reading", () => {
       const { directory, pages } = this.files;
       const bits = partOf(directory)(0, fstatSync(directory.fd).size);
@@ -121,7 +121,7 @@ class TwoFileTable implements Table {
       return value === undefined ? ABSENT : found(storedText(value));
     });
   }
-  sequence(position: "first" | "next"): Answer<SequenceResult> {
+  sequence(position: "first" | "next"): Soon<SequenceResult> {
     return this.locked("shared", "seeking", () => {
       const { pages } = this.files;
       if (position === "first" || this.cursor === undefined)
@@ -162,7 +162,7 @@ class TwoFileTable implements Table {
   }
 
   /** Acts under the lock: at once when nobody holds it. */
-  private locked<R>(kind: "shared" | "exclusive", doing: string, action: () => R): Answer<R | TableFailure> {
+  private locked<R>(kind: "shared" | "exclusive", doing: string, action: () => R): Soon<R | TableFailure> {
     const { fd } = this.files.directory;
     const lock = (this.flags & TableFlag.lock) !== 0;
     return !lock || tryFileLock(fd, "flock", kind)
