@@ -24,6 +24,8 @@ export interface SessionStore {
 
 interface Entry extends SavedSession {
   readonly timer: Timer;
+  /** A busy connection is kept thousands of times: each time leaves nothing behind. */
+  readonly stopWatching: () => void;
 }
 
 /** More idle connections than this are not kept. */
@@ -51,11 +53,11 @@ export class SessionCache implements SessionStore {
         },
         { background: true },
       ),
+      stopWatching: session.channel.onceClosed(() => this.#remove(entry)),
     };
     this.#size++;
     add(this.#byEndpoint, saved.endpoint, entry);
     if (saved.destination !== undefined) add(this.#byDestination, saved.destination, entry);
-    session.channel.onceClosed(() => this.#remove(entry));
   }
 
   takeByEndpoint(label: string, peer: Peer): SmtpSession | undefined {
@@ -88,6 +90,7 @@ export class SessionCache implements SessionStore {
 
   #remove(entry: Entry): void {
     entry.timer.cancel();
+    entry.stopWatching();
     if (!drop(this.#byEndpoint, entry.endpoint, entry)) return;
     this.#size--;
     if (entry.destination !== undefined) drop(this.#byDestination, entry.destination, entry);

@@ -68,7 +68,7 @@ export class Channel {
   #gathered = 0;
   #readWaiter: Waiter | undefined;
   #writeWaiter: Waiter | undefined;
-  #closeListeners: Array<() => void> = [];
+  readonly #closeListeners = new Set<() => void>();
   /** Absolute time (performance.now()) after which every wait fails; 0 when there is none. */
   #deadline = 0;
 
@@ -140,8 +140,8 @@ export class Channel {
     }
     this.#wakeReader();
     this.#wakeWriter();
-    const listeners = this.#closeListeners;
-    this.#closeListeners = [];
+    const listeners = [...this.#closeListeners];
+    this.#closeListeners.clear();
     for (const listener of listeners) listener();
   }
 
@@ -389,10 +389,11 @@ export class Channel {
     return this.timeLimit > 0 ? Math.min(performance.now() + this.timeLimit * 1000, deadline) : deadline;
   }
 
-  /** Called once when the socket is gone; at once when it is gone already. */
-  onceClosed(listener: () => void): void {
+  /** Called once when the socket is gone; at once when it is gone already. Returns the function that takes it back. */
+  onceClosed(listener: () => void): () => void {
     if (this.#closed) listener();
-    else this.#closeListeners.push(listener);
+    else this.#closeListeners.add(listener);
+    return () => void this.#closeListeners.delete(listener);
   }
 
   /** Sends what is queued as far as the socket takes it and closes. Resolves when the socket is gone, or after 5 s of a peer that does not read. */

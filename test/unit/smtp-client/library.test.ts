@@ -251,6 +251,23 @@ t.test("kept sessions", async (t) => {
   cache.save({ nexthop: "n", session: noisy, endpoint: "E", destination: "D" }, 10);
   noisy.channel.onData(Buffer.from("421 bye\r\n"));
   t.equal(cache.takeByEndpoint("E", other), undefined, "not when the server has spoken");
+  const busy = make();
+  const { channel } = busy;
+  const { onceClosed } = channel;
+  let watching = 0;
+  channel.onceClosed = (listener) => {
+    watching++;
+    const stop = onceClosed.call(channel, listener);
+    return () => {
+      watching--;
+      stop();
+    };
+  };
+  for (let times = 0; times < 1000; times++) {
+    cache.save({ nexthop: "n", session: busy, endpoint: "E", destination: "D" }, 10);
+    t.equal(cache.takeByEndpoint("E", other), busy);
+  }
+  t.equal(watching, 0, "nothing is left behind each time");
   const gone = make();
   cache.save({ nexthop: "n", session: gone, endpoint: "E", destination: "D" }, 10);
   gone.channel.onClose();
