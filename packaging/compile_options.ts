@@ -1,5 +1,5 @@
 /** How `bun build` makes an executable of ours. */
-import { parameterRows } from "../lib/config/parameters.ts";
+import { parameterRows } from "../lib/config/parameter_rows.ts";
 
 /**
  * What goes into it. socks is installed for the tools of the tests, and mongodb would take it for its own. pino asks where its files are, which is

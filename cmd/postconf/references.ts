@@ -5,7 +5,7 @@ import { logicalLines } from "../../lib/config/lines.ts";
 import { LIST_SEPARATORS, splitList } from "../../lib/config/lists.ts";
 import { type MacroNode, parseMacros } from "../../lib/config/macro.ts";
 import { splitNameValue } from "../../lib/config/main_cf.ts";
-import { isParameterName, parameterNames, parameterRow } from "../../lib/config/parameters.ts";
+import { isParameterName, parameterNames, parameterRow } from "../../lib/config/parameter_rows.ts";
 import { tableSettings } from "../../lib/config/table_parameters.ts";
 import { warning } from "../../lib/log/log.ts";
 import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";

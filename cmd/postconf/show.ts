@@ -1,7 +1,7 @@
 /** The modes that print: main.cf parameters, and the entries, fields and settings of master.cf. */
 
 import { splitNameValue } from "../../lib/config/main_cf.ts";
-import { isParameterName } from "../../lib/config/parameters.ts";
+import { isParameterName } from "../../lib/config/parameter_rows.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { baseName } from "../../lib/sys/paths.ts";
 import { entryText, entryWords, fieldLine, jsonLine, parameterLine, type Style } from "./format.ts";

@@ -7,13 +7,8 @@ import { type Expansion, expandMacros } from "../../lib/config/expand.ts";
 import { parseLevel } from "../../lib/config/level.ts";
 import { logicalLines } from "../../lib/config/lines.ts";
 import { readMainCf, splitNameValue } from "../../lib/config/main_cf.ts";
-import {
-  isParameterName,
-  type ParameterName,
-  parameterNames,
-  parameterRow,
-  READ_ONLY_PARAMETERS,
-} from "../../lib/config/parameters.ts";
+import { isParameterName, parameterNames, parameterRow } from "../../lib/config/parameter_rows.ts";
+import { type ParameterName, READ_ONLY_PARAMETERS } from "../../lib/config/parameters.ts";
 import { Configuration } from "../../lib/config/settings.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { fromBytes, pathOf } from "../../lib/sys/bytes.ts";

@@ -1,6 +1,6 @@
 /** What postconf says about settings after it has shown them: unused and deprecated ones. */
 
-import { isParameterName } from "../../lib/config/parameters.ts";
+import { isParameterName } from "../../lib/config/parameter_rows.ts";
 import { warning } from "../../lib/log/log.ts";
 import { settingsOf } from "./master_file.ts";
 import { byName, isUsed, type References } from "./references.ts";

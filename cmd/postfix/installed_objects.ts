@@ -1,7 +1,7 @@
 /** What an installation consists of: postfix-files, or our own list where there is none. */
 
 import { configuration } from "../../lib/config/configuration.ts";
-import { isParameterName } from "../../lib/config/parameters.ts";
+import { isParameterName } from "../../lib/config/parameter_rows.ts";
 import { pathOf } from "../../lib/sys/bytes.ts";
 import { existsSync, readdirSync, readFileSync } from "../../lib/sys/fs.ts";
 import { readOctal } from "../../lib/sys/numbers.ts";

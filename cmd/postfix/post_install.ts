@@ -1,7 +1,7 @@
 /** What Postfix's post-install does: missing directories, permissions, and entries that an older configuration lacks. */
 import { configuration } from "../../lib/config/configuration.ts";
 import { splitNameValue } from "../../lib/config/main_cf.ts";
-import { isParameterName } from "../../lib/config/parameters.ts";
+import { isParameterName } from "../../lib/config/parameter_rows.ts";
 import { installedObjects } from "./installed_objects.ts";
 import { isSecondary } from "./instance.ts";
 import { applyPermissions, type PermissionScope } from "./permissions.ts";

@@ -1,7 +1,8 @@
 /** The parameters of the agent: `smtp_` names, or their `lmtp_` twins. */
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { namesOf } from "../../lib/config/names.ts";
-import { isParameterName, type ParameterName, type ParameterValue } from "../../lib/config/parameters.ts";
+import { isParameterName } from "../../lib/config/parameter_rows.ts";
+import type { ParameterName, ParameterValue } from "../../lib/config/parameters.ts";
 import type { Family } from "../../lib/dns/host_lookup.ts";
 import { fatal, warning } from "../../lib/log/log.ts";
 import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";

@@ -2,7 +2,8 @@
 
 import { configuration } from "../../lib/config/configuration.ts";
 import { LIST_SEPARATORS, splitBraced, unwrapBraces } from "../../lib/config/lists.ts";
-import { type ParameterName, parameterRow } from "../../lib/config/parameters.ts";
+import { parameterRow } from "../../lib/config/parameter_rows.ts";
+import type { ParameterName } from "../../lib/config/parameters.ts";
 import { readValue } from "../../lib/config/values.ts";
 import { type Endpoint, parseEndpoint } from "../../lib/dns/endpoint.ts";
 import { receive, send } from "../../lib/ipc/attributes.ts";

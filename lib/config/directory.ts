@@ -6,7 +6,7 @@ import { errorText } from "../sys/errno.ts";
 import { readFileSync } from "../sys/fs.ts";
 import { logicalLines } from "./lines.ts";
 import { splitNameValue } from "./main_cf.ts";
-import { parameterRow } from "./parameters.ts";
+import { parameterRow } from "./parameter_rows.ts";
 
 /** The built-in configuration directory. */
 export const DEFAULT_DIRECTORY: string = parameterRow("config_directory")[1];

@@ -5,7 +5,8 @@ import { type Accounts, checkAccounts, systemAccounts } from "./accounts.ts";
 import { compatibilityLevel } from "./compatibility.ts";
 import { hostnameFault } from "./hostname.ts";
 import { splitList } from "./lists.ts";
-import { type ParameterKind, type ParameterName, parameterRow } from "./parameters.ts";
+import { parameterRow } from "./parameter_rows.ts";
+import type { ParameterKind, ParameterName } from "./parameters.ts";
 import { parseKnownPorts } from "./ports.ts";
 import { type Configuration, ConfigurationError } from "./settings.ts";
 

@@ -18,7 +18,8 @@ import {
   parseProtocols,
   proxyAddresses,
 } from "./interfaces.ts";
-import { isParameterName, type ParameterName, type ParameterValue, parameterRow } from "./parameters.ts";
+import { isParameterName, parameterRow } from "./parameter_rows.ts";
+import type { ParameterName, ParameterValue } from "./parameters.ts";
 import { readValue, type TypedValue, type ValueRules } from "./values.ts";
 
 /** A value that the program cannot use: the text of the fatal line. */

@@ -1,12 +1,7 @@
 /** The rows of the parameter table as programs find them, in one sorted text. */
 import t from "tap";
-import {
-  isParameterName,
-  PARAMETERS,
-  type ParameterName,
-  parameterNames,
-  parameterRow,
-} from "../../../lib/config/parameters.ts";
+import { isParameterName, parameterNames, parameterRow } from "../../../lib/config/parameter_rows.ts";
+import { PARAMETERS, type ParameterName } from "../../../lib/config/parameters.ts";
 
 t.test("each declared parameter is found by its name, and nothing else is", async (t) => {
   const names = Object.keys(PARAMETERS) as ParameterName[];
