@@ -1,27 +1,30 @@
 /** What happens to one address: rewriting, canonical mapping, masquerading, virtual alias expansion (ADDRESS_REWRITING_README). */
 import type { AddressTables } from "../../lib/address/lookup.ts";
-import { mapAddress } from "../../lib/address/mapping.ts";
+import { type MappingRules, mapAddress } from "../../lib/address/mapping.ts";
 import { externalToInternal, internalToExternal } from "../../lib/address/quote.ts";
 import { splitAddress } from "../../lib/address/split.ts";
 import { needsNoRewriting, type RewriteRule } from "../../lib/ipc/clients/rewrite.ts";
-import type { Soon } from "../../lib/sys/when.ts";
+import { type Soon, when } from "../../lib/sys/when.ts";
 import { foldCase } from "../../lib/tables/casefold.ts";
+import { AliasExpansion } from "./alias_expansion.ts";
 import type { Message } from "./message.ts";
 import type { AddressPlace, CleanupSettings } from "./settings.ts";
 
 /** Rewrites an external-form address by trivial-rewrite. */
-export type Rewrite = (rule: RewriteRule, external: string) => Promise<string>;
+export type Rewrite = (rule: RewriteRule, external: string) => Soon<string>;
 
 const MAPPING_LIMIT = 10;
 const PROBLEM = "-- message not accepted, try again later";
 
 export class Addresses {
   readonly #mapsAddresses: boolean;
+  readonly #mappingRules: MappingRules;
 
   constructor(
     readonly settings: CleanupSettings,
     private readonly rewriteExternal: Rewrite,
   ) {
+    this.#mappingRules = { ...settings.rules, rewrite: (external) => rewriteExternal("local", external) };
     const { canonical, senderCanonical, recipientCanonical } = settings.tables;
     this.#mapsAddresses =
       settings.masqueradeDomains.length > 0 ||
@@ -36,11 +39,11 @@ export class Addresses {
   rewrite(address: string): Soon<string> {
     return needsNoRewriting(address)
       ? address
-      : this.rewriteExternal("local", internalToExternal(address)).then(externalToInternal);
+      : when(this.rewriteExternal("local", internalToExternal(address)), externalToInternal);
   }
 
   /** Rewrites an external-form address of a header. */
-  rewriteHeader(rule: RewriteRule, external: string): Promise<string> {
+  rewriteHeader(rule: RewriteRule, external: string): Soon<string> {
     return this.rewriteExternal(rule, external);
   }
 
@@ -71,7 +74,7 @@ export class Addresses {
     const propagate = this.settings.propagate.has("canonical");
     let current = address;
     for (let round = 0; round < MAPPING_LIMIT; round++) {
-      const mapping = await mapAddress(tables, title, current, propagate, this.mappingRules());
+      const mapping = await mapAddress(tables, title, current, propagate, this.#mappingRules);
       if (mapping.kind === "absent") return current;
       if (mapping.kind === "error") {
         message.warn(`${title} map lookup problem for ${address} ${PROBLEM}`);
@@ -111,49 +114,9 @@ export class Addresses {
   }
 
   /** Virtual alias expansion of a recipient: itself when it has no alias, or when something is wrong. Undefined where there are no aliases at all. */
-  expand(message: Message, address: string): Promise<ReadonlyArray<string>> | undefined {
+  expand(message: Message, address: string): Soon<ReadonlyArray<string>> | undefined {
     return message.has("map") && !this.settings.tables.virtualAlias.empty
-      ? this.expandAliases(message, address)
+      ? new AliasExpansion(this.settings, this.#mappingRules, message, address).run()
       : undefined;
-  }
-
-  private async expandAliases(message: Message, address: string): Promise<ReadonlyArray<string>> {
-    const { settings } = this;
-    const { virtualAlias } = settings.tables;
-    const refuse = (status: "DEFER" | "WRITE", text: string): ReadonlyArray<string> => {
-      message.warn(`${text} ${PROBLEM}`);
-      message.fail(status, "4.6.0 Alias expansion error");
-      return [address];
-    };
-    const title = "virtual_alias_maps";
-    const propagate = settings.propagate.has("virtual");
-    const found = [address];
-    const final = new Set<string>();
-    for (let index = 0; index < found.length; index++) {
-      if (found.length > settings.virtualExpansionLimit)
-        return refuse("DEFER", `unreasonable ${title} map expansion size for ${address}`);
-      for (let depth = 0; ; depth++) {
-        const current = found[index] ?? "";
-        const key = this.fold(current);
-        if (final.has(key)) break;
-        if (depth >= settings.virtualRecursionLimit)
-          return refuse("DEFER", `unreasonable ${title} map nesting for ${address}`);
-        const mapping = await mapAddress(virtualAlias, title, current, propagate, this.mappingRules());
-        if (mapping.kind === "absent") break;
-        if (mapping.kind === "error") return refuse("WRITE", `${title} map lookup problem for ${address}`);
-        for (const [position, result] of mapping.addresses.entries()) {
-          if (result.length > settings.virtualAddressLengthLimit)
-            return refuse("DEFER", `unreasonable ${title} result ${result.slice(0, 300)}...`);
-          if (position === 0) found[index] = result;
-          else found.push(result);
-          if (this.fold(result) === key) final.add(key);
-        }
-      }
-    }
-    return found;
-  }
-
-  private mappingRules() {
-    return { ...this.settings.rules, rewrite: (external: string) => this.rewriteExternal("local", external) };
   }
 }

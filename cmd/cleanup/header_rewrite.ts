@@ -12,7 +12,7 @@ import { needsNoRewriting } from "../../lib/ipc/clients/rewrite.ts";
 import { warning } from "../../lib/log/log.ts";
 import { type AddressClass, foldHeader } from "../../lib/message/header.ts";
 import { printable } from "../../lib/sys/bytes.ts";
-import type { Soon } from "../../lib/sys/when.ts";
+import { type Soon, when } from "../../lib/sys/when.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Message } from "./message.ts";
 
@@ -35,23 +35,18 @@ export function rewriteHeader(
   const place = `header_${addressClass}` as const;
   let changed = false;
   /** Rewrites an item; one that is complete and that no table changes is done at once. */
-  const rewriteItem = (index: number, original: string): Promise<void> | undefined => {
-    const replace = (node: AddressNode, internal: string, mapped: string): void => {
-      items[index] = mapped === internal ? node : singleAddress(internalToExternal(mapped));
-      if (mapped !== internal) changed = true;
-    };
-    if (needsNoRewriting(original)) {
-      const node: AddressNode = { kind: "address", tokens: [atom(original)] };
-      const mapped = addresses.canonical(message, original, place);
-      if (mapped instanceof Promise) return mapped.then((done) => replace(node, original, done));
-      replace(node, original, mapped);
-      return undefined;
-    }
-    return addresses.rewriteHeader(headerContext, original).then(async (rewritten) => {
+  const rewriteItem = (index: number, original: string): Promise<undefined> | undefined => {
+    const replace = (node: AddressNode, internal: string): Promise<undefined> | undefined =>
+      when(addresses.canonical(message, internal, place), (mapped) => {
+        items[index] = mapped === internal ? node : singleAddress(internalToExternal(mapped));
+        if (mapped !== internal) changed = true;
+        return undefined;
+      });
+    if (needsNoRewriting(original)) return replace({ kind: "address", tokens: [atom(original)] }, original);
+    return when(addresses.rewriteHeader(headerContext, original), (rewritten) => {
       const node = singleAddress(rewritten);
-      const internal = addressInternal(node);
       if (rewritten !== original) changed = true;
-      replace(node, internal, await addresses.canonical(message, internal, place));
+      return replace(node, addressInternal(node));
     });
   };
   const rewriteFrom = (first: number): Soon<string> => {

@@ -109,53 +109,61 @@ export class Recipients {
 
   /** Expands aliases and writes what was not written before. */
   private output(message: Message, recipient: RecipientEntry): Promise<void> | undefined {
-    const results = this.addresses.expand(message, recipient.address);
-    if (results !== undefined) return this.outputExpanded(message, recipient, results);
-    this.write(message, recipient);
-    return undefined;
+    const expanded = this.addresses.expand(message, recipient.address);
+    if (expanded === undefined) return this.write(message, recipient, [recipient.address]);
+    return expanded instanceof Promise
+      ? expanded.then((results) => this.outputExpanded(message, recipient, results))
+      : this.outputExpanded(message, recipient, expanded);
   }
 
-  private async outputExpanded(
+  private outputExpanded(
     message: Message,
     recipient: RecipientEntry,
-    expanding: Promise<ReadonlyArray<string>>,
-  ): Promise<void> {
-    const results = await expanding;
+    results: ReadonlyArray<string>,
+  ): Promise<void> | undefined {
     const [first = recipient.address, second] = results;
-    if (second !== undefined && (message.traceFlags & MTA_PROBE) !== 0) {
-      await this.services.reportMultiple(message, recipient);
-      message.set("discard");
-      return;
-    }
-    let { notify } = recipient;
-    if (
-      (notify & NOTIFY.success) !== 0 &&
-      (second !== undefined || this.fold(first) !== this.fold(recipient.address))
-    ) {
-      if (message.accepts && !(await this.services.traceExpansion(message, recipient))) {
-        message.warn("trace service failure");
-        message.warn("trace logfile update error");
-        message.fail("WRITE");
-      }
-      message.traced = true;
-      notify = notify === NOTIFY.success ? NOTIFY.never : notify & ~NOTIFY.success;
-    }
-    for (const address of results) this.write(message, { ...recipient, address, notify });
+    if (second !== undefined && (message.traceFlags & MTA_PROBE) !== 0)
+      return this.services.reportMultiple(message, recipient).then(() => message.set("discard"));
+    const traced =
+      (recipient.notify & NOTIFY.success) !== 0 &&
+      (second !== undefined || this.fold(first) !== this.fold(recipient.address));
+    return traced ? this.outputTraced(message, recipient, results) : this.write(message, recipient, results);
   }
 
-  private write(message: Message, { address, original, dsnOriginal, notify }: RecipientEntry): void {
+  /** The sender wants to hear of a success: that an alias was expanded is recorded, and nothing more is said. */
+  private async outputTraced(
+    message: Message,
+    recipient: RecipientEntry,
+    results: ReadonlyArray<string>,
+  ): Promise<void> {
+    if (message.accepts && !(await this.services.traceExpansion(message, recipient))) {
+      message.warn("trace service failure");
+      message.warn("trace logfile update error");
+      message.fail("WRITE");
+    }
+    message.traced = true;
+    const notify = recipient.notify === NOTIFY.success ? NOTIFY.never : recipient.notify & ~NOTIFY.success;
+    this.write(message, { ...recipient, notify }, results);
+  }
+
+  private write(
+    message: Message,
+    { original, dsnOriginal, notify }: RecipientEntry,
+    addresses: ReadonlyArray<string>,
+  ): undefined {
     const { duplicateFilterLimit, originalRecipientInFilter } = this.addresses.settings;
-    const key = this.fold(
-      originalRecipientInFilter ? `${dsnOriginal}\n${notify}\n${original}\n${address}` : address,
-    );
-    if (message.seenRecipients.has(key)) return;
-    if (duplicateFilterLimit === 0 || message.seenRecipients.size < duplicateFilterLimit)
-      message.seenRecipients.add(key);
-    if (notify !== 0) message.putAttribute("notify_flags", notify);
-    if (dsnOriginal !== "") message.putAttribute("dsn_orig_rcpt", dsnOriginal);
-    message.put(Rec.ORIGINAL_RECIPIENT, original);
-    message.put(Rec.RECIPIENT, address);
-    message.recipientCount++;
+    const { seenRecipients } = message;
+    const before = originalRecipientInFilter ? this.fold(`${dsnOriginal}\n${notify}\n${original}\n`) : "";
+    for (const address of addresses) {
+      const key = before + this.fold(address);
+      if (seenRecipients.has(key)) continue;
+      if (duplicateFilterLimit === 0 || seenRecipients.size < duplicateFilterLimit) seenRecipients.add(key);
+      if (notify !== 0) message.putAttribute("notify_flags", notify);
+      if (dsnOriginal !== "") message.putAttribute("dsn_orig_rcpt", dsnOriginal);
+      message.put(Rec.ORIGINAL_RECIPIENT, original);
+      message.put(Rec.RECIPIENT, address);
+      message.recipientCount++;
+    }
   }
 
   private fold(text: string): string {

@@ -18,6 +18,7 @@ import { errorText } from "../../lib/sys/errno.ts";
 import { constants, openSync, statfsSync, unlinkSync } from "../../lib/sys/fs.ts";
 import { timeOfDay } from "../../lib/sys/process.ts";
 import { sleep } from "../../lib/sys/timers.ts";
+import { when } from "../../lib/sys/when.ts";
 import { AnvilPool, AnvilSession } from "./anvil_client.ts";
 import { CleanupStream, PostdropStream } from "./message_stream.ts";
 import type { ProbeResult, SessionServices } from "./services.ts";
@@ -41,9 +42,9 @@ export function mailSystem(submits: boolean, replyFilter: ReplyFilter | undefine
       const client = rewriteClient();
       const external = internalToExternal(address);
       if (address === "" || needsNoRewriting(external)) return client.resolve(sender, address);
-      return client
-        .rewrite("local", external)
-        .then((complete) => client.resolve(sender, externalToInternal(complete)));
+      return when(client.rewrite("local", external), (complete) =>
+        client.resolve(sender, externalToInternal(complete)),
+      );
     },
     lookup: (name, type, options) => resolver().lookup(name, type, { replyFilter, ...options }),
     connect: connectEndpoint,

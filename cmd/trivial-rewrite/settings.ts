@@ -40,7 +40,7 @@ export async function openSettings(): Promise<Settings> {
   const relayDomains = await MatchList.open("relay_domains", parameter("relay_domains"), "domain", {
     parentFeature: "relay_domains",
   });
-  const isLocalDomain = (domain: string): Promise<boolean | "error"> => locals.isLocal(domain);
+  const isLocalDomain: LookupRules["isLocalDomain"] = (domain) => locals.isLocal(domain);
   const isListed = async (domain: string): Promise<boolean> => {
     for (const list of [virtualAliasDomains, virtualMailboxDomains, relayDomains])
       if ((await list.matches(domain)).kind === "match") return true;

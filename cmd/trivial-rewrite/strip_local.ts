@@ -3,6 +3,7 @@ import { internalToExternal } from "../../lib/address/quote.ts";
 import { atom, isOperator, operator, type Token, tokenize } from "../../lib/address/tokenizer.ts";
 import { unparseInternal } from "../../lib/address/unparser.ts";
 import { warning } from "../../lib/log/log.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import { type RewriteContext, type RewriteOptions, rewriteTokens, stripTrailingDot } from "./rewrite.ts";
 
 export interface StripOptions {
@@ -13,7 +14,7 @@ export interface StripOptions {
   readonly resolveDequotedAddress: boolean;
   readonly emptyAddressRecipient: string;
   readonly myhostname: string;
-  isLocalDomain(domain: string): Promise<boolean | "error">;
+  isLocalDomain(domain: string): Soon<boolean | "error">;
 }
 
 export type Stripped =

@@ -1,6 +1,7 @@
 /** Which domains are this system's own: mydestination, and address literals of our interfaces (postconf(5), mydestination). */
 import { configuration, parameter } from "../config/configuration.ts";
 import { parseInet } from "../config/inet.ts";
+import { type Soon, when } from "../sys/when.ts";
 import { MatchList } from "../tables/match.ts";
 import { addressOfLiteral } from "./hostname.ts";
 
@@ -13,13 +14,12 @@ export class LocalDomains {
   }
 
   /** One trailing dot is ignored; an empty name, or one that still ends in a dot, is not local. */
-  async isLocal(domain: string): Promise<boolean | "error"> {
+  isLocal(domain: string): Soon<boolean | "error"> {
     const name = domain.endsWith(".") ? domain.slice(0, -1) : domain;
     if (name === "" || name.endsWith(".")) return false;
-    const result = await this.destinations.matches(name);
-    if (result.kind === "match") return true;
-    if (result.kind === "error") return "error";
-    return isOwnLiteral(name);
+    return when(this.destinations.matches(name), ({ kind }) =>
+      kind === "none" ? isOwnLiteral(name) : kind === "match" || "error",
+    );
   }
 }
 

@@ -1,5 +1,6 @@
 /** Looking an address up in tables: the order of the keys (tables.md 13.2). */
 import { equalFold } from "../sys/bytes.ts";
+import { type Soon, when } from "../sys/when.ts";
 import { internalToExternal, quoteLocalPart } from "./quote.ts";
 import { type ExtensionRules, splitAddress, splitExtension } from "./split.ts";
 
@@ -11,13 +12,20 @@ export type AddressLookupResult =
 /** A list of tables, as lib/tables/list.ts has it. */
 export interface AddressTables {
   readonly empty: boolean;
-  lookup(key: string, options?: { fixedOnly?: boolean }): AddressLookupResult | Promise<AddressLookupResult>;
+  lookup(key: string, options?: LookupOptions): Soon<AddressLookupResult>;
 }
+
+/** `fixedOnly`: tables with fixed keys alone, for a key that was derived from the full one. */
+interface LookupOptions {
+  readonly fixedOnly?: boolean;
+}
+const ANY_TABLE: LookupOptions = {};
+const FIXED_ONLY: LookupOptions = { fixedOnly: true };
 
 export interface LookupRules extends ExtensionRules {
   readonly myorigin: string;
   /** mydestination, or an own or proxy interface address literal. */
-  isLocalDomain(domain: string): Promise<boolean | "error">;
+  isLocalDomain(domain: string): Soon<boolean | "error">;
 }
 
 /** `external`: canonical, virtual alias and generic maps; `both`: everything else tries the internal form of each key as well. */
@@ -35,49 +43,50 @@ export type AddressLookup =
 
 const ABSENT: AddressLookup = { kind: "absent" };
 
-/** Finds an internal-form address; stops at the first hit or error. */
-export async function lookupAddress(
+/** What one key gave; undefined: the next one is asked. */
+type Hit = AddressLookup | undefined;
+
+const orElse = (hit: Soon<Hit>, next: () => Soon<Hit>): Soon<Hit> => when(hit, (known) => known ?? next());
+
+/** Finds an internal-form address; stops at the first hit or error. At once where no table has to be waited for. */
+export function lookupAddress(
   tables: AddressTables,
   address: string,
   rules: LookupRules,
   forms: KeyForms,
-): Promise<AddressLookup> {
+): Soon<AddressLookup> {
   if (tables.empty) return ABSENT;
-  const query = async (
-    internal: string,
-    external: string,
-    fixedOnly: boolean,
-    extension: string,
-  ): Promise<AddressLookup | undefined> => {
-    const keys = forms === "both" && internal !== external ? [external, internal] : [external];
-    for (const key of keys) {
-      const result = await tables.lookup(key, fixedOnly ? { fixedOnly } : {});
+  const ask = (key: string, options: LookupOptions, extension: string): Soon<Hit> =>
+    when(tables.lookup(key, options), (result) => {
       if (result.kind === "found") return { kind: "found", value: result.value, extension };
-      if (result.kind === "error") return result;
-    }
-    return undefined;
+      return result.kind === "error" ? result : undefined;
+    });
+  const query = (internal: string, external: string, options: LookupOptions, extension = ""): Soon<Hit> => {
+    const hit = ask(external, options, extension);
+    return forms === "both" && internal !== external
+      ? orElse(hit, () => ask(internal, options, extension))
+      : hit;
   };
 
-  const full = await query(address, internalToExternal(address), false, "");
-  if (full !== undefined) return full;
-
+  const full = query(address, internalToExternal(address), ANY_TABLE);
   const { local, domain } = splitAddress(address);
+  if (domain === undefined) return when(full, (hit) => hit ?? ABSENT);
   const split = splitExtension(local, rules);
-  if (split !== undefined && domain !== undefined) {
-    const stripped = `${split.user}@${domain}`;
-    const hit = await query(stripped, internalToExternal(stripped), true, split.extension);
-    if (hit !== undefined) return hit;
-  }
-  if (domain === undefined) return ABSENT;
-  const isLocal = equalFold(domain, rules.myorigin) || (await rules.isLocalDomain(domain));
-  if (isLocal === "error") return { kind: "error", error: "retry" };
-  if (isLocal) {
-    const whole = await query(local, quoteLocalPart(local), true, "");
-    if (whole !== undefined) return whole;
-    if (split !== undefined) {
-      const bare = await query(split.user, quoteLocalPart(split.user), true, split.extension);
-      if (bare !== undefined) return bare;
-    }
-  }
-  return (await query(`@${domain}`, `@${domain}`, true, "")) ?? ABSENT;
+  const stripped = orElse(full, () => {
+    if (split === undefined) return undefined;
+    const bare = `${split.user}@${domain}`;
+    return query(bare, internalToExternal(bare), FIXED_ONLY, split.extension);
+  });
+  const localOnly = orElse(stripped, () =>
+    when(equalFold(domain, rules.myorigin) || rules.isLocalDomain(domain), (isLocal) => {
+      if (isLocal === "error") return { kind: "error", error: "retry" };
+      if (!isLocal) return undefined;
+      const whole = query(local, quoteLocalPart(local), FIXED_ONLY);
+      return split === undefined
+        ? whole
+        : orElse(whole, () => query(split.user, quoteLocalPart(split.user), FIXED_ONLY, split.extension));
+    }),
+  );
+  const byDomain = orElse(localOnly, () => query(`@${domain}`, `@${domain}`, FIXED_ONLY));
+  return when(byDomain, (hit) => hit ?? ABSENT);
 }

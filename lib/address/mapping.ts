@@ -1,18 +1,17 @@
 /** What a table's value means for the address that was looked up: a list of addresses (tables.md 13.2). */
 import { warning } from "../log/log.ts";
+import { type Soon, when } from "../sys/when.ts";
 import { type AddressTables, type KeyForms, type LookupRules, lookupAddress } from "./lookup.ts";
-import { addressNodes, parseAddresses, singleAddress } from "./parser.ts";
-import { internalToExternal } from "./quote.ts";
+import { addressNodes, parseAddresses, plainAddresses, singleAddress } from "./parser.ts";
+import { internalToExternal, isPlain } from "./quote.ts";
 import { insertExtension, splitAddress } from "./split.ts";
 import { addressAsWritten, addressInternal } from "./unparser.ts";
 
 /** Rewrites an external-form address in the local context (trivial-rewrite). */
-export type RewriteLocal = (external: string) => Promise<string>;
+export type RewriteLocal = (external: string) => Soon<string>;
 
 export interface MappingRules extends LookupRules {
   readonly rewrite: RewriteLocal;
-  /** Tokens of one result that are looked at. */
-  readonly tokenLimit?: number;
 }
 
 export type AddressMapping =
@@ -22,50 +21,54 @@ export type AddressMapping =
   | { readonly kind: "error" };
 
 /** Maps one internal-form address; `title` is the name of the parameter, `propagate` says whether an unmatched extension goes into the results. */
-export async function mapAddress(
+export function mapAddress(
   tables: AddressTables,
   title: string,
   address: string,
   propagate: boolean,
   rules: MappingRules,
   forms: KeyForms = "external",
-): Promise<AddressMapping> {
-  if (tables.empty) return { kind: "absent" };
-  const hit = await lookupAddress(tables, address, rules, forms);
-  if (hit.kind === "absent") return { kind: "absent" };
-  if (hit.kind === "error") return { kind: "error" };
-  const addresses = await expandResult(
-    hit.value,
-    address,
-    propagate ? hit.extension : "",
-    hit.extension,
-    rules,
-  );
-  if (addresses.length === 0) {
-    warning(`${title} lookup of ${internalToExternal(address)} returns non-address result "${hit.value}"`);
-    return { kind: "error" };
-  }
-  return { kind: "found", addresses };
+): Soon<AddressMapping> {
+  return when(lookupAddress(tables, address, rules, forms), (hit) => {
+    if (hit.kind === "absent") return hit;
+    if (hit.kind === "error") return { kind: "error" };
+    const text = resultText(hit.value, address, hit.extension);
+    return when(rewriteAll(text, propagate ? hit.extension : "", rules), (addresses) => {
+      if (addresses.length > 0) return { kind: "found", addresses };
+      warning(`${title} lookup of ${internalToExternal(address)} returns non-address result "${hit.value}"`);
+      return { kind: "error" };
+    });
+  });
 }
 
-async function expandResult(
-  value: string,
-  address: string,
-  extension: string,
-  unmatched: string,
-  rules: MappingRules,
-): Promise<string[]> {
-  let text = value;
-  if (value.startsWith("@")) {
-    const { local } = splitAddress(address);
-    const bare = unmatched !== "" && local.endsWith(unmatched) ? local.slice(0, -unmatched.length) : local;
-    text = internalToExternal(bare + value);
-  }
-  if (text === "" || text === "<>") text = '""';
+/** `@domain` puts the local part of what was looked up, without what did not match, before itself. */
+function resultText(value: string, address: string, unmatched: string): string {
+  if (value === "" || value === "<>") return '""';
+  if (!value.startsWith("@")) return value;
+  const { local } = splitAddress(address);
+  const bare = unmatched !== "" && local.endsWith(unmatched) ? local.slice(0, -unmatched.length) : local;
+  return internalToExternal(bare + value);
+}
+
+/** The addresses of a result in internal form, rewritten. */
+function rewriteAll(text: string, extension: string, rules: MappingRules): Soon<string[]> {
+  const written = plainAddresses(text) ?? addressNodes(parseAddresses(text)).map(addressAsWritten);
   const results: string[] = [];
-  for (const node of addressNodes(parseAddresses(text, rules.tokenLimit))) {
-    const internal = addressInternal(singleAddress(await rules.rewrite(addressAsWritten(node))));
+  const add = (external: string): void => {
+    const internal = isPlain(external) ? external : addressInternal(singleAddress(external));
     results.push(extension === "" ? internal : insertExtension(internal, extension));
-  }
-  return results;
+  };
+  const from = (first: number): Soon<string[]> => {
+    for (let index = first; index < written.length; index++) {
+      const rewritten = rules.rewrite(written[index] ?? "");
+      if (rewritten instanceof Promise)
+        return rewritten.then((external) => {
+          add(external);
+          return from(index + 1);
+        });
+      add(rewritten);
+    }
+    return results;
+  };
+  return from(0);
 }

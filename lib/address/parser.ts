@@ -1,4 +1,5 @@
 /** From a flat token list to a list of addresses, right to left, losing nothing (missing commas are repaired). */
+import { isPlain } from "./quote.ts";
 import { atom, isOperator, type Operator, operator, type Token, tokenize } from "./tokenizer.ts";
 
 export interface AddressNode {
@@ -119,6 +120,14 @@ function loose(tokens: ReadonlyArray<Token>, at: number, until: string, done: It
 export function singleAddress(external: string): AddressNode {
   const tokens = tokenize(external);
   return { kind: "address", tokens: tokens.length === 0 ? [atom("")] : tokens };
+}
+
+const BETWEEN = /[ \t\r\n,]+/;
+
+/** The addresses of a list that has only plain ones, without taking it apart into tokens. */
+export function plainAddresses(text: string): string[] | undefined {
+  const addresses = text.split(BETWEEN);
+  return addresses.every(isPlain) ? addresses : undefined;
 }
 
 /** The address nodes of a parsed list, in order. */

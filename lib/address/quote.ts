@@ -8,8 +8,9 @@ import { isAlnumCode } from "../sys/bytes.ts";
 const NEEDS_QUOTES = /[\x00-\x20\x7f()<>@,;:\\"[\]]|^\.|\.$|\.\.|^$/;
 const ESCAPED_822 = /["\\\r]/g;
 const ESCAPED_821 = /["\\\r\n]/g;
-/** Addresses that are the same in both forms. */
-const PLAIN = /^[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9.-]+$/;
+const PLAIN = /^[A-Za-z0-9_+=-]+(?:\.[A-Za-z0-9_+=-]+)*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*$/;
+/** Whether an address is of ordinary atoms and one `@`: the same in both forms, and one address wherever it stands in a list. */
+export const isPlain = (address: string): boolean => PLAIN.test(address);
 
 const AT = 0x40;
 const DOT = 0x2e;
@@ -44,7 +45,7 @@ function routeLength(address: string): number {
 
 /** RFC 822 quoting: internal to external form. */
 export function internalToExternal(address: string): string {
-  if (PLAIN.test(address)) return address;
+  if (isPlain(address)) return address;
   const start = routeLength(address);
   const rest = start === 0 ? address : address.slice(start);
   const at = rest.lastIndexOf("@");
@@ -54,7 +55,7 @@ export function internalToExternal(address: string): string {
 
 /** RFC 821 quoting, for SMTP commands: no source routes. */
 export function internalToSmtp(address: string): string {
-  if (PLAIN.test(address)) return address;
+  if (isPlain(address)) return address;
   const at = address.lastIndexOf("@");
   const local = at < 0 ? address : address.slice(0, at);
   return quoteWith(local, ESCAPED_821) + (at < 0 ? "" : address.slice(at));

@@ -1,6 +1,7 @@
 /** Client of trivial-rewrite(8): rewriting and resolving addresses over kept connections (ipc.md 5.2). */
 import { type Configuration, configuration } from "../../config/configuration.ts";
 import { warning } from "../../log/log.ts";
+import type { Soon } from "../../sys/when.ts";
 import { type Message, receive, send } from "../attributes.ts";
 import { PersistentClient } from "../client.ts";
 import {
@@ -49,14 +50,16 @@ export class RewriteClient {
     });
   }
 
-  /** Rewrites an external-form address. Tries again until the service answers. */
-  async rewrite(rule: RewriteRule, address: string): Promise<string> {
+  /** Rewrites an external-form address, at once where the answer is known. Tries again until the service answers. */
+  rewrite(rule: RewriteRule, address: string): Soon<string> {
     if (needsNoRewriting(address)) return address;
     const request = address === "" ? '""' : address;
     const key = `${rule}\n${request}`;
-    const known = this.#rewritten.get(key);
-    if (known !== undefined) return known;
-    const reply = await this.#ask(RewriteRequest, { rule, address: request }, RewriteReply, () => undefined);
+    return this.#rewritten.get(key) ?? this.#rewrite(rule, request, key);
+  }
+
+  async #rewrite(rule: RewriteRule, address: string, key: string): Promise<string> {
+    const reply = await this.#ask(RewriteRequest, { rule, address }, RewriteReply, () => undefined);
     this.#rewritten.set(key, reply.address);
     return reply.address;
   }
@@ -65,11 +68,7 @@ export class RewriteClient {
    * Resolves an internal-form address for an internal-form sender, at once where the answer is known. Tries again until the service gives a usable
    * answer. `verify` uses the address_verify_* parameters.
    */
-  resolve(
-    sender: string,
-    address: string,
-    request: ResolveRequestName = "resolve",
-  ): Resolved | Promise<Resolved> {
+  resolve(sender: string, address: string, request: ResolveRequestName = "resolve"): Soon<Resolved> {
     return this.#resolved.resolve(sender, address, request);
   }
 
@@ -134,13 +133,13 @@ export function rewriteClient(): RewriteClient {
 }
 
 /** Rewrites an external-form address in the `local` or `remote` context. */
-export const rewriteAddress = (rule: RewriteRule, address: string): Promise<string> =>
+export const rewriteAddress = (rule: RewriteRule, address: string): Soon<string> =>
   rewriteClient().rewrite(rule, address);
 
 /** The transport, next hop and recipient of an internal-form address for an internal-form sender. */
-export const resolveAddress = (sender: string, address: string): Resolved | Promise<Resolved> =>
+export const resolveAddress = (sender: string, address: string): Soon<Resolved> =>
   rewriteClient().resolve(sender, address);
 
 /** The same with the parameters for address verification probes. */
-export const resolveForVerification = (sender: string, address: string): Resolved | Promise<Resolved> =>
+export const resolveForVerification = (sender: string, address: string): Soon<Resolved> =>
   rewriteClient().resolve(sender, address, "verify");

@@ -3,8 +3,10 @@ import t from "tap";
 import { TransportMap } from "../../../cmd/trivial-rewrite/transport_map.ts";
 import { type AddressTables, type LookupRules, lookupAddress } from "../../../lib/address/lookup.ts";
 import { mapAddress } from "../../../lib/address/mapping.ts";
+import { addressNodes, parseAddresses, plainAddresses } from "../../../lib/address/parser.ts";
 import { externalToInternal } from "../../../lib/address/quote.ts";
 import { stripExtension } from "../../../lib/address/split.ts";
+import { addressInternal } from "../../../lib/address/unparser.ts";
 import { lowerAscii } from "../../../lib/sys/bytes.ts";
 
 interface KeyCase {
@@ -110,6 +112,41 @@ for (const row of vectors.expansion) {
     );
   });
 }
+
+t.test("what a table knows at once is answered at once", (t) => {
+  const text = "one@a.example, two@b.example three@c.example";
+  const tables: AddressTables = {
+    empty: false,
+    lookup: (key) => (key === "list@far.example" ? { kind: "found", value: text } : { kind: "absent" }),
+  };
+  const atOnce = { ...rules, isLocalDomain: () => false, rewrite: (external: string) => external };
+  t.same(mapAddress(tables, "virtual_alias_maps", "list+x@far.example", true, atOnce), {
+    kind: "found",
+    addresses: ["one+x@a.example", "two+x@b.example", "three+x@c.example"],
+  });
+  t.same(mapAddress(tables, "virtual_alias_maps", "other@far.example", true, atOnce), { kind: "absent" });
+  t.end();
+});
+
+t.test("a list of plain addresses is what its tokens say", (t) => {
+  const lists = ["a@b", "a.b@c.d,e@f", "a@b.c d@e.f", "a@b ,\r\n,c@d", "a+x=y@b-c.d\te_f@g"];
+  const others = [
+    "a@b. c@d",
+    "a@b .c@d",
+    "a b@c",
+    '"a"@b',
+    "a",
+    "",
+    "a@[1.2.3.4]",
+    "a@b (c)",
+    "x: a@b;",
+    "a!b@c",
+  ];
+  const byTokens = (text: string): string[] => addressNodes(parseAddresses(text)).map(addressInternal);
+  for (const text of lists) t.same(plainAddresses(text), byTokens(text), text);
+  for (const text of others) t.equal(plainAddresses(text), undefined, text);
+  t.end();
+});
 
 t.test("an error ends the search", async (t) => {
   let asked = 0;
