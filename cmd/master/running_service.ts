@@ -2,7 +2,13 @@
 
 import { configuration, parameter } from "../../lib/config/configuration.ts";
 import { childArguments, isStressAware, type MasterService } from "../../lib/config/master_cf.ts";
-import { AVAILABILITY, decodeStatus, STATUS_SIZE } from "../../lib/daemon/status.ts";
+import {
+  AVAILABILITY,
+  decodeStatus,
+  expectationOf,
+  STARTS_AHEAD,
+  STATUS_SIZE,
+} from "../../lib/daemon/status.ts";
 import { info, logFatal, panic, verbose, warning } from "../../lib/log/log.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText, unless } from "../../lib/sys/errno.ts";
@@ -154,6 +160,16 @@ export class RunningService {
     if (this.#watching) this.#startProcess();
   }
 
+  /** What a process reports that is about to ask this service. */
+  get expectation(): number {
+    return expectationOf(this.#service.canonicalName);
+  }
+
+  /** Starts the first process before its client is there. */
+  startAhead(): void {
+    if (this.#children.size === 0) this.spawn();
+  }
+
   /** Starts a process although there are some that say they are available: they take no clients. */
   startBeside(): void {
     if (!this.mayHaveMore) return;
@@ -205,7 +221,9 @@ export class RunningService {
     const { pid, ended } = startWatched({
       path: this.#path,
       argv: [this.#service.command, ...args],
-      environment: withLogVariables(environment).set("GENERATION", generation.toString(8)),
+      environment: withLogVariables(environment)
+        .set("GENERATION", generation.toString(8))
+        .set(STARTS_AHEAD, "1"),
       descriptors: [0, 1, 2, flowPipe[0], flowPipe[1], this.#statusChildEnd, ...this.#listeners],
     });
     void ended.then((end) => this.#exited(pid, end));
@@ -294,6 +312,10 @@ export class RunningService {
     if (child === undefined) return;
     if (child.generation !== generation) {
       info(`ignoring status update from child pid ${pid} generation ${generation}`);
+      return;
+    }
+    if (availability < 0) {
+      this.#supervisor.startAhead(availability);
       return;
     }
     if (child.availability === availability) return;

@@ -93,6 +93,12 @@ export class Supervisor {
       service.spawn();
   }
 
+  /** A process is about to ask the service that has this number. */
+  startAhead(expectation: number): void {
+    for (const service of this.#services.values())
+      if (service.expectation === expectation) service.startAhead();
+  }
+
   /** Whether a process is a daemon of ours. */
   owns(pid: number): boolean {
     return [...this.#services.values()].some((service) => service.has(pid));

@@ -4,6 +4,7 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { receiveOverrides } from "../../lib/config/receive_overrides.ts";
 import { receive, send } from "../../lib/ipc/attributes.ts";
 import { connectService } from "../../lib/ipc/client.ts";
+import { expectService } from "../../lib/ipc/expectations.ts";
 import {
   CLEANUP_FLAG,
   CleanupFlags,
@@ -86,6 +87,8 @@ export async function takeMessage(
 
 async function passToCleanup(fd: number, submitted: Submitted): Promise<Verdict> {
   const service = parameter("cleanup_service_name");
+  // for cleanup, or for the queue manager after it
+  expectService("private", parameter("rewrite_service_name"));
   let channel: Channel;
   try {
     channel = await connectService("public", service, parameter("ipc_timeout"));

@@ -11,6 +11,7 @@ import { connectCleanup } from "../../lib/ipc/clients/cleanup_connection.ts";
 import { noteFlushDomain } from "../../lib/ipc/clients/flush.ts";
 import { needsNoRewriting, rewriteClient } from "../../lib/ipc/clients/rewrite.ts";
 import { queryVerify } from "../../lib/ipc/clients/verify.ts";
+import { expectService } from "../../lib/ipc/expectations.ts";
 import { FLUSH_STATUS, FlushGreeting, FlushSendSite, FlushStatus } from "../../lib/ipc/protocols/flush.ts";
 import { warning } from "../../lib/log/log.ts";
 import { PostdropClient } from "../../lib/submission/postdrop_client.ts";
@@ -52,6 +53,10 @@ export function mailSystem(submits: boolean, replyFilter: ReplyFilter | undefine
       const answer = await queryVerify(address);
       if (answer.kind === "failed") return undefined;
       return { outcome: OUTCOMES[answer.recipientStatus] ?? "deferred", reason: answer.reason };
+    },
+    expectMessage() {
+      expectService("private", parameter("rewrite_service_name"));
+      expectService("public", parameter("cleanup_service_name"));
     },
     openMessage: submits
       ? async () => {

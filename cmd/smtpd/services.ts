@@ -43,6 +43,8 @@ export interface SessionServices {
   connect(endpoint: Endpoint, seconds: number): Promise<Channel>;
   /** What verify(8) knows of an address; undefined without an answer. */
   verify(address: string): Promise<ProbeResult | undefined>;
+  /** A message is about to come: what it will need is started ahead. */
+  expectMessage(): void;
   /** Opens a queue file; undefined when the queue does not answer. */
   openMessage(): Promise<MessageStream | undefined>;
   /** A file without a name for a message that waits for its filter: a descriptor. Throws SysError. */

@@ -9,6 +9,7 @@ import {
 } from "../config/configuration.ts";
 import type { ParameterName } from "../config/parameters.ts";
 import { setMasterGone } from "../ipc/client.ts";
+import { setExpectationReport } from "../ipc/expectations.ts";
 import { ClientAbort, fatal, setVerbosity } from "../log/log.ts";
 import { type LogSetup, setupLogging } from "../log/setup.ts";
 import { dropPrivileges } from "../privsep/identity.ts";
@@ -30,7 +31,7 @@ import { optionLetters } from "./help.ts";
 import { parseOptions } from "./options.ts";
 import type { Invocation } from "./program.ts";
 import { SERVICE_OPTIONS } from "./service_options.ts";
-import { FLOW_WRITE, StatusChannel } from "./status.ts";
+import { FLOW_WRITE, STARTS_AHEAD, StatusChannel } from "./status.ts";
 
 /** True in the executables of the test build alone. */
 declare const SANDBOX_PROBE: boolean | undefined;
@@ -173,6 +174,7 @@ export async function startService(
   if (!standAlone) {
     checkFlowPipe();
     await service.status.watch(setMasterGone);
+    if (invocation.environment.has(STARTS_AHEAD)) setExpectationReport((path) => service.status.expect(path));
   }
   try {
     await definition.preJail?.(service);

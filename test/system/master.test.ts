@@ -106,6 +106,7 @@ sleep 60
       "POSTLOG_SERVICE",
       "POSTLOG_HOSTNAME",
       "GENERATION",
+      "MASTER_STARTS_AHEAD",
     ])
       t.ok(names.includes(name), `${name} is set`);
     t.notOk(

@@ -76,6 +76,7 @@ export const mail: VerbHandler = async (session, { tokens, line }) => {
   if ((!session.filtered || session.spooled) && !hasSpace(session))
     return give("452 4.3.1 Insufficient system storage", "resource");
   session.transaction = { ...transaction, rewriteContext: context };
+  if (!session.filtered) session.services.expectMessage();
   if (!settings.delayOpen) {
     const refusal = await openMessage(session, session.transaction);
     if (refusal !== undefined) return give(refusal.reply, refusal.errorClass);

@@ -4,7 +4,13 @@ import t from "tap";
 import { optionLetters } from "../../../lib/daemon/help.ts";
 import { parseOptions } from "../../../lib/daemon/options.ts";
 import { SERVICE_OPTIONS } from "../../../lib/daemon/service_options.ts";
-import { AVAILABILITY, decodeStatus, encodeStatus, STATUS_SIZE } from "../../../lib/daemon/status.ts";
+import {
+  AVAILABILITY,
+  decodeStatus,
+  encodeStatus,
+  expectationOf,
+  STATUS_SIZE,
+} from "../../../lib/daemon/status.ts";
 
 t.test("a report is the twelve bytes that a real daemon writes", async (t) => {
   const vector = JSON.parse(
@@ -29,6 +35,15 @@ t.test("a report is the twelve bytes that a real daemon writes", async (t) => {
     generation: 2 ** 32 - 1,
     availability: -1,
   });
+});
+
+t.test("a service that is expected has a number that no availability is", async (t) => {
+  const paths = ["public/cleanup", "private/rewrite", "private/smtp", "private/relay", "private/proxymap"];
+  const numbers = paths.map(expectationOf);
+  t.ok(numbers.every((number) => Number.isInteger(number) && number < 0 && number >= -(2 ** 31)));
+  t.equal(new Set(numbers).size, paths.length);
+  for (const availability of numbers)
+    t.equal(decodeStatus(encodeStatus({ pid: 1, generation: 2, availability })).availability, availability);
 });
 
 t.test("options are read by the rules of POSIX", async (t) => {

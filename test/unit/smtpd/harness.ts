@@ -272,6 +272,7 @@ export class Stage {
       lookup: async (name, type) => dns(name, type),
       connect: async (endpoint, seconds) => this.peers.connect(endpoint, seconds),
       verify: async () => ({ outcome: "deliverable", reason: "" }),
+      expectMessage: () => undefined,
       openMessage: async () => {
         const stream = new MemoryStream();
         stream.outcome = this.outcome;
