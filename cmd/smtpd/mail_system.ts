@@ -67,10 +67,7 @@ export function mailSystem(submits: boolean, replyFilter: ReplyFilter | undefine
           });
           return started.ok ? new PostdropStream(started.client) : undefined;
         }
-      : async () => {
-          const connection = await connectCleanup();
-          return connection === undefined ? undefined : new CleanupStream(connection);
-        },
+      : () => connectCleanup().then((connection) => connection && new CleanupStream(connection)),
     openSpool() {
       const path = `incoming/${process.pid}.${Date.now()}.${spools++}`;
       const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
@@ -103,7 +100,7 @@ export function mailSystem(submits: boolean, replyFilter: ReplyFilter | undefine
     },
     freeSpace() {
       const { bsize, bavail } = statfsSync(".");
-      return { blockSize: Number(bsize), blocks: Number(bavail) };
+      return { blockSize: bsize, blocks: bavail };
     },
     now: timeOfDay,
     sleep: (seconds) => (seconds <= 0 ? new Promise((resolve) => setImmediate(resolve)) : sleep(seconds)),

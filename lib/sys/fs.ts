@@ -68,6 +68,7 @@ const libc = library(["libc.so.6", "libc.so"], {
   unlink: { args: ["ptr"], returns: "i32" },
   fchmod: { args: ["i32", "u32"], returns: "i32" },
   fsync: { args: ["i32"], returns: "i32" },
+  statfs: { args: ["ptr", "ptr"], returns: "i32" },
   statx: { args: ["i32", "ptr", "i32", "u32", "ptr"], returns: "i32" },
 });
 
@@ -265,6 +266,17 @@ const statCall = (call: "stat" | "lstat", flags: number): StatCall =>
 
 const exists = (path: Path): boolean => statx(AT_FDCWD, pathBytes("stat", path), 0) === 0;
 
+/** struct statfs, whose beginning is the same on machines of 64 bits: seven long numbers, of which f_bsize is the second and f_bavail the fifth. statfs(2) */
+const fileSystemBytes = new Uint8Array(256);
+const fileSystemNumbers = new DataView(fileSystemBytes.buffer);
+
+function statfs(path: Path): { readonly bsize: number; readonly bavail: number } {
+  const bytes = pathBytes("statfs", path);
+  uninterrupted("statfs", shown(path), () => libc().statfs(ffi().ptr(bytes), ffi().ptr(fileSystemBytes)));
+  const number = (index: number): number => Number(fileSystemNumbers.getBigUint64(8 * index, true));
+  return { bsize: number(1), bavail: number(4) };
+}
+
 const CHUNK = 65536;
 interface ReadFile {
   (file: Path | number): Buffer;
@@ -306,6 +318,7 @@ export const renameSync = onBun ? rename : (runtimes("renameSync") as typeof ren
 export const unlinkSync = onBun ? unlink : (runtimes("unlinkSync") as typeof unlink);
 export const fchmodSync = onBun ? fchmod : (runtimes("fchmodSync") as typeof fchmod);
 export const fsyncSync = onBun ? sync : (runtimes("fsyncSync") as typeof sync);
+export const statfsSync = onBun ? statfs : (runtimes("statfsSync") as typeof statfs);
 export const readFileSync = onBun ? readFile : (runtimes("readFileSync") as ReadFile);
 
 export const accessSync = runtimes("accessSync");
@@ -324,7 +337,6 @@ export const read = runtimes("read");
 export const readdirSync = runtimes("readdirSync");
 export const realpathSync = runtimes("realpathSync");
 export const rmdirSync = runtimes("rmdirSync");
-export const statfsSync = runtimes("statfsSync");
 export const utimesSync = runtimes("utimesSync");
 export const watch = runtimes("watch");
 export const writeFileSync = runtimes("writeFileSync");

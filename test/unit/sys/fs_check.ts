@@ -51,6 +51,12 @@ for (const path of [
 }
 for (const path of [at("file"), at("dangling"), at("missing"), at("file/below"), at("n\u00e4me")])
   same(`exists ${path}`, ours.existsSync(path), runtime.existsSync(path));
+for (const path of [folder, "/proc", "/dev/shm"]) {
+  const { bsize, bavail } = runtime.statfsSync(path);
+  const { bsize: size, bavail: free } = ours.statfsSync(path);
+  // others write meanwhile
+  same(`statfs ${path}`, [size, Math.abs(free - bavail) < 1e5], [bsize, true]);
+}
 const quietly = { throwIfNoEntry: false } as const;
 same("nothing there", ours.statSync(at("missing"), quietly), runtime.statSync(at("missing"), quietly));
 for (const name of ["file", "empty", "large", "n\u00e4me"])
@@ -104,6 +110,7 @@ for (const [what, call] of Object.entries({
   fchmod: (fs: typeof ours) => fs.fchmodSync(999, 0o600),
   fsync: (fs: typeof ours) => fs.fsyncSync(999),
   "below a file": (fs: typeof ours) => fs.statSync(at("file/below"), { throwIfNoEntry: false }),
+  statfs: (fs: typeof ours) => fs.statfsSync(at("missing")),
   lstat: (fs: typeof ours) => fs.lstatSync(at("missing")),
 }))
   same(
