@@ -59,6 +59,7 @@ export const nameAddress = (name: string, address: string, port: string, withPor
 
 /** IPv4 in an IPv6 socket is IPv4. */
 export function plainAddress(address: string): string {
+  if (!address.includes(":")) return address;
   const mapped = /^::ffff:([0-9]{1,3}(?:\.[0-9]{1,3}){3})$/i.exec(address);
   return mapped?.[1] ?? address;
 }

@@ -12,6 +12,7 @@ import { normalAddress } from "../../lib/dns/hosts_file.ts";
 import { ClientAbort } from "../../lib/log/log.ts";
 import { localZone } from "../../lib/message/zone.ts";
 import { effectiveUid, lookupUser } from "../../lib/sys/identity.ts";
+import { type Soon, when } from "../../lib/sys/when.ts";
 import { changedTable, refreshTables } from "../../lib/tables/open.ts";
 import {
   AF_INET,
@@ -51,9 +52,9 @@ export const main = singleServer({
   },
   changedTable,
   refreshTables,
-  async serve(accepted, service) {
+  serve(accepted, service) {
     if (server === undefined) throw new ClientAbort("client before start-up");
-    await serve(accepted, service, server);
+    return serve(accepted, service, server);
   },
 });
 
@@ -69,48 +70,46 @@ async function serve(
   service: Service,
   { policy, services, standAlone }: Server,
 ): Promise<void> {
-  const upstream = await upstreamOf(accepted, service, policy);
+  const upstream = upstreamOf(accepted, service, policy);
+  const known = upstream instanceof Promise ? await upstream : upstream;
+  const identified = known.kind === "failed" ? unknownClient : identify(accepted, policy, known);
   const session = new Session(accepted.channel, policy, services, {
-    client: upstream.kind === "failed" ? unknownClient : await identify(accepted, policy, upstream),
+    client: identified instanceof Promise ? await identified : identified,
     service: service.name,
     standAlone,
     piped: service.standAlone,
-    failed: upstream.kind === "failed",
+    failed: known.kind === "failed",
     screened: service.transport === "pass",
   });
   await converse(session);
 }
 
 /** What stands before us and speaks for the client. */
-function upstreamOf(
-  { channel, peer }: Accepted,
-  service: Service,
-  { settings }: Policy,
-): Promise<Upstream> | Upstream {
+function upstreamOf({ channel, peer }: Accepted, service: Service, { settings }: Policy): Soon<Upstream> {
   if (settings.upstreamProtocol === "" || service.standAlone || peer === undefined) return { kind: "local" };
   return readUpstream(channel, settings.upstreamTimeout);
 }
 
 /** Who the client is: by its socket, or by what postscreen(8) says. */
-async function identify(
+function identify(
   { peer, attributes }: Accepted,
   policy: Policy,
   upstream: Exclude<Upstream, { kind: "failed" }>,
-): Promise<Client> {
+): Soon<Client> {
   const proxied = upstream.kind === "proxied" ? upstream.connection : undefined;
   const address = proxied?.clientAddress ?? attributes?.get("client_address") ?? peer?.remoteAddress;
   const protocols = configuration().protocols();
   if (address === undefined) return localClient(!protocols.ipv4);
   // it hung up before we could ask; what it sent can still be read
   if (address === "") return unknownClient;
-  const normal = normalAddress(address) ?? address;
+  const normal = normalForm(address);
   const plain = protocols.ipv4 ? plainAddress(normal) : normal;
   const server = proxied?.serverAddress ?? attributes?.get("server_address") ?? peer?.localAddress ?? UNKNOWN;
   const where = {
     address: plain,
     port: proxied?.clientPort ?? attributes?.get("client_port") ?? String(peer?.remotePort ?? 0),
     family: plain.includes(":") ? AF_INET6 : AF_INET,
-    serverAddress: plainAddress(normalAddress(server) ?? server),
+    serverAddress: plainAddress(normalForm(server)),
     serverPort: proxied?.serverPort ?? attributes?.get("server_port") ?? String(peer?.localPort ?? 0),
   };
   if (where.family === AF_INET6 ? !protocols.ipv6 : !protocols.ipv4)
@@ -125,5 +124,9 @@ async function identify(
       reverseName: UNKNOWN,
       reverseStatus: "permanent",
     };
-  return { ...where, ...(await lookupHostName(plain)) };
+  return when(lookupHostName(plain), (name) => ({ ...where, ...name }));
 }
+
+/** The address as it is always written; IPv4 in a socket's name is. */
+const normalForm = (address: string): string =>
+  address.includes(":") ? (normalAddress(address) ?? address) : address;

@@ -3,8 +3,15 @@ import { isAddress, isValidHostname } from "../address/hostname.ts";
 import { compareInet, parseInet } from "../config/inet.ts";
 import { warning } from "../log/log.ts";
 import { printable } from "../sys/bytes.ts";
-import { familyOf, lookupNative, reverseName } from "./host_lookup.ts";
-import { hostsFile, normalAddress } from "./hosts_file.ts";
+import { type Soon, when } from "../sys/when.ts";
+import {
+  familyOf,
+  type HostAddresses,
+  lookupNative,
+  type NativeFailure,
+  reverseName,
+} from "./host_lookup.ts";
+import { type HostsFile, hostsFile, normalAddress } from "./hosts_file.ts";
 import { stripDot } from "./message.ts";
 import { hostProblem, type Resolver, resolver } from "./resolver.ts";
 
@@ -40,9 +47,12 @@ type Reverse =
   | { readonly kind: "found"; readonly name: string }
   | { readonly kind: "temporary" | "permanent" };
 
-async function addressToName(address: string, bytes: Uint8Array, dns: Resolver): Promise<Reverse> {
+function addressToName(address: string, bytes: Uint8Array, dns: Resolver): Soon<Reverse> {
   const listed = hostsFile().byAddress.get(normalAddress(address) ?? address);
-  if (listed !== undefined) return { kind: "found", name: listed };
+  return listed === undefined ? askForName(bytes, dns) : { kind: "found", name: listed };
+}
+
+async function askForName(bytes: Uint8Array, dns: Resolver): Promise<Reverse> {
   const result = await dns.lookup(reverseName(bytes), "PTR", { quiet: true, replyFilter: undefined });
   if (result.status === "retry") return { kind: "temporary" };
   if (result.status !== "found") return { kind: "permanent" };
@@ -51,29 +61,52 @@ async function addressToName(address: string, bytes: Uint8Array, dns: Resolver):
   return name !== undefined && HOST_NAME.test(name) ? { kind: "found", name } : { kind: "permanent" };
 }
 
+/** Verified names of addresses that the hosts file alone leads to, and back: they stay true as long as the file does. */
+const listedNames = new WeakMap<HostsFile, Map<string, ClientName>>();
+
 /** Looks up the name of an address and whether that name has the address. Never throws for what the peer's zone says. */
-export async function lookupHostName(address: string, dns: Resolver = resolver()): Promise<ClientName> {
+export function lookupHostName(address: string, dns: Resolver = resolver()): Soon<ClientName> {
+  const hosts = hostsFile();
+  const known = listedNames.get(hosts)?.get(address);
+  if (known !== undefined) return known;
+  const name = findName(address, dns);
+  if (name instanceof Promise || name.nameStatus !== "ok") return name;
+  const names = listedNames.get(hosts) ?? new Map<string, ClientName>();
+  listedNames.set(hosts, names.set(address, name));
+  return name;
+}
+
+function findName(address: string, dns: Resolver): Soon<ClientName> {
   const family = familyOf(address);
   const bytes = parseInet(address);
   if (family === undefined || bytes === undefined) return unknownName("permanent");
-  const reverse = await addressToName(address, bytes, dns);
-  if (reverse.kind !== "found") return unknownName(reverse.kind);
-  const { name } = reverse;
-  if (isAddress(name)) {
-    warning(`numeric hostname: ${printable(name)}`);
-    return unknownName("permanent");
-  }
-  if (!isValidHostname(name)) {
-    warning(`valid_hostname: ${hostProblem(name)}: ${printable(name.slice(0, 100))}`);
-    return unknownName("permanent");
-  }
+  return when(addressToName(address, bytes, dns), (reverse) => {
+    if (reverse.kind !== "found") return unknownName(reverse.kind);
+    const { name } = reverse;
+    if (isAddress(name)) {
+      warning(`numeric hostname: ${printable(name)}`);
+      return unknownName("permanent");
+    }
+    if (!isValidHostname(name)) {
+      warning(`valid_hostname: ${hostProblem(name)}: ${printable(name.slice(0, 100))}`);
+      return unknownName("permanent");
+    }
+    return when(lookupNative(name, [family], dns), (forward) => verified(address, bytes, name, forward));
+  });
+}
+
+function verified(
+  address: string,
+  bytes: Uint8Array,
+  name: string,
+  forward: HostAddresses | NativeFailure,
+): ClientName {
   const refused = (nameStatus: NameStatus): ClientName => ({
     name: UNKNOWN,
     nameStatus,
     reverseName: name,
     reverseStatus: "ok",
   });
-  const forward = await lookupNative(name, [family], dns);
   if (forward.status === "error") {
     warning(`hostname ${name} does not resolve to address ${address}: ${forward.text}`);
     return refused(forward.error === "EAI_AGAIN" ? "temporary" : "forged");

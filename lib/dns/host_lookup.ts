@@ -1,6 +1,7 @@
 /** Addresses of a host, from DNS alone or as getaddrinfo() finds them (`smtp_host_lookup = dns, native`). */
 import { isIPv4, isIPv6, isValidHostname } from "../address/hostname.ts";
 import { lowerAscii } from "../sys/bytes.ts";
+import type { Soon } from "../sys/when.ts";
 import { hostsFile } from "./hosts_file.ts";
 import { stripDot } from "./message.ts";
 import { type LookupOptions, type Resolver, resolver } from "./resolver.ts";
@@ -107,11 +108,11 @@ const LOCALHOST: ReadonlyArray<HostAddress> = [
 ];
 
 /** What getaddrinfo() gives with `hosts: files dns`: the hosts file first, then DNS with the search list. */
-export async function lookupNative(
+export function lookupNative(
   name: string,
   families: ReadonlyArray<Family>,
   dns: Pick<Resolver, "lookup"> = resolver(),
-): Promise<HostAddresses | NativeFailure> {
+): Soon<HostAddresses | NativeFailure> {
   const numeric = familyOf(name);
   if (numeric !== undefined)
     return families.includes(numeric)
@@ -139,8 +140,9 @@ export async function lookupNative(
       secure: false,
     };
   if (!isValidHostname(stripDot(name))) return nativeFailure("EAI_NONAME");
-  const result = await lookupAddresses(name, families, NATIVE, dns);
-  return result.status === "found" ? result : nativeFailure(gaiError(result));
+  return lookupAddresses(name, families, NATIVE, dns).then((result) =>
+    result.status === "found" ? result : nativeFailure(gaiError(result)),
+  );
 }
 
 /** The name in the reverse zones for an address (RFC 1035 3.5, RFC 3596 2.5). */

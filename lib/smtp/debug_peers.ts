@@ -1,6 +1,7 @@
 /** debug_peer_list: peers whose sessions are logged as with `-v` (postconf(5)). */
 import { parameter } from "../config/configuration.ts";
 import { info, verbosity } from "../log/log.ts";
+import type { Soon } from "../sys/when.ts";
 import { MatchList } from "../tables/match.ts";
 
 export class DebugPeers {
@@ -19,8 +20,11 @@ export class DebugPeers {
   }
 
   /** What is added to the verbosity of a session with this peer, or for this destination: debug_peer_level or 0. */
-  async level(name: string, address: string, destination?: string): Promise<number> {
-    if (this.list.empty) return 0;
+  level(name: string, address: string, destination?: string): Soon<number> {
+    return this.list.empty ? 0 : this.levelOf(name, address, destination);
+  }
+
+  private async levelOf(name: string, address: string, destination?: string): Promise<number> {
     const listed =
       (await this.list.matchesOrFatal(name, address)) ||
       (destination !== undefined && (await this.list.matchesOrFatal(destination, "")));

@@ -1,6 +1,7 @@
 /** Match lists: domains, host names and addresses, with negation, files and tables (mydestination, mynetworks, relay_domains, ...). */
 import { parameter } from "../config/configuration.ts";
 import { fatal, warning } from "../log/log.ts";
+import { type Soon, when } from "../sys/when.ts";
 import { foldCase } from "./casefold.ts";
 import { matchAddressPattern } from "./match_address.ts";
 import { type MatchPattern, parsePatterns } from "./match_patterns.ts";
@@ -25,17 +26,27 @@ const MATCH: MatchResult = { kind: "match" };
 const NONE: MatchResult = { kind: "none" };
 const FAILED: MatchResult = { kind: "error", error: "retry" };
 
+const isMatch = (result: MatchResult): boolean => result.kind === "match";
+
 type Outcome = boolean | "error";
 type TablePattern = MatchPattern & { readonly kind: "table" };
 
+/** Clients whose results are remembered: under load most are the same few. */
+const RECENT_LIMIT = 1000;
+
 export class MatchList {
+  /** Without tables, what a host name and address gave stays true. By address. */
+  private readonly recent: Map<string, { readonly name: string; readonly result: MatchResult }> | undefined;
+
   private constructor(
     readonly title: string,
     readonly kind: MatchKind,
     private readonly patterns: ReadonlyArray<MatchPattern>,
     private readonly parentMode: boolean,
     private readonly utf8: boolean,
-  ) {}
+  ) {
+    if (patterns.every(({ kind: source }) => source === "text")) this.recent = new Map();
+  }
 
   get empty(): boolean {
     return this.patterns.length === 0;
@@ -63,13 +74,17 @@ export class MatchList {
    * `subject` is the string, host name or address; for a namadr list the host name, with its address as second argument. Tables' trouble is an error.
    * The answer is there at once where no table has to be waited for.
    */
-  matches(subject: string, address?: string): MatchResult | Promise<MatchResult> {
+  matches(subject: string, address?: string): Soon<MatchResult> {
     if (this.patterns.length === 0) return NONE;
-    return this.matchFrom(
-      0,
-      foldCase(subject, this.utf8),
-      address === undefined ? undefined : foldCase(address, this.utf8),
-    );
+    if (address === undefined) return this.matchFrom(0, foldCase(subject, this.utf8), undefined);
+    const known = this.recent?.get(address);
+    if (known !== undefined && known.name === subject) return known.result;
+    const result = this.matchFrom(0, foldCase(subject, this.utf8), foldCase(address, this.utf8));
+    if (this.recent !== undefined && !(result instanceof Promise) && result.kind !== "error") {
+      if (this.recent.size >= RECENT_LIMIT) this.recent.clear();
+      this.recent.set(address, { name: subject, result });
+    }
+    return result;
   }
 
   private matchFrom(
@@ -91,15 +106,16 @@ export class MatchList {
   }
 
   /** For lists that cannot report an error: trouble ends the program. */
-  async matchesOrFatal(subject: string, address?: string): Promise<boolean> {
-    const result = await this.matches(subject, address);
-    if (result.kind === "error") fatal(`${this.title}: table lookup problem`);
-    return result.kind === "match";
+  matchesOrFatal(subject: string, address?: string): Soon<boolean> {
+    return when(this.matches(subject, address), (result) => {
+      if (result.kind === "error") fatal(`${this.title}: table lookup problem`);
+      return isMatch(result);
+    });
   }
 
   /** For lists of exceptions and permissions: trouble (logged) is no match. */
-  async matchesSurely(subject: string, address?: string): Promise<boolean> {
-    return (await this.matches(subject, address)).kind === "match";
+  matchesSurely(subject: string, address?: string): Soon<boolean> {
+    return when(this.matches(subject, address), isMatch);
   }
 
   close(): void {

@@ -8,6 +8,7 @@ import {
 } from "../../../lib/dns/host_lookup.ts";
 import { isNegative, type QueryType } from "../../../lib/dns/types.ts";
 import { fatal } from "../../../lib/log/log.ts";
+import type { Soon } from "../../../lib/sys/when.ts";
 import type { Evaluation, Refusal, Verdict } from "./evaluation.ts";
 
 export type Existence = "found" | "not-found" | "malformed" | "temporary" | "null-mx";
@@ -58,7 +59,7 @@ export function onTemporaryFailure(
 }
 
 /** The addresses of a host as getaddrinfo() finds them. */
-export function hostAddresses(evaluation: Evaluation, host: string): Promise<HostAddresses | NativeFailure> {
+export function hostAddresses(evaluation: Evaluation, host: string): Soon<HostAddresses | NativeFailure> {
   const { services } = evaluation.session;
   const families = addressTypes().map((type): Family => (type === "A" ? "ipv4" : "ipv6"));
   return lookupNative(host, families, services);

@@ -1,6 +1,7 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import t from "tap";
 import { lookupHostName } from "../../../lib/dns/client_name.ts";
 import { setHostsPath } from "../../../lib/dns/hosts_file.ts";
@@ -65,6 +66,10 @@ t.test("names of clients", async (t) => {
   t.match(await look("192.0.2.8"), { name: "unknown", nameStatus: "permanent" });
   t.match(await look("192.0.2.50"), { name: "listed.example", nameStatus: "ok" });
   t.match(await look("127.0.0.1"), { name: "localhost", nameStatus: "ok" });
+  writeFileSync(hosts, "192.0.2.50\tother.example\n");
+  // a file is looked at again after a while
+  await setTimeout(300);
+  t.match(await look("192.0.2.50"), { name: "other.example", nameStatus: "ok" }, "the file has changed");
   t.match(await look("not an address"), { name: "unknown", nameStatus: "permanent" });
   t.ok(warnings.includes("hostname forged.example does not resolve to address 192.0.2.2"));
   t.ok(

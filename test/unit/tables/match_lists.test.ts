@@ -64,3 +64,20 @@ t.test("match lists give the reference's verdicts and log lines", async (t) => {
     t.equal(logged, bytes(one.stderr), title);
   }
 });
+
+t.test(
+  "what a list of texts says of a client depends on its name as well as on its address, also the second time",
+  async (t) => {
+    const list = await MatchList.open("list", "trusted.example, !192.0.2.9, 192.0.2.0/24", "namadr");
+    for (const round of [1, 2])
+      for (const [name, address, kind] of [
+        ["trusted.example", "198.51.100.1", "match"],
+        ["other.example", "198.51.100.1", "none"],
+        ["unknown", "192.0.2.1", "match"],
+        ["unknown", "192.0.2.9", "none"],
+        ["trusted.example", "192.0.2.9", "match"],
+      ] as const)
+        t.same(await list.matches(name, address), { kind }, `${name} ${address}, time ${round}`);
+    list.close();
+  },
+);
