@@ -4,6 +4,7 @@ import { logDialogue } from "../../lib/smtp/debug_peers.ts";
 import { appendFooter, isFinalReply, isRejectReply, renderReply, replyLines } from "../../lib/smtp/reply.ts";
 import { printable, trimEndSpace } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import type { Policy } from "./policy.ts";
 
 /** Replies are sent at least this often while a group of pipelined commands is worked on, in milliseconds. */
@@ -45,7 +46,7 @@ export class Chat {
   }
 
   /** Sends a reply; its lines are joined by CR LF. `errors` is the session's count, for the penalty. */
-  reply(text: string, errors = 0): void | Promise<void> {
+  reply(text: string, errors = 0): Soon<void> {
     const penalty = errors >= this.policy.settings.softErrorLimit;
     const rejected = text.charCodeAt(0) === 0x34 || text.charCodeAt(0) === 0x35;
     if (penalty || rejected) return this.slowReply(text, penalty, rejected);
@@ -73,7 +74,7 @@ export class Chat {
     if (isFinalReply(rendered)) this.hangup = true;
   }
 
-  flush(): Promise<void> {
+  flush(): Soon<void> {
     return this.channel.flush();
   }
 

@@ -1,4 +1,5 @@
 /** The verbs, in the order of the disconnect statistics (smtpd.md 2). */
+import { lowerAscii } from "../../lib/sys/bytes.ts";
 import type { Verb, VerbHandler } from "./verb.ts";
 import { auth } from "./verbs/auth.ts";
 import { bdat } from "./verbs/bdat.ts";
@@ -17,7 +18,14 @@ type Flags = Partial<Record<"junk" | "beforeTls" | "last", true>>;
 
 const verb = (name: string, run: VerbHandler, flags: Flags = {}): [string, Verb] => [
   name,
-  { name, run, junk: flags.junk === true, beforeTls: flags.beforeTls === true, last: flags.last === true },
+  {
+    name,
+    label: lowerAscii(name),
+    run,
+    junk: flags.junk === true,
+    beforeTls: flags.beforeTls === true,
+    last: flags.last === true,
+  },
 ];
 
 export const VERBS: ReadonlyMap<string, Verb> = new Map([

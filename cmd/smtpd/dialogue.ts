@@ -7,17 +7,20 @@ import {
 } from "../../lib/log/events/smtpd.ts";
 import { ClientAbort, info, log, logClientAbort, warning } from "../../lib/log/log.ts";
 import { isHeader } from "../../lib/message/header.ts";
-import { tokenize } from "../../lib/smtp/command.ts";
+import { type Token, tokenize } from "../../lib/smtp/command.ts";
 import { isFinalReply } from "../../lib/smtp/reply.ts";
 import { isValidUtf8, lowerAscii, printable, upperAscii } from "../../lib/sys/bytes.ts";
 import { ChannelTimeout } from "../../lib/sys/channel.ts";
 import { SysError } from "../../lib/sys/errno.ts";
+import { type Soon, when } from "../../lib/sys/when.ts";
+import { takeLine } from "./command_line.ts";
 import { VERBS } from "./commands.ts";
 import { escaped } from "./escaped.ts";
 import { limitsConfigured, Rates, tooManyConnections } from "./rates.ts";
 import type { Session } from "./session.ts";
 import { SessionEnd } from "./session_end.ts";
 import { sendTranscript } from "./transcript.ts";
+import type { Verb } from "./verb.ts";
 
 /** Serves one client from greeting to end. Failures of the client and of its connection end here. */
 export async function converse(session: Session): Promise<void> {
@@ -28,9 +31,11 @@ export async function converse(session: Session): Promise<void> {
   try {
     if (session.connection.failed)
       throw new SessionEnd("failed", `421 4.3.0 ${settings.myhostname} Server local error`);
-    await session.identify(true);
+    const identified = session.identify(true);
+    if (identified instanceof Promise) await identified;
     if (await greet(session)) ending = await commandLoop(session);
-    await session.chat.flush();
+    const flushed = session.chat.flush();
+    if (flushed instanceof Promise) await flushed;
   } catch (error) {
     ending = endingOf(error, session);
   }
@@ -53,20 +58,20 @@ function endingOf(error: unknown, session: Session): SessionEnd {
 /** Everything up to the banner; false when the session is over already. After XCLIENT the dialogue begins here again. */
 async function greet(session: Session): Promise<boolean> {
   const { settings, connection, services } = session;
-  session.chat.debugLevel = await session.policy.debugPeers.level(
-    session.client.name,
-    session.client.address,
-  );
+  const { name, address } = session.client;
+  const level = session.policy.debugPeers.level(name, address);
+  session.chat.debugLevel = level instanceof Promise ? await level : level;
   const watched = !connection.piped && !connection.screened;
   if (watched && session.channel.buffered === 0) await services.sleep(0);
-  if (watched && (await pipelined(session))) return false;
-  if (await limited(session)) {
+  if (watched && session.channel.buffered > 0 && (await pipelined(session))) return false;
+  if (limitable(session) && (await limited(session))) {
     await session.reply(
       `421 4.7.0 ${settings.myhostname} Error: too many connections from ${session.client.address}`,
     );
     return false;
   }
-  await session.chooseDiscards();
+  const chosen = session.chooseDiscards();
+  if (chosen instanceof Promise) await chosen;
   if (!settings.delayReject && !connection.standAlone) {
     const refusal = await session.access.client();
     if (watched && (await pipelined(session))) return false;
@@ -77,65 +82,25 @@ async function greet(session: Session): Promise<boolean> {
       return !session.chat.hangup;
     }
   }
-  await session.reply(`220 ${settings.banner}`);
+  const replied = session.reply(`220 ${settings.banner}`);
+  if (replied instanceof Promise) await replied;
   return true;
 }
 
+/** A client to which limits may apply. */
+const limitable = (session: Session): boolean =>
+  !session.standAlone && !session.mayXclient && limitsConfigured(session);
+
 /** Registers the client with anvil(8), where limits apply to it. */
 async function limited(session: Session): Promise<boolean> {
-  if (session.standAlone || session.mayXclient || !limitsConfigured(session)) return false;
   const { client, policy } = session;
   if (await policy.eventExceptions.matchesSurely(client.name, client.address)) return false;
   session.rates ??= new Rates(session.services.rates());
   return tooManyConnections(session);
 }
 
-type Line =
-  | { readonly kind: "line"; readonly text: string; readonly bareLf: boolean }
-  | { readonly kind: "long"; readonly text: string };
-
 /** Pipelined commands of one client that are worked on without a pause. */
 const TURN_COMMANDS = 50;
-const LF = 0x0a;
-const CR = 0x0d;
-
-/** Reads a command line of less than line_length_limit bytes. */
-async function readLine(session: Session): Promise<Line> {
-  const { channel, settings } = session;
-  const limit = settings.lineLimit;
-  if (settings.perRequestDeadline) channel.setDeadline(settings.timeout);
-  let searched = 0;
-  let waited = false;
-  for (;;) {
-    if (session.inputDisabled) {
-      await session.chat.flush();
-      throw new SessionEnd("lost connection");
-    }
-    const view = channel.peek();
-    const lf = view.indexOf(LF, searched);
-    if (lf >= 0 && lf < limit) {
-      let end = lf;
-      const bareLf = lf === 0 || view[lf - 1] !== CR;
-      if (session.detectBareLf) {
-        if (!bareLf) end--;
-      } else while (end > 0 && view[end - 1] === CR) end--;
-      // A NUL ends the text, as in the C strings that everything behind us takes it for.
-      const nul = view.indexOf(0);
-      const text = view.toString("latin1", 0, nul >= 0 && nul < end ? nul : end);
-      channel.consume(lf + 1);
-      session.chat.noteRead();
-      if (waited) session.unbroken = 0;
-      else if (++session.unbroken >= TURN_COMMANDS) await takeTurn(session);
-      return { kind: "line", text, bareLf };
-    }
-    if (view.length >= limit) return skipLine(session);
-    searched = view.length;
-    waited = true;
-    await session.chat.flush();
-    if (!(await channel.more())) throw new SessionEnd("lost connection");
-  }
-}
-
 /** Lets other sessions work before the next of many pipelined commands, and the client read its replies. */
 async function takeTurn(session: Session): Promise<void> {
   session.unbroken = 0;
@@ -143,33 +108,9 @@ async function takeTurn(session: Session): Promise<void> {
   await session.services.sleep(0);
 }
 
-/** Drops an over-long line up to its end; no more than another line_length_limit bytes are read for that. */
-async function skipLine(session: Session): Promise<Line> {
-  const { channel, settings } = session;
-  const text = channel.peek().toString("latin1", 0, 30);
-  channel.consume(settings.lineLimit);
-  let allowance = settings.lineLimit;
-  for (;;) {
-    const view = channel.peek();
-    const lf = view.indexOf(LF);
-    const count = lf < 0 ? view.length : lf + 1;
-    if (count > allowance) {
-      session.disableInput();
-      break;
-    }
-    channel.consume(count);
-    if (lf >= 0) break;
-    allowance -= count;
-    await session.chat.flush();
-    if (!(await channel.more())) throw new SessionEnd("lost connection");
-  }
-  session.chat.noteRead();
-  return { kind: "long", text };
-}
-
 /** Reads and answers commands until QUIT, a limit or a final reply. */
 async function commandLoop(session: Session): Promise<SessionEnd | undefined> {
-  const { settings, chat } = session;
+  const { settings, chat, channel } = session;
   for (;;) {
     if (chat.history.length > settings.historyThreshold) await sendTranscript(session);
     if (chat.hangup) return undefined;
@@ -179,7 +120,17 @@ async function commandLoop(session: Session): Promise<SessionEnd | undefined> {
       logAbort(session, "too many errors");
       return undefined;
     }
-    const line = await readLine(session);
+    if (settings.perRequestDeadline) channel.setDeadline(settings.timeout);
+    let taken = takeLine(session);
+    if (taken !== undefined && ++session.unbroken >= TURN_COMMANDS) await takeTurn(session);
+    while (taken === undefined) {
+      session.unbroken = 0;
+      const flushed = chat.flush();
+      if (flushed !== undefined) await flushed;
+      if (session.inputDisabled || !(await channel.more())) throw new SessionEnd("lost connection");
+      taken = takeLine(session);
+    }
+    const line = taken instanceof Promise ? await taken : taken;
     if (line.kind === "long") {
       warning(
         `${session.nameAddress}: request longer than ${settings.lineLimit}: ${printable(line.text)}...`,
@@ -196,7 +147,8 @@ async function commandLoop(session: Session): Promise<SessionEnd | undefined> {
         return undefined;
       }
     }
-    if (!(await execute(session, line.text))) return undefined;
+    const goesOn = execute(session, line.text);
+    if (goesOn === false || (goesOn !== true && !(await goesOn))) return undefined;
   }
 }
 
@@ -221,72 +173,105 @@ async function malformed(session: Session, reply: string): Promise<true> {
 }
 
 /** Answers one command line; false ends the session. */
-async function execute(session: Session, typed: string): Promise<boolean> {
+function execute(session: Session, typed: string): Soon<boolean> {
   const { settings, policy, chat } = session;
   chat.noteQuery(typed);
   if (settings.utf8 && !isValidUtf8(typed)) return malformed(session, "500 5.5.2 Error: bad UTF-8 syntax");
-  const line = policy.commandFilter.empty ? typed : await filtered(session, typed);
+  return policy.commandFilter.empty
+    ? command(session, typed)
+    : filtered(session, typed).then((line) => command(session, line));
+}
+
+function command(session: Session, line: string): Soon<boolean> {
   const tokens = tokenize(line);
   const [first] = tokens;
   if (first === undefined) return malformed(session, "500 5.5.2 Error: bad syntax");
-  const name = upperAscii(first.text);
-  if (!policy.noopCommands.empty && (await policy.noopCommands.matchesSurely(first.text))) {
-    await session.reply("250 2.0.0 Ok");
-    countJunk(session);
-    return true;
-  }
+  const { noopCommands } = session.policy;
+  if (noopCommands.empty) return run(session, line, tokens, first.text);
+  return when(noopCommands.matchesSurely(first.text), (isNoop) =>
+    isNoop ? doNothing(session) : run(session, line, tokens, first.text),
+  );
+}
+
+/** smtpd_noop_commands */
+async function doNothing(session: Session): Promise<true> {
+  await session.reply("250 2.0.0 Ok");
+  countJunk(session);
+  return true;
+}
+
+function run(session: Session, line: string, tokens: readonly Token[], typed: string): Soon<boolean> {
+  const name = upperAscii(typed);
   const verb = VERBS.get(name);
-  if (verb === undefined) {
-    if (isHeader(first.text) || (await policy.forbiddenCommands.matchesSurely(first.text))) {
-      session.where = "UNKNOWN";
-      count(session, "unknown", false);
-      warning(`non-SMTP command from ${session.nameAddress}: ${escaped(line.slice(0, 100))}`);
-      await session.reply("221 2.7.0 Error: I can break rules, too. Goodbye.");
-      return false;
-    }
-    session.where = "UNKNOWN";
-  }
-  const label = verb === undefined ? "unknown" : lowerAscii(verb.name);
-  if (session.denied !== undefined && name !== "QUIT") {
-    count(session, label, false);
-    if (isFinalReply(session.denied)) {
-      await session.reply(session.denied);
-      return false;
-    }
-    await session.reply(`503 5.7.0 Error: access denied for ${session.nameAddress}`);
-    session.errorCount++;
-    return true;
-  }
-  if (verb === undefined) {
-    count(session, label, false);
-    session.noteError("protocol");
-    await session.reply("500 5.5.2 Error: command not recognized");
-    session.errorCount++;
-    return true;
-  }
+  if (verb === undefined) return unknown(session, line, typed);
+  if (session.denied !== undefined && name !== "QUIT") return denied(session, session.denied, verb.label);
   session.where = verb.name;
-  if (
-    session.channel.buffered > 0 &&
-    (session.protocol !== "ESMTP" || verb.last) &&
-    (await pipelined(session))
-  ) {
-    count(session, label, false);
+  return session.channel.buffered > 0 && (session.protocol !== "ESMTP" || verb.last)
+    ? pipelined(session).then((refused) => {
+        if (!refused) return answer(session, verb, line, tokens);
+        count(session, verb.label, false);
+        return false;
+      })
+    : answer(session, verb, line, tokens);
+}
+
+async function unknown(session: Session, line: string, typed: string): Promise<boolean> {
+  session.where = "UNKNOWN";
+  if (isHeader(typed) || (await session.policy.forbiddenCommands.matchesSurely(typed))) {
+    count(session, "unknown", false);
+    warning(`non-SMTP command from ${session.nameAddress}: ${escaped(line.slice(0, 100))}`);
+    await session.reply("221 2.7.0 Error: I can break rules, too. Goodbye.");
     return false;
   }
-  let success = false;
-  try {
-    success = await verb.run(session, { verb: verb.name, tokens, line });
-  } finally {
-    // An XCLIENT that succeeded began the session anew: that is no success of the old one.
-    count(session, label, success && verb.name !== "XCLIENT");
+  if (session.denied !== undefined) return denied(session, session.denied, "unknown");
+  count(session, "unknown", false);
+  session.noteError("protocol");
+  await session.reply("500 5.5.2 Error: command not recognized");
+  session.errorCount++;
+  return true;
+}
+
+/** The client was refused before: `reply` is what it was told. */
+async function denied(session: Session, reply: string, label: string): Promise<boolean> {
+  count(session, label, false);
+  if (isFinalReply(reply)) {
+    await session.reply(reply);
+    return false;
   }
+  await session.reply(`503 5.7.0 Error: access denied for ${session.nameAddress}`);
+  session.errorCount++;
+  return true;
+}
+
+function answer(session: Session, verb: Verb, line: string, tokens: readonly Token[]): Soon<boolean> {
+  let success: Soon<boolean>;
+  try {
+    success = verb.run(session, { verb: verb.name, tokens, line });
+  } catch (error) {
+    count(session, verb.label, false);
+    throw error;
+  }
+  if (!(success instanceof Promise)) return answered(session, verb, success);
+  return success.then(
+    (done) => answered(session, verb, done),
+    (error) => {
+      count(session, verb.label, false);
+      throw error;
+    },
+  );
+}
+
+/** After a command: false ends the session. */
+function answered(session: Session, verb: Verb, success: boolean): Soon<boolean> {
+  // An XCLIENT that succeeded began the session anew: that is no success of the old one.
+  count(session, verb.label, success && verb.name !== "XCLIENT");
   if (!success) session.errorCount++;
   if (verb.junk) countJunk(session);
   if (session.restart) {
     session.restart = false;
     return greet(session);
   }
-  return !(verb.name === "QUIT" || chat.hangup);
+  return !(verb.name === "QUIT" || session.chat.hangup);
 }
 
 function countJunk(session: Session): void {
@@ -354,8 +339,9 @@ async function finish(session: Session, ending: SessionEnd | undefined): Promise
         if (session.errorCount >= settings.hardErrorLimit) reason = "too many errors";
     }
     session.resetTransaction();
-    await session.rates?.disconnect();
-    await sendTranscript(session, reason);
+    if (session.rates !== undefined) await session.rates.disconnect();
+    const reported = sendTranscript(session, reason);
+    if (reported instanceof Promise) await reported;
   } finally {
     session.resetTransaction();
     log(

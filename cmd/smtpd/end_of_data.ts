@@ -29,7 +29,8 @@ export async function endOfData(
   if (!stream.writable) local |= bit("WRITE");
   if (sawBareLf && settings.bareLf === "reject") local |= bit("BARE_LF");
   if (local === 0 && !session.standAlone) {
-    const refusal = await session.access.endOfData(content.size);
+    const checked = session.access.endOfData(content.size);
+    const refusal = checked instanceof Promise ? await checked : checked;
     if (refusal !== undefined) {
       session.resetTransaction();
       await session.refuse(refusal);
@@ -44,9 +45,11 @@ export async function endOfData(
       : await intoQueue(session, transaction, stream, local, how === "BDAT" ? content.size : undefined);
   session.endTransaction();
   if (result.accepted) session.forgiveErrors();
-  await session.reply(result.reply);
+  const replied = session.reply(result.reply);
+  if (replied instanceof Promise) await replied;
   // The client must not repeat a message because the reply waited for the next command.
-  await session.chat.flush();
+  const flushed = session.chat.flush();
+  if (flushed instanceof Promise) await flushed;
   return result.accepted;
 }
 

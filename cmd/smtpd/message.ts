@@ -6,6 +6,7 @@ import { mailDate } from "../../lib/message/date.ts";
 import { Rec, timeData } from "../../lib/queue/records.ts";
 import { commentText } from "../../lib/smtp/helo.ts";
 import { upperAscii } from "../../lib/sys/bytes.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import { rfcAddress, UNKNOWN } from "./client.ts";
 import type { MessageStream } from "./message_stream.ts";
 import { ProxyFilter } from "./proxy_filter.ts";
@@ -18,23 +19,25 @@ import type { MessageTarget, Transaction } from "./transaction.ts";
  * Opens the queue file, or the connection to the filter before the queue, unless that was done, and writes the envelope up to the recipients. What
  * the filter has against it, if anything.
  */
-export async function openMessage(
-  session: Session,
-  transaction: Transaction,
-): Promise<ProxyRefusal | undefined> {
+export function openMessage(session: Session, transaction: Transaction): Soon<ProxyRefusal | undefined> {
   if (transaction.stream !== undefined) return undefined;
-  if (session.filtered) {
-    const filter = await openFilter(session, transaction);
-    if (!(filter instanceof ProxyFilter)) return filter;
-    transaction.stream = filter;
-  } else {
-    const stream = await session.services.openMessage();
+  if (session.filtered)
+    return openFilter(session, transaction).then((filter) => {
+      if (!(filter instanceof ProxyFilter)) return filter;
+      transaction.stream = filter;
+      return logOpened(session);
+    });
+  return session.services.openMessage().then((stream) => {
     if (stream === undefined) throw new ClientAbort("unable to open a message in the mail queue");
     transaction.stream = stream;
     if (session.standAlone) writeSubmission(stream, transaction);
     else writeEnvelope(session, stream, transaction);
-  }
-  const forwarded = session.forwarded;
+    return logOpened(session);
+  });
+}
+
+function logOpened(session: Session): undefined {
+  const { forwarded } = session;
   log(
     messageOpened({
       queueId: session.queueId,
@@ -48,7 +51,6 @@ export async function openMessage(
           : session.original.origin,
     }),
   );
-  return undefined;
 }
 
 function openFilter(session: Session, transaction: Transaction): Promise<ProxyFilter | ProxyRefusal> {
@@ -166,22 +168,23 @@ const accessFlags = (transaction: Transaction): number =>
   (transaction.actions.discard ? CLEANUP_FLAG.discard : 0);
 
 /** Ends the envelope and writes the headers that are ours. What the filter before the queue has against it. */
-export async function startContent(
+export function startContent(
   session: Session,
   transaction: Transaction,
   stream: MessageTarget,
-): Promise<ProxyRefusal | undefined> {
-  if (stream.kind === "proxy") {
-    const refusal = await stream.data();
-    if (refusal !== undefined) return refusal;
-  } else {
-    const flags = accessFlags(transaction);
-    if (flags !== 0 && !session.standAlone) stream.put(Rec.FLAGS, String(flags));
-    stream.put(Rec.CONTENT);
-  }
+): Soon<ProxyRefusal | undefined> {
+  if (stream.kind === "proxy")
+    return stream.data().then((refusal) => refusal ?? writeHeaders(session, transaction, stream));
+  const flags = accessFlags(transaction);
+  if (flags !== 0 && !session.standAlone) stream.put(Rec.FLAGS, String(flags));
+  stream.put(Rec.CONTENT);
+  return writeHeaders(session, transaction, stream);
+}
+
+function writeHeaders(session: Session, transaction: Transaction, stream: MessageTarget): undefined {
   for (const header of transaction.actions.prepend) stream.put(Rec.NORMAL, header);
   // a message that came through a filter has the header of the server before that
-  if (stream.kind === "proxy" && session.forwarded?.identified === true) return undefined;
+  if (stream.kind === "proxy" && session.forwarded?.identified === true) return;
   const { client, settings } = session;
   const lines = receivedLines({
     helo: session.heloName ?? client.name,
@@ -198,7 +201,6 @@ export async function startContent(
     hideClient: settings.hideClientSession,
   });
   for (const line of lines) stream.put(Rec.NORMAL, line);
-  return undefined;
 }
 
 /** RFC 3848, RFC 6531 section 3.7.3. */

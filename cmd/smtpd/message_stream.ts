@@ -7,6 +7,7 @@ import { Rec } from "../../lib/queue/records.ts";
 import type { PostdropClient } from "../../lib/submission/postdrop_client.ts";
 import { toBytes } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 
 export interface QueueOutcome {
   /** Cleanup status bits; BAD when the server went away. */
@@ -24,7 +25,7 @@ export interface ContentStream {
   /** False when the other side stopped reading: the message cannot be stored. */
   readonly writable: boolean;
   /** Sends what is gathered and waits until it is taken. */
-  flush(): Promise<void>;
+  flush(): Soon<void>;
   /** Gives the message up; the other side removes what it has. */
   abort(): void;
 }
@@ -77,14 +78,20 @@ export class CleanupStream implements MessageStream {
     return !this.failed;
   }
 
-  async flush(): Promise<void> {
+  flush(): Soon<void> {
     if (this.failed) {
       this.records.clear();
       return;
     }
     this.channel.write(this.records.view());
+    const flushed = this.channel.flush();
+    if (flushed instanceof Promise) return this.awaitFlush(flushed);
+    this.records.clear();
+  }
+
+  private async awaitFlush(flushed: Promise<void>): Promise<void> {
     try {
-      await this.channel.flush();
+      await flushed;
       this.records.clear();
     } catch (error) {
       if (error instanceof TypeError || error instanceof RangeError) throw error;
@@ -95,7 +102,8 @@ export class CleanupStream implements MessageStream {
   }
 
   async finish(): Promise<QueueOutcome> {
-    await this.flush();
+    const flushed = this.flush();
+    if (flushed instanceof Promise) await flushed;
     const reply = await receive(this.channel, CleanupStatus);
     this.records.release();
     if (reply.kind === "value" && !this.failed) this.connection.release();

@@ -9,6 +9,7 @@ import { localTime } from "../../lib/message/date.ts";
 import { parsePath } from "../../lib/smtp/path.ts";
 import { isAscii, printable } from "../../lib/sys/bytes.ts";
 import type { Channel } from "../../lib/sys/channel.ts";
+import { type Soon, when } from "../../lib/sys/when.ts";
 import type { MatchList } from "../../lib/tables/match.ts";
 import { AccessControl } from "./access/control.ts";
 import { Chat } from "./chat.ts";
@@ -140,25 +141,41 @@ export class Session {
   }
 
   /** Looks up what depends on who the client is. What XFORWARD may is decided by the real client, not by XCLIENT. */
-  async identify(first: boolean): Promise<void> {
+  identify(first: boolean): Soon<void> {
     const { policy } = this;
-    const { name, address } = this.client;
     if (this.standAlone) return;
-    this.mayXclient = await this.authorized("XCLIENT", policy.xclientHosts);
-    if (first) this.mayXforward = await this.authorized("XFORWARD", policy.xforwardHosts);
-    this.detectBareLf =
-      policy.settings.bareLf !== "no" && !(await policy.bareLfExclusions.matchesSurely(name, address));
+    return when(this.authorized("XCLIENT", policy.xclientHosts), (mayXclient) => {
+      this.mayXclient = mayXclient;
+      return first
+        ? when(this.authorized("XFORWARD", policy.xforwardHosts), (mayXforward) => {
+            this.mayXforward = mayXforward;
+            return this.chooseLineEnds();
+          })
+        : this.chooseLineEnds();
+    });
+  }
+
+  private chooseLineEnds(): Soon<void> {
+    const { policy, client } = this;
+    if (policy.settings.bareLf === "no") {
+      this.detectBareLf = false;
+      return;
+    }
+    return when(policy.bareLfExclusions.matchesSurely(client.name, client.address), (excluded) => {
+      this.detectBareLf = !excluded;
+    });
   }
 
   /** Whether a list has the client; a list that cannot be read has nobody, and that is remembered. */
-  private async authorized(feature: UncertainFeature, list: MatchList): Promise<boolean> {
-    const match = await list.matches(this.client.name, this.client.address);
-    if (match.kind === "error") this.uncertain.add(feature);
-    else this.uncertain.delete(feature);
-    return match.kind === "match";
+  private authorized(feature: UncertainFeature, list: MatchList): Soon<boolean> {
+    return when(list.matches(this.client.name, this.client.address), (match) => {
+      if (match.kind === "error") this.uncertain.add(feature);
+      else this.uncertain.delete(feature);
+      return match.kind === "match";
+    });
   }
 
-  mayVerp(): Promise<boolean> {
+  mayVerp(): Soon<boolean> {
     return this.authorized("XVERP", this.policy.verpClients);
   }
 
@@ -170,19 +187,26 @@ export class Session {
   }
 
   /** Finds the EHLO keywords that this client is not told. */
-  async chooseDiscards(): Promise<void> {
+  chooseDiscards(): Soon<void> {
     const { discardEhloMaps, settings } = this.policy;
-    let words = settings.discardEhlo;
-    if (!discardEhloMaps.empty) {
-      const result = await discardEhloMaps.lookup(this.client.address);
-      if (result.kind === "found") words = keywordSet(result.value);
-    }
+    if (discardEhloMaps.empty) return this.discard(settings.discardEhlo);
+    return when(discardEhloMaps.lookup(this.client.address), (result) =>
+      this.discard(result.kind === "found" ? keywordSet(result.value) : settings.discardEhlo),
+    );
+  }
+
+  private discard(words: ReadonlySet<string>): void {
     this.discarded = words;
     this.logDiscarded = words.size > 0 && !words.has("SILENT-DISCARD") && !words.has("ENHANCEDSTATUSCODES");
   }
 
-  reply(text: string): void | Promise<void> {
+  reply(text: string): Soon<void> {
     return this.chat.reply(text, this.errorCount);
+  }
+
+  /** Answers a command that was successful; gives true, the verb's result. */
+  accept(text: string): Soon<true> {
+    return when(this.reply(text), () => true);
   }
 
   /** Answers a command with an error; gives false, the verb's result. */
@@ -232,18 +256,20 @@ export class Session {
   }
 
   /** The internal form of the address in a command; undefined (logged) when it is malformed. */
-  async parseAddress(
+  parseAddress(
     verb: string,
     token: string,
     options: { allowEmpty: boolean; utf8: boolean; sender: string; strict?: boolean },
-  ): Promise<string | undefined> {
+  ): Soon<string | undefined> {
     const strict = options.strict ?? this.settings.strictEnvelopes;
     const address = parsePath(token, { strict, allowEmpty: options.allowEmpty });
-    if (address !== undefined && (await this.resolvable(address, options))) return address;
-    warning(
-      `Illegal address syntax from ${this.nameAddress} in ${verb} command: ${printable(token, this.settings.utf8)}`,
-    );
-    return undefined;
+    return when(address !== undefined && this.resolvable(address, options), (good) => {
+      if (good) return address;
+      warning(
+        `Illegal address syntax from ${this.nameAddress} in ${verb} command: ${printable(token, this.settings.utf8)}`,
+      );
+      return undefined;
+    });
   }
 
   /** Before compatibility level 1 addresses need not be ASCII, whatever the client asked for; says which were not. */
@@ -254,10 +280,7 @@ export class Session {
     );
   }
 
-  private resolvable(
-    address: string,
-    options: { utf8: boolean; sender: string },
-  ): boolean | Promise<boolean> {
+  private resolvable(address: string, options: { utf8: boolean; sender: string }): Soon<boolean> {
     if (address === "") return true;
     if (
       !options.utf8 &&
@@ -267,9 +290,10 @@ export class Session {
     )
       return false;
     if (this.standAlone) return true;
-    const isGood = ({ flags }: { flags: number }): boolean => (flags & RESOLVE_FLAG.error) === 0;
-    const resolved = this.services.resolve(options.sender, address);
-    return resolved instanceof Promise ? resolved.then(isGood) : isGood(resolved);
+    return when(
+      this.services.resolve(options.sender, address),
+      ({ flags }) => (flags & RESOLVE_FLAG.error) === 0,
+    );
   }
 
   /** The form of an address in log lines (info_log_address_format). */

@@ -24,6 +24,12 @@ export const noActions = (): AccessActions => ({
   discard: false,
 });
 
+/** Distinguishes messages for policy servers. */
+export function instanceOf({ arrival, number }: Transaction): string {
+  const hex = (value: number): string => value.toString(16);
+  return `${hex(process.pid)}.${hex(arrival.seconds)}.${hex(arrival.microseconds)}.${hex(number)}`;
+}
+
 export interface ArrivalTime {
   readonly seconds: number;
   readonly microseconds: number;
@@ -44,16 +50,14 @@ export interface Transaction {
   readonly command: string;
   readonly parameters: Readonly<MailParameters>;
   readonly arrival: ArrivalTime;
-  /** Distinguishes messages for policy servers. */
-  readonly instance: string;
-  readonly rewriteContext: "local" | "remote";
+  /** In the order of the session's messages, from 0. */
+  readonly number: number;
+  /** Known when MAIL is accepted. */
+  rewriteContext: "local" | "remote";
   readonly actions: AccessActions;
   /** Accepted recipients so far, and the first of them. */
   recipientCount: number;
   firstRecipient: string | undefined;
   /** Open from the first accepted recipient on. */
   stream: MessageTarget | undefined;
-  /** Verdict of the sender restrictions that were evaluated at MAIL. */
-  deferIfPermit: string | undefined;
-  senderChecked: boolean;
 }

@@ -2,6 +2,7 @@
 
 import { configuration } from "../../lib/config/configuration.ts";
 import { fromFormat } from "../../lib/message/from_format.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import type { Session } from "./session.ts";
 import { ERROR_CLASS } from "./session_end.ts";
 
@@ -9,15 +10,24 @@ const WIDTH = 78;
 const CONTINUATION = "     ";
 
 /** Reports what is remembered of the dialogue, when it holds an error worth it, and forgets it. */
-export async function sendTranscript(session: Session, reason?: string): Promise<void> {
+export function sendTranscript(session: Session, reason?: string): Soon<void> {
   const { chat, settings } = session;
   const classes = session.errorClasses;
-  const history = chat.history;
-  chat.history = [];
+  const { history } = chat;
+  if (history.length > 0) chat.history = [];
   session.errorClasses = 0;
+  if (classes === 0 || session.standAlone || history.length === 0) return;
   let wanted = 0;
   for (const [name, bit] of Object.entries(ERROR_CLASS)) if (settings.notifyClasses.has(name)) wanted |= bit;
-  if (session.standAlone || (classes & wanted) === 0 || history.length === 0) return;
+  if ((classes & wanted) !== 0) return notify(session, classes, history, reason);
+}
+
+async function notify(
+  session: Session,
+  classes: number,
+  history: readonly string[],
+  reason: string | undefined,
+): Promise<void> {
   const current = configuration();
   const recipient = current.get(
     (classes & ERROR_CLASS.bounce) !== 0 ? "bounce_notice_recipient" : "error_notice_recipient",

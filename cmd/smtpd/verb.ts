@@ -1,5 +1,6 @@
 /** What a verb is: a command line in, an answer out. */
 import type { Token } from "../../lib/smtp/command.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import type { Session } from "./session.ts";
 
 export interface Command {
@@ -11,10 +12,12 @@ export interface Command {
 }
 
 /** Answers a command; false when it counts as an error. */
-export type VerbHandler = (session: Session, command: Command) => Promise<boolean>;
+export type VerbHandler = (session: Session, command: Command) => Soon<boolean>;
 
 export interface Verb {
   readonly name: string;
+  /** Its name in the line about the end of a session. */
+  readonly label: string;
   readonly run: VerbHandler;
   /** Counts for smtpd_junk_command_limit. */
   readonly junk: boolean;

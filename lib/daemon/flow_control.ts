@@ -6,13 +6,13 @@ import { errorCode, errorText } from "../sys/errno.ts";
 import { pendingBytes } from "../sys/files.ts";
 import { readSync, writeSync } from "../sys/fs.ts";
 import { sleep } from "../sys/timers.ts";
+import type { Soon } from "../sys/when.ts";
 import { FLOW_READ, FLOW_WRITE } from "./status.ts";
 
 /** Takes a token; when there is none, waits in_flow_delay seconds and goes on. */
-export async function takeFlowToken(): Promise<void> {
+export function takeFlowToken(): Soon<void> {
   const seconds = parameter("in_flow_delay");
-  if (seconds <= 0 || removeFlowTokens(1) > 0) return;
-  await sleep(seconds);
+  if (seconds > 0 && removeFlowTokens(1) === 0) return sleep(seconds);
 }
 
 /** Tokens in the pipe. */

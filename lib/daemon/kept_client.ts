@@ -1,5 +1,6 @@
 /** A client that comes with request after request on one connection (lib/sys/kept_socket.ts). Between them it counts as no client. */
 import type { Channel } from "../sys/channel.ts";
+import type { Soon } from "../sys/when.ts";
 import type { Lifetime } from "./lifetime.ts";
 
 export class KeptClient {
@@ -9,7 +10,7 @@ export class KeptClient {
     private readonly channel: Channel,
     private readonly lifetime: Lifetime,
     /** What is done for each client before it is served. */
-    private readonly admit: () => Promise<void>,
+    private readonly admit: () => Soon<void>,
   ) {}
 
   /** Asked before the answer goes out: false when the connection is to be closed after it, as this process has enough to do or wants to end. */
@@ -26,7 +27,8 @@ export class KeptClient {
     if (channel.buffered === 0 && channel.atEnd) return false;
     if (!lifetime.resume(channel)) return false;
     this.#resting = false;
-    await this.admit();
+    const admitted = this.admit();
+    if (admitted instanceof Promise) await admitted;
     return true;
   }
 

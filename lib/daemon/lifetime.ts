@@ -3,6 +3,7 @@
 import { parameter } from "../config/configuration.ts";
 import { info, verbose } from "../log/log.ts";
 import { after, type Timer } from "../sys/timers.ts";
+import type { Soon } from "../sys/when.ts";
 import type { Service, ServiceDefinition } from "./service.ts";
 import { AVAILABILITY } from "./status.ts";
 import { startWatchdog } from "./watchdog.ts";
@@ -85,9 +86,9 @@ export class Lifetime {
     return true;
   }
 
-  /** Resolves when the tables are those of now. */
-  async ready(): Promise<void> {
-    if (this.#refreshing !== undefined) await this.#refreshing;
+  /** Done when the tables are those of now. */
+  ready(): Soon<void> {
+    return this.#refreshing;
   }
 
   /** `stale` is called when a changed table cannot be opened again here. */

@@ -5,6 +5,7 @@ import { type Channel, ChannelTimeout } from "../sys/channel.ts";
 import { errorText, SysError } from "../sys/errno.ts";
 import { isKept } from "../sys/kept_socket.ts";
 import { endsOf, type PeerAddress } from "../sys/sockets.ts";
+import { type Soon, when } from "../sys/when.ts";
 import { takeFlowToken } from "./flow_control.ts";
 import { KeptClient } from "./kept_client.ts";
 import { Lifetime } from "./lifetime.ts";
@@ -44,18 +45,14 @@ export const singleServer =
       // inetd gives a client's socket
       const peer = endsOf(0);
       const channel = standardChannel();
-      const admit = async (): Promise<void> => {
-        if (definition.flowControl === true) await takeFlowToken();
-      };
+      const admit = (): Soon<void> => (definition.flowControl === true ? takeFlowToken() : undefined);
       await serveClient(definition, peer === undefined ? { channel } : { channel, peer }, service, admit);
       await definition.atExit?.();
       process.exit(0);
     }
     const lifetime = new Lifetime(service, definition);
-    const admit = async (): Promise<void> => {
-      await lifetime.ready();
-      if (definition.flowControl === true) await takeFlowToken();
-    };
+    const admit = (): Soon<void> =>
+      when(lifetime.ready(), () => (definition.flowControl === true ? takeFlowToken() : undefined));
     const handle = (client: Client): void => {
       const { channel } = client;
       if (!lifetime.admits()) {
@@ -91,12 +88,14 @@ async function serveClient(
   definition: SingleDefinition,
   client: Client,
   service: Service,
-  admit: () => Promise<void>,
+  admit: () => Soon<void>,
 ): Promise<void> {
   try {
-    await admit();
+    const admitted = admit();
+    if (admitted instanceof Promise) await admitted;
     await definition.serve(client, service);
-    await client.channel.close();
+    const closed = client.channel.close();
+    if (closed instanceof Promise) await closed;
   } catch (error) {
     if (error instanceof ClientAbort) logClientAbort(error);
     else if (error instanceof ChannelTimeout || isPeerGone(error, client.channel))

@@ -2,6 +2,7 @@
 import { type TimedWait, unwatch, watch } from "./deadlines.ts";
 import { SysError } from "./errno.ts";
 import { SpareBuffers } from "./spare_buffers.ts";
+import type { Soon } from "./when.ts";
 
 /** What a Channel needs of the socket below it; Bun's sockets have it, tests bring their own. */
 export interface Transport {
@@ -27,7 +28,6 @@ export class ChannelTimeout extends Error {
 /** Reading stops above this many buffered bytes until the program has consumed some, or waits for more all the same. */
 const HIGH_WATER = 256 * 1024;
 const EMPTY = Buffer.alloc(0);
-const DONE = Promise.resolve();
 /** Small writes are gathered in one buffer of this size before they reach the socket. */
 const GATHER = 16 * 1024;
 const gathers = new SpareBuffers(GATHER, 128);
@@ -351,10 +351,10 @@ export class Channel {
     this.#push();
   }
 
-  /** Sends everything queued; resolves when the kernel has taken it. Throws ChannelTimeout, or EPIPE when the peer is gone. */
-  flush(): Promise<void> {
+  /** Sends everything queued; done when the kernel has taken it. Throws ChannelTimeout, or EPIPE when the peer is gone. */
+  flush(): Soon<void> {
     this.push();
-    return this.#outputSize > 0 || this.#closed ? this.#flushed() : DONE;
+    if (this.#outputSize > 0 || this.#closed) return this.#flushed();
   }
 
   async #flushed(): Promise<void> {
@@ -396,19 +396,20 @@ export class Channel {
     return () => void this.#closeListeners.delete(listener);
   }
 
-  /** Sends what is queued as far as the socket takes it and closes. Resolves when the socket is gone, or after 5 s of a peer that does not read. */
-  async close(): Promise<void> {
+  /** Sends what is queued as far as the socket takes it and closes. Done when the socket is gone, or after 5 s of a peer that does not read. */
+  close(): Soon<void> {
     if (this.#closed) return;
     this.push();
-    if (this.#outputSize > 0) {
-      const limit = this.timeLimit > 0 ? Math.min(this.timeLimit, 5) : 5;
-      this.timeLimit = limit;
-      try {
-        await this.flush();
-      } catch (error) {
-        if (!(error instanceof ChannelTimeout || error instanceof SysError || error instanceof Error))
-          throw error;
-      }
+    if (this.#outputSize > 0) return this.#closeWaiting();
+    this.destroy();
+  }
+
+  async #closeWaiting(): Promise<void> {
+    this.timeLimit = this.timeLimit > 0 ? Math.min(this.timeLimit, 5) : 5;
+    try {
+      await this.flush();
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
     }
     this.destroy();
   }

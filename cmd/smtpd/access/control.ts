@@ -2,6 +2,7 @@
 import { configuration } from "../../../lib/config/configuration.ts";
 import { info } from "../../../lib/log/log.ts";
 import { equalFold } from "../../../lib/sys/bytes.ts";
+import type { Soon } from "../../../lib/sys/when.ts";
 import type { RestrictionList } from "../restriction_lists.ts";
 import type { Session } from "../session.ts";
 import { SessionEnd } from "../session_end.ts";
@@ -217,8 +218,13 @@ export class AccessControl {
     );
   }
 
+  private isEmpty(name: RestrictionList): boolean {
+    return (this.session.policy.lists.get(name)?.length ?? 0) === 0;
+  }
+
   /** At DATA, or the first BDAT. */
-  data(): Promise<string | undefined> {
+  data(): Soon<string | undefined> {
+    if (this.isEmpty("smtpd_data_restrictions")) return undefined;
     const evaluation = this.content("DATA");
     return this.run(evaluation, async () => {
       if (evaluation.actions?.discard === true) return;
@@ -232,7 +238,8 @@ export class AccessControl {
   }
 
   /** When the message is there; `size` is what was received. */
-  endOfData(size: number): Promise<string | undefined> {
+  endOfData(size: number): Soon<string | undefined> {
+    if (this.isEmpty("smtpd_end_of_data_restrictions")) return undefined;
     const evaluation = this.content("END-OF-MESSAGE", size);
     return this.run(evaluation, async () => {
       if (evaluation.actions?.discard === true) return;

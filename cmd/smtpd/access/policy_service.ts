@@ -4,6 +4,7 @@ import type { PolicyAttributes } from "../../../lib/ipc/protocols/policy.ts";
 import { warning } from "../../../lib/log/log.ts";
 import { isValidUtf8, printable } from "../../../lib/sys/bytes.ts";
 import type { PolicyService } from "../policy_service.ts";
+import { instanceOf } from "../transaction.ts";
 import type { Evaluation, Restriction } from "./evaluation.ts";
 import { tableResult } from "./results.ts";
 
@@ -57,7 +58,7 @@ function attributesOf({ session, subject }: Evaluation, context: string): Policy
     recipient_count: content ? subject.recipientCount : 0,
     queue_id: queueId === "NOQUEUE" ? "" : queueId,
     // a message has its name once its sender is accepted
-    instance: subject.stage === "MAIL" ? "" : (transaction?.instance ?? ""),
+    instance: subject.stage === "MAIL" || transaction === undefined ? "" : instanceOf(transaction),
     size: subject.size ?? session.declaredSize,
     etrn_domain: subject.etrnDomain ?? "",
     stress: parameter("stress"),

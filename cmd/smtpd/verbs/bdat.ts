@@ -71,9 +71,7 @@ async function receive(session: Session, chunk: BdatCommand, transfer: GoodTrans
         splitter.push(mine);
         return left === 0 ? mine.length : -1;
       },
-      async () => {
-        if (stream.full) await stream.flush();
-      },
+      stream,
     );
   if (chunk.last) {
     session.contentBytes = undefined;
@@ -108,15 +106,11 @@ async function skip(session: Session, chunk: BdatCommand, reply: string): Promis
   }
   let left = chunk.size;
   if (left > 0)
-    await readChunks(
-      session,
-      (bytes) => {
-        const mine = Math.min(left, bytes.length);
-        left -= mine;
-        return left === 0 ? mine : -1;
-      },
-      () => Promise.resolve(),
-    );
+    await readChunks(session, (bytes) => {
+      const mine = Math.min(left, bytes.length);
+      left -= mine;
+      return left === 0 ? mine : -1;
+    });
   if (chunk.last) session.resetTransaction();
   await session.reply(reply);
   return false;

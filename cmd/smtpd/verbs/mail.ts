@@ -5,16 +5,18 @@ import { warning } from "../../../lib/log/log.ts";
 import { parseParameter, parseSize, type Token } from "../../../lib/smtp/command.ts";
 import { parseEnvid, parseRet } from "../../../lib/smtp/dsn.ts";
 import { isAscii, upperAscii } from "../../../lib/sys/bytes.ts";
+import { type Soon, when } from "../../../lib/sys/when.ts";
 import { openMessage } from "../message.ts";
 import { rateExceeded } from "../rates.ts";
 import { rewriteContext } from "../rewrite_context.ts";
 import type { Session } from "../session.ts";
 import type { ErrorClass } from "../session_end.ts";
 import { type MailParameters, noActions, type Transaction } from "../transaction.ts";
-import type { VerbHandler } from "../verb.ts";
+import type { Command, VerbHandler } from "../verb.ts";
 
-export const mail: VerbHandler = async (session, { tokens, line }) => {
+export const mail: VerbHandler = (session, command) => {
   const { settings } = session;
+  const { tokens } = command;
   if (settings.heloRequired && session.heloName === undefined)
     return session.refuse("503 5.5.1 Error: send HELO/EHLO first", "policy");
   if (session.transaction !== undefined)
@@ -23,8 +25,16 @@ export const mail: VerbHandler = async (session, { tokens, line }) => {
   const path = tokens[2];
   if (path === undefined || upperAscii(tokens[1]?.text ?? "") !== "FROM:")
     return session.refuse("501 5.5.4 Syntax: MAIL FROM:<address>", "protocol");
-  if (await rateExceeded(session, "message"))
-    return session.refuse(`450 4.7.1 Error: too much mail from ${session.client.address}`, "policy");
+  return when(rateExceeded(session, "message"), (exceeded) =>
+    exceeded
+      ? session.refuse(`450 4.7.1 Error: too much mail from ${session.client.address}`, "policy")
+      : read(session, command, path),
+  );
+};
+
+/** The sender and the parameters. */
+function read(session: Session, { tokens, line }: Command, path: Token): Soon<boolean> {
+  const { settings } = session;
   if (path.unbalanced) return session.refuse("501 5.1.7 Bad sender address syntax", "protocol");
   const parameters: MailParameters = {
     encoding: undefined,
@@ -33,16 +43,30 @@ export const mail: VerbHandler = async (session, { tokens, line }) => {
     envid: undefined,
     verp: undefined,
   };
+  const words = tokens.length > 3 ? tokens.slice(3) : NO_WORDS;
   const mayUtf8 = settings.utf8 && !session.discarded.has("SMTPUTF8");
-  if (mayUtf8) parameters.smtputf8 = tokens.slice(3).some((token) => upperAscii(token.text) === "SMTPUTF8");
-  const address = await session.parseAddress("MAIL", path.text, {
+  if (mayUtf8) parameters.smtputf8 = words.some((token) => upperAscii(token.text) === "SMTPUTF8");
+  const parsed = session.parseAddress("MAIL", path.text, {
     allowEmpty: true,
     utf8: parameters.smtputf8,
     sender: "",
   });
-  if (address === undefined) return session.refuse("501 5.1.7 Bad sender address syntax", "protocol");
-  const problem = await readParameters(session, tokens.slice(3), parameters);
-  if (problem !== undefined) return session.refuse(problem.reply, problem.errorClass);
+  return when(parsed, (address) => {
+    if (address === undefined) return session.refuse("501 5.1.7 Bad sender address syntax", "protocol");
+    if (words.length === 0) return enter(session, address, line, parameters);
+    return readParameters(session, words, parameters).then((problem) =>
+      problem === undefined
+        ? enter(session, address, line, parameters)
+        : session.refuse(problem.reply, problem.errorClass),
+    );
+  });
+}
+
+const NO_WORDS: readonly Token[] = [];
+
+/** Begins the transaction, unless something stands against it. */
+function enter(session: Session, address: string, line: string, parameters: MailParameters): Soon<boolean> {
+  const { settings } = session;
   const limit = settings.messageSizeLimit;
   if (limit > 0 && session.declaredSize > limit) {
     const reply = "552 5.3.4 Message size exceeds fixed limit";
@@ -52,55 +76,58 @@ export const mail: VerbHandler = async (session, { tokens, line }) => {
   if (parameters.verp !== undefined && address === "")
     return session.refuse("503 5.5.4 Error: XVERP requires non-null sender");
   const sender = plainVerifySender(address) ?? address;
-
   const transaction = begin(session, sender, line, parameters);
+  if (settings.delayReject) return accept(session, transaction);
   session.transaction = transaction;
-  const give = (reply: string, errorClass?: ErrorClass): Promise<false> => {
-    session.resetTransaction();
-    return session.refuse(reply, errorClass);
-  };
-  if (!settings.delayReject) {
-    const refusal = await session.access.mail(sender);
-    if (refusal !== undefined) return give(refusal);
-  }
-  session.transaction = undefined;
-  const context = await rewriteContext(session);
-  if (context === undefined) {
-    const reply = "451 4.3.0 Temporary lookup error";
-    session.logDecision("reject", reply);
-    return give(reply);
-  }
-  if (settings.strictUtf8 && !parameters.smtputf8 && !isAscii(sender))
-    return session.refuse("553 5.6.7 Must declare SMTPUTF8 to send unicode address", "policy");
-  session.noteUtf8("sender", sender);
-  if ((!session.filtered || session.spooled) && !hasSpace(session))
-    return give("452 4.3.1 Insufficient system storage", "resource");
-  session.transaction = { ...transaction, rewriteContext: context };
-  if (!session.filtered) session.services.expectMessage();
-  if (!settings.delayOpen) {
-    const refusal = await openMessage(session, session.transaction);
-    if (refusal !== undefined) return give(refusal.reply, refusal.errorClass);
-  }
-  await session.reply("250 2.1.0 Ok");
-  return true;
-};
+  return session.access.mail(sender).then((refusal) => {
+    if (refusal !== undefined) return drop(session, refusal);
+    session.transaction = undefined;
+    return accept(session, transaction);
+  });
+}
+
+function drop(session: Session, reply: string, errorClass?: ErrorClass): Promise<false> {
+  session.resetTransaction();
+  return session.refuse(reply, errorClass);
+}
+
+function accept(session: Session, transaction: Transaction): Soon<boolean> {
+  const { settings } = session;
+  const { sender, parameters } = transaction;
+  return when(rewriteContext(session), (context) => {
+    if (context === undefined) {
+      const reply = "451 4.3.0 Temporary lookup error";
+      session.logDecision("reject", reply);
+      return drop(session, reply);
+    }
+    if (settings.strictUtf8 && !parameters.smtputf8 && !isAscii(sender))
+      return session.refuse("553 5.6.7 Must declare SMTPUTF8 to send unicode address", "policy");
+    session.noteUtf8("sender", sender);
+    if ((!session.filtered || session.spooled) && !hasSpace(session))
+      return drop(session, "452 4.3.1 Insufficient system storage", "resource");
+    transaction.rewriteContext = context;
+    session.transaction = transaction;
+    if (!session.filtered) session.services.expectMessage();
+    const accepted = (): Soon<boolean> => session.accept("250 2.1.0 Ok");
+    if (settings.delayOpen) return accepted();
+    return when(openMessage(session, transaction), (refusal) =>
+      refusal === undefined ? accepted() : drop(session, refusal.reply, refusal.errorClass),
+    );
+  });
+}
 
 function begin(session: Session, sender: string, command: string, parameters: MailParameters): Transaction {
-  const arrival = session.services.now();
-  const hex = (value: number): string => value.toString(16);
   return {
     sender,
     command,
     parameters,
-    arrival,
-    instance: `${hex(process.pid)}.${hex(arrival.seconds)}.${hex(arrival.microseconds)}.${hex(session.nextMessageNumber())}`,
+    arrival: session.services.now(),
+    number: session.nextMessageNumber(),
     rewriteContext: "remote",
     actions: noActions(),
     recipientCount: 0,
     firstRecipient: undefined,
     stream: undefined,
-    deferIfPermit: undefined,
-    senderChecked: false,
   };
 }
 

@@ -2,6 +2,7 @@
 import { parameter } from "../../config/configuration.ts";
 import { type Channel, ChannelTimeout } from "../../sys/channel.ts";
 import { SysError } from "../../sys/errno.ts";
+import { type Soon, when } from "../../sys/when.ts";
 import { receive, send } from "../attributes.ts";
 import { connectNamed, connectWaiting } from "../client.ts";
 import { KeptChannels } from "../kept_channels.ts";
@@ -19,36 +20,39 @@ const kept = new KeptChannels();
 
 /** Connects, waiting for cleanup as long as it takes. Undefined when it does not greet (said so). */
 export async function connectCleanup(): Promise<CleanupConnection | undefined> {
-  for (let channel = kept.take(); channel !== undefined; channel = kept.take())
+  for (let channel = kept.take(); channel !== undefined; channel = kept.take()) {
+    // cleanup may have closed it
     if (await asksAgain(channel)) return greeted(channel, true);
+    channel.destroy();
+  }
   const service = parameter("cleanup_service_name");
   const timeLimit = parameter("ipc_timeout");
   const toKeep = await connectNamed("public", service, timeLimit);
   return greeted(toKeep ?? (await connectWaiting("public", service, timeLimit)), toKeep !== undefined);
 }
 
-async function greeted(channel: Channel, keep: boolean): Promise<CleanupConnection | undefined> {
-  const greeting = await receive(channel, CleanupGreeting);
-  if (greeting.kind !== "value") {
-    channel.destroy();
-    return undefined;
-  }
-  const release = (): void => {
-    if (keep) kept.put(channel);
-    else channel.destroy();
-  };
-  return { channel, queueId: greeting.value.queueId, release };
-}
+const greeted = (channel: Channel, keep: boolean): Soon<CleanupConnection | undefined> =>
+  when(receive(channel, CleanupGreeting), (greeting) => {
+    if (greeting.kind !== "value") {
+      channel.destroy();
+      return undefined;
+    }
+    const release = (): void => {
+      if (keep) kept.put(channel);
+      else channel.destroy();
+    };
+    return { channel, queueId: greeting.value.queueId, release };
+  });
 
-/** Asks for another message on a connection. False when cleanup has closed it. */
+/** Asks for another message on a connection; whether there is an answer. */
 async function asksAgain(channel: Channel): Promise<boolean> {
-  send(channel, CleanupAgain, {});
   try {
-    await channel.flush();
-    if (await channel.more()) return true;
+    send(channel, CleanupAgain, {});
+    const flushed = channel.flush();
+    if (flushed instanceof Promise) await flushed;
+    return await channel.more();
   } catch (error) {
     if (!(error instanceof SysError || error instanceof ChannelTimeout)) throw error;
+    return false;
   }
-  channel.destroy();
-  return false;
 }
