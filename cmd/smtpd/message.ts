@@ -138,7 +138,7 @@ function writeSubmission(stream: MessageStream, transaction: Transaction): void 
 }
 
 /** Adds a recipient; what the filter before the queue has against it. */
-export async function addRecipient(
+export function addRecipient(
   transaction: Transaction,
   added: {
     readonly recipient: string;
@@ -147,20 +147,22 @@ export async function addRecipient(
     readonly notify: number | undefined;
     readonly orcpt: string;
   },
-): Promise<ProxyRefusal | undefined> {
+): Soon<ProxyRefusal | undefined> {
   const { stream } = transaction;
   if (stream === undefined) throw new ClientAbort("no message for a recipient");
-  if (stream.kind === "proxy") {
-    const refusal = await stream.recipient(added.command);
-    if (refusal !== undefined) return refusal;
-  } else {
-    if (added.notify !== undefined) stream.putAttribute("notify_flags", added.notify);
-    stream.putAttribute("dsn_orig_rcpt", added.orcpt);
-    stream.put(Rec.RECIPIENT, added.recipient);
-  }
-  transaction.firstRecipient ??= added.recipient;
+  if (stream.kind === "proxy")
+    return stream
+      .recipient(added.command)
+      .then((refusal) => refusal ?? countRecipient(transaction, added.recipient));
+  if (added.notify !== undefined) stream.putAttribute("notify_flags", added.notify);
+  stream.putAttribute("dsn_orig_rcpt", added.orcpt);
+  stream.put(Rec.RECIPIENT, added.recipient);
+  return countRecipient(transaction, added.recipient);
+}
+
+function countRecipient(transaction: Transaction, recipient: string): undefined {
+  transaction.firstRecipient ??= recipient;
   transaction.recipientCount++;
-  return undefined;
 }
 
 const accessFlags = (transaction: Transaction): number =>

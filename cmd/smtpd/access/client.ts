@@ -1,5 +1,6 @@
 /** Restrictions about the client. */
 import { info } from "../../../lib/log/log.ts";
+import { type Soon, when } from "../../../lib/sys/when.ts";
 import type { MatchList, MatchResult } from "../../../lib/tables/match.ts";
 import { UNKNOWN } from "../client.ts";
 import type { Evaluation, Restriction, Verdict } from "./evaluation.ts";
@@ -16,22 +17,16 @@ export const permitInetInterfaces: Restriction = async (evaluation) =>
 
 export const permitMynetworks: Restriction = (evaluation, frame) => {
   const { client } = evaluation.session;
-  const match = evaluation.policy.mynetworks.matches(client.name, client.address);
-  return match instanceof Promise
-    ? match.then((settled) => neighbour(evaluation, frame, settled))
-    : neighbour(evaluation, frame, match);
+  return when(evaluation.policy.mynetworks.matches(client.name, client.address), (match) =>
+    neighbour(evaluation, frame, match),
+  );
 };
 
-function neighbour(
-  evaluation: Evaluation,
-  frame: { name: string },
-  match: MatchResult,
-): Verdict | Promise<Verdict> {
+function neighbour(evaluation: Evaluation, frame: { name: string }, match: MatchResult): Soon<Verdict> {
   if (match.kind === "error")
     return evaluation.reject("data", 451, "4.3.0", `<${frame.name}>: Temporary lookup failure`);
   if (match.kind !== "match") return "dunno";
-  const permitted = (): Verdict | Promise<Verdict> =>
-    evaluation.permit("permit_mynetworks", clientFrame(evaluation));
+  const permitted = (): Soon<Verdict> => evaluation.permit("permit_mynetworks", clientFrame(evaluation));
   const { presentNetworks } = evaluation.policy;
   return presentNetworks === undefined
     ? permitted()
@@ -48,7 +43,7 @@ async function noteNetworks(evaluation: Evaluation, present: MatchList): Promise
     );
 }
 
-export const permitAuthenticated: Restriction = async (evaluation) => {
+export const permitAuthenticated: Restriction = (evaluation) => {
   const { login } = evaluation.session;
   return login === undefined
     ? "dunno"

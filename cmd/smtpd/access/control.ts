@@ -2,7 +2,7 @@
 import { configuration } from "../../../lib/config/configuration.ts";
 import { info } from "../../../lib/log/log.ts";
 import { equalFold } from "../../../lib/sys/bytes.ts";
-import type { Soon } from "../../../lib/sys/when.ts";
+import { inTurn, type Soon, when } from "../../../lib/sys/when.ts";
 import type { RestrictionList } from "../restriction_lists.ts";
 import type { Session } from "../session.ts";
 import { SessionEnd } from "../session_end.ts";
@@ -37,17 +37,22 @@ export class AccessControl {
   }
 
   /** Runs a stage; the reply that refuses the command, or undefined. */
-  private async run(evaluation: Evaluation, stage: () => Promise<void>): Promise<string | undefined> {
-    try {
-      await stage();
-    } catch (error) {
+  private run(evaluation: Evaluation, stage: () => Soon<unknown>): Soon<string | undefined> {
+    const reply = (): string | undefined => (evaluation.reply === "" ? undefined : evaluation.reply);
+    const onError = (error: unknown): string | undefined => {
       if (error instanceof HangUp) throw new SessionEnd("quiet");
       if (!(error instanceof EvaluationEnd)) throw error;
+      return reply();
+    };
+    try {
+      const pending = stage();
+      return pending instanceof Promise ? pending.then(reply, onError) : reply();
+    } catch (error) {
+      return onError(error);
     }
-    return evaluation.reply === "" ? undefined : evaluation.reply;
   }
 
-  private list(evaluation: Evaluation, name: RestrictionList, frame: Frame): Promise<unknown> | undefined {
+  private list(evaluation: Evaluation, name: RestrictionList, frame: Frame): Soon<unknown> {
     const list = this.session.policy.lists.get(name);
     return list === undefined || list.length === 0 ? undefined : evaluateList(evaluation, list, frame);
   }
@@ -57,7 +62,7 @@ export class AccessControl {
   }
 
   /** At connect, with smtpd_delay_reject = no. */
-  client(): Promise<string | undefined> {
+  client(): Soon<string | undefined> {
     const evaluation = this.evaluation("CONNECT", { helo: undefined, sender: undefined }, undefined);
     return this.run(evaluation, async () => {
       await this.list(evaluation, "smtpd_client_restrictions", this.clientFrame());
@@ -66,22 +71,24 @@ export class AccessControl {
   }
 
   /** At HELO, with smtpd_delay_reject = no; the name is as typed. */
-  helo(name: string): Promise<string | undefined> {
+  async helo(name: string): Promise<string | undefined> {
     const { session } = this;
     const before = session.heloName;
     const evaluation = this.evaluation("HELO", { helo: name, sender: undefined }, undefined);
     evaluation.deferIfPermit = this.clientDeferral;
     session.heloName = name;
-    return this.run(evaluation, async () => {
-      await this.list(evaluation, "smtpd_helo_restrictions", heloFrame(name));
-      this.heloDeferral = evaluation.deferIfPermit;
-    }).finally(() => {
+    try {
+      return await this.run(evaluation, async () => {
+        await this.list(evaluation, "smtpd_helo_restrictions", heloFrame(name));
+        this.heloDeferral = evaluation.deferIfPermit;
+      });
+    } finally {
       session.heloName = before;
-    });
+    }
   }
 
   /** At MAIL, with smtpd_delay_reject = no. */
-  mail(sender: string): Promise<string | undefined> {
+  mail(sender: string): Soon<string | undefined> {
     const { transaction } = this.session;
     const evaluation = this.evaluation("MAIL", { sender }, transaction?.actions);
     evaluation.deferIfPermit = this.clientDeferral ?? this.heloDeferral;
@@ -91,33 +98,22 @@ export class AccessControl {
     });
   }
 
-  private async senderList(evaluation: Evaluation, sender: string): Promise<void> {
-    await this.list(evaluation, "smtpd_sender_restrictions", {
-      name: sender,
-      class: "Sender address",
-      tableCheck: "check_sender_access",
-    });
-    if (
-      evaluation.reply === "" &&
-      this.session.settings.rejectUnlistedSender &&
-      sender !== "" &&
-      evaluation.actions?.discard !== true
-    )
-      await rejectUnlistedSender(
-        evaluation,
-        { name: sender, class: "Sender address", tableCheck: undefined },
-        none,
-        "",
-      );
+  private senderList(evaluation: Evaluation, sender: string): Soon<unknown> {
+    const frame: Frame = { name: sender, class: "Sender address", tableCheck: "check_sender_access" };
+    return when(this.list(evaluation, "smtpd_sender_restrictions", frame), () =>
+      sender === "" || isDone(evaluation) || !this.session.settings.rejectUnlistedSender
+        ? undefined
+        : rejectUnlistedSender(evaluation, { ...frame, tableCheck: undefined }, none, ""),
+    );
   }
 
   /** At RCPT. */
-  rcpt(recipient: string): Promise<string | undefined> {
+  rcpt(recipient: string): Soon<string | undefined> {
     return this.recipient("RCPT", recipient, this.session.transaction?.actions);
   }
 
   /** VRFY asks as RCPT does and leaves no trace in the transaction. */
-  verify(recipient: string): Promise<string | undefined> {
+  verify(recipient: string): Soon<string | undefined> {
     const { transaction } = this.session;
     return this.recipient("VRFY", recipient, transaction === undefined ? undefined : noActions());
   }
@@ -126,50 +122,61 @@ export class AccessControl {
     stage: "RCPT" | "VRFY",
     recipient: string,
     actions: AccessActions | undefined,
-  ): Promise<string | undefined> {
-    const { session } = this;
-    const { settings } = session;
+  ): Soon<string | undefined> {
+    const { settings } = this.session;
     // RFC 5321 section 4.5.1: mail for the postmaster is accepted.
-    if (equalFold(recipient, "postmaster")) return Promise.resolve(undefined);
+    if (equalFold(recipient, "postmaster")) return undefined;
     const evaluation = this.evaluation(stage, { recipient }, actions);
-    const { sender } = evaluation.subject;
-    const done = (): boolean => evaluation.reply !== "" || evaluation.actions?.discard === true;
-    return this.run(evaluation, async () => {
+    const frame: Frame = {
+      name: recipient,
+      class: "Recipient address",
+      tableCheck: "check_recipient_access",
+    };
+    return this.run(evaluation, () => {
       // a message that is thrown away is not looked at any more
-      if (done()) return;
-      if (settings.delayReject) await this.earlierLists(evaluation, sender);
-      else evaluation.deferIfPermit = this.senderDeferral ?? this.heloDeferral ?? this.clientDeferral;
-      evaluation.deferIfReject = undefined;
-      const frame: Frame = {
-        name: recipient,
-        class: "Recipient address",
-        tableCheck: "check_recipient_access",
-      };
-      const lists: RestrictionList[] = settings.relayBeforeRecipient
-        ? ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"]
-        : ["smtpd_recipient_restrictions", "smtpd_relay_restrictions"];
-      for (const name of lists) {
-        if (done()) break;
-        if (name === "smtpd_relay_restrictions") await this.compatibleRelay(evaluation, frame);
-        await this.list(evaluation, name, frame);
-        if (name === "smtpd_recipient_restrictions") this.noteOrder(evaluation, frame);
-      }
-      this.settle(evaluation);
-      if (!done() && settings.rejectUnlistedRecipient)
-        await rejectUnlistedRecipient(evaluation, frame, none, "");
+      if (isDone(evaluation)) return undefined;
+      if (!settings.delayReject)
+        evaluation.deferIfPermit = this.senderDeferral ?? this.heloDeferral ?? this.clientDeferral;
+      const earlier = settings.delayReject
+        ? this.earlierLists(evaluation, evaluation.subject.sender)
+        : undefined;
+      return when(earlier, () => {
+        evaluation.deferIfReject = undefined;
+        const lists = settings.relayBeforeRecipient ? RELAY_FIRST : RECIPIENT_FIRST;
+        return when(
+          inTurn(lists, (name) => this.recipientList(evaluation, name, frame)),
+          () => {
+            this.settle(evaluation);
+            return isDone(evaluation) || !settings.rejectUnlistedRecipient
+              ? undefined
+              : rejectUnlistedRecipient(evaluation, frame, none, "");
+          },
+        );
+      });
     });
   }
 
-  private async earlierLists(evaluation: Evaluation, sender: string | undefined): Promise<void> {
-    const { session } = this;
-    const done = (): boolean => evaluation.reply !== "" || evaluation.actions?.discard === true;
-    await this.list(evaluation, "smtpd_client_restrictions", this.clientFrame());
-    evaluation.deferIfReject = undefined;
-    if (!done() && session.heloName !== undefined) {
-      await this.list(evaluation, "smtpd_helo_restrictions", heloFrame(session.heloName));
+  /** One of the two lists about the recipient, unless all is said already. */
+  private recipientList(evaluation: Evaluation, name: RestrictionList, frame: Frame): Soon<unknown> {
+    if (isDone(evaluation)) return undefined;
+    if (name === "smtpd_recipient_restrictions")
+      return when(this.list(evaluation, name, frame), () => this.noteOrder(evaluation, frame));
+    return when(this.compatibleRelay(evaluation, frame), () => this.list(evaluation, name, frame));
+  }
+
+  private earlierLists(evaluation: Evaluation, sender: string | undefined): Soon<unknown> {
+    const { heloName } = this.session;
+    return when(this.list(evaluation, "smtpd_client_restrictions", this.clientFrame()), () => {
       evaluation.deferIfReject = undefined;
-    }
-    if (!done() && sender !== undefined) await this.senderList(evaluation, sender);
+      const helo =
+        isDone(evaluation) || heloName === undefined
+          ? undefined
+          : this.list(evaluation, "smtpd_helo_restrictions", heloFrame(heloName));
+      return when(helo, () => {
+        evaluation.deferIfReject = undefined;
+        return isDone(evaluation) || sender === undefined ? undefined : this.senderList(evaluation, sender);
+      });
+    });
   }
 
   /** A deferral that was saved becomes the verdict, unless there is one. */
@@ -191,20 +198,17 @@ export class AccessControl {
   }
 
   /** Before compatibility level 1 an empty smtpd_relay_restrictions is no list; says whom the default would have refused. */
-  private async compatibleRelay(evaluation: Evaluation, frame: Frame): Promise<void> {
+  private compatibleRelay(evaluation: Evaluation, frame: Frame): Soon<void> {
     const { session } = this;
     const list = session.policy.lists.get("smtpd_relay_restrictions") ?? [];
     if (list.length > 0 || configuration().isSet("smtpd_relay_restrictions")) return;
     const trial = this.evaluation(evaluation.subject.stage, evaluation.subject, noActions());
-    const verdict = await evaluateList(
-      trial,
-      ["permit_mynetworks", "permit_sasl_authenticated", "permit_auth_destination"],
-      frame,
-    );
-    if (verdict === "permit") return;
-    info(
-      `using backwards-compatible default setting "smtpd_relay_restrictions = (empty)" to avoid "Relay access denied" error for recipient "${frame.name}" from client "${session.nameAddress}"`,
-    );
+    return when(evaluateList(trial, DEFAULT_RELAY, frame), (verdict) => {
+      if (verdict === "permit") return;
+      info(
+        `using backwards-compatible default setting "smtpd_relay_restrictions = (empty)" to avoid "Relay access denied" error for recipient "${frame.name}" from client "${session.nameAddress}"`,
+      );
+    });
   }
 
   /** Message-wide lists see the recipient when there is only one. */
@@ -249,7 +253,7 @@ export class AccessControl {
     });
   }
 
-  etrn(domain: string): Promise<string | undefined> {
+  etrn(domain: string): Soon<string | undefined> {
     const { session } = this;
     const evaluation = this.evaluation("ETRN", { etrnDomain: domain, sender: undefined }, undefined);
     return this.run(evaluation, async () => {
@@ -266,6 +270,13 @@ export class AccessControl {
     });
   }
 }
+
+const RELAY_FIRST = ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"] as const;
+const RECIPIENT_FIRST = RELAY_FIRST.toReversed();
+const DEFAULT_RELAY = ["permit_mynetworks", "permit_sasl_authenticated", "permit_auth_destination"];
+
+/** Refused, or accepted to be thrown away. */
+const isDone = ({ reply, actions }: Evaluation): boolean => reply !== "" || actions?.discard === true;
 
 const heloFrame = (name: string): Frame => ({ name, class: "Helo command", tableCheck: "check_helo_access" });
 const none = (): undefined => undefined;

@@ -5,6 +5,7 @@ import { configuration } from "../../../lib/config/configuration.ts";
 import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
 import { info, warning } from "../../../lib/log/log.ts";
 import { lowerAscii } from "../../../lib/sys/bytes.ts";
+import { type Soon, when } from "../../../lib/sys/when.ts";
 import { hostAddresses, hostError } from "./dns.ts";
 import { type Evaluation, type Restriction, rejected } from "./evaluation.ts";
 
@@ -12,13 +13,14 @@ const AUTHORIZED =
   RESOLVE_FLAG.local | RESOLVE_FLAG.virtualAlias | RESOLVE_FLAG.virtualMailbox | RESOLVE_FLAG.relay;
 
 /** We are the final destination or a relay for it, and the address brings no route of its own. */
-export async function authorizedDestination(evaluation: Evaluation, recipient: string): Promise<boolean> {
-  const resolved = await evaluation.resolveRecipient(recipient);
-  const { domain } = splitAddress(resolved.recipient);
-  if (domain === undefined) return true;
-  if ((resolved.flags & RESOLVE_FLAG.routed) !== 0 && !evaluation.settings.untrustedRouting) return false;
-  if ((resolved.flags & RESOLVE_FLAG.relay) !== 0) noteRelay(`domain "${lowerAscii(domain)}"`);
-  return (resolved.flags & AUTHORIZED) !== 0;
+export function authorizedDestination(evaluation: Evaluation, recipient: string): Soon<boolean> {
+  return when(evaluation.resolveRecipient(recipient), (resolved) => {
+    const { domain } = splitAddress(resolved.recipient);
+    if (domain === undefined) return true;
+    if ((resolved.flags & RESOLVE_FLAG.routed) !== 0 && !evaluation.settings.untrustedRouting) return false;
+    if ((resolved.flags & RESOLVE_FLAG.relay) !== 0) noteRelay(`domain "${lowerAscii(domain)}"`);
+    return (resolved.flags & AUTHORIZED) !== 0;
+  });
 }
 
 /** Before compatibility level 2 what is below mydestination is relayed to by default; says for whom. */
@@ -27,18 +29,26 @@ export function noteRelay(what: string): void {
   info(`using backwards-compatible default setting relay_domains=$mydestination to accept mail for ${what}`);
 }
 
-export const permitAuthDestination: Restriction = async (evaluation) => {
+export const permitAuthDestination: Restriction = (evaluation) => {
   const { recipient } = evaluation.subject;
-  if (recipient === undefined || !(await authorizedDestination(evaluation, recipient))) return "dunno";
-  return evaluation.permit("permit_auth_destination", { name: recipient, class: "Recipient address" });
+  if (recipient === undefined) return "dunno";
+  return when(authorizedDestination(evaluation, recipient), (authorized) =>
+    authorized
+      ? evaluation.permit("permit_auth_destination", { name: recipient, class: "Recipient address" })
+      : "dunno",
+  );
 };
 
 const refuseOthers =
   (code: (evaluation: Evaluation) => number, dsn: string): Restriction =>
-  async (evaluation) => {
+  (evaluation) => {
     const { recipient } = evaluation.subject;
-    if (recipient === undefined || (await authorizedDestination(evaluation, recipient))) return "dunno";
-    return evaluation.reject("policy", code(evaluation), dsn, `<${recipient}>: Relay access denied`);
+    if (recipient === undefined) return "dunno";
+    return when(authorizedDestination(evaluation, recipient), (authorized) =>
+      authorized
+        ? "dunno"
+        : evaluation.reject("policy", code(evaluation), dsn, `<${recipient}>: Relay access denied`),
+    );
   };
 
 export const rejectUnauthDestination = refuseOthers((evaluation) => evaluation.settings.codes.relay, "5.7.1");

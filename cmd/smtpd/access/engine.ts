@@ -1,6 +1,7 @@
 /** Evaluates a restriction list, element by element (smtpd.md 20.3). */
 import { warning } from "../../../lib/log/log.ts";
 import { lowerAscii } from "../../../lib/sys/bytes.ts";
+import type { Soon } from "../../../lib/sys/when.ts";
 import type { Evaluation, Frame, Verdict } from "./evaluation.ts";
 import { RESTRICTIONS } from "./registry.ts";
 import { checkTable } from "./tables.ts";
@@ -9,13 +10,15 @@ const TABLE_CHECKS =
   "check_client_access, check_reverse_client_hostname_access, check_helo_access, check_sender_access, check_recipient_access, check_etrn_access";
 const FINAL = new Set(["permit", "reject", "defer"]);
 
-export async function evaluateList(
+/** Evaluates the list from an element on, at once where none of them has to be waited for. */
+export function evaluateList(
   evaluation: Evaluation,
   list: readonly string[],
   frame: Frame,
-): Promise<Verdict> {
+  first = 0,
+): Soon<Verdict> {
   let warnNext = false;
-  for (let i = 0; i < list.length; i++) {
+  for (let i = first; i < list.length; i++) {
     const word = list[i] as string;
     const name = lowerAscii(word);
     if (name === "warn_if_reject") {
@@ -25,24 +28,34 @@ export async function evaluateList(
     const outer = evaluation.warnOnly;
     if (warnNext) evaluation.warnOnly = true;
     warnNext = false;
-    let verdict: Verdict;
-    try {
-      const restriction = RESTRICTIONS.get(name);
-      if (restriction !== undefined) {
-        const outcome = restriction(evaluation, frame, () => list[++i], name);
-        verdict = outcome instanceof Promise ? await outcome : outcome;
-      } else if (word.includes(":")) verdict = await bareTable(evaluation, word, frame);
-      else verdict = await evaluateClass(evaluation, word, frame);
+    const conclude = (verdict: Verdict): Verdict | undefined => {
       if (FINAL.has(name) && !evaluation.warnOnly && list[i + 1] !== undefined)
         warning(`restriction \`${list[i + 1]}' after \`${word}' is ignored`);
-    } finally {
       evaluation.warnOnly = outer;
-    }
-    if (verdict !== "dunno") return verdict;
-    if (evaluation.actions?.discard === true) return "permit";
-    if (evaluation.deferIfPermit !== undefined && evaluation.deferIfReject !== undefined) return "dunno";
+      if (verdict !== "dunno") return verdict;
+      if (evaluation.actions?.discard === true) return "permit";
+      const settled = evaluation.deferIfPermit !== undefined && evaluation.deferIfReject !== undefined;
+      return settled ? "dunno" : undefined;
+    };
+    const verdict = evaluateWord(evaluation, word, name, frame, () => list[++i]);
+    if (verdict instanceof Promise)
+      return verdict.then((late) => conclude(late) ?? evaluateList(evaluation, list, frame, i + 1));
+    const end = conclude(verdict);
+    if (end !== undefined) return end;
   }
   return "dunno";
+}
+
+function evaluateWord(
+  evaluation: Evaluation,
+  word: string,
+  name: string,
+  frame: Frame,
+  argument: () => string | undefined,
+): Soon<Verdict> {
+  const restriction = RESTRICTIONS.get(name);
+  if (restriction !== undefined) return restriction(evaluation, frame, argument, name);
+  return word.includes(":") ? bareTable(evaluation, word, frame) : evaluateClass(evaluation, word, frame);
 }
 
 async function bareTable(evaluation: Evaluation, word: string, frame: Frame): Promise<Verdict> {

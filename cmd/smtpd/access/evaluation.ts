@@ -4,6 +4,7 @@ import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
 import { info, warning } from "../../../lib/log/log.ts";
 import { isStatus, withClass } from "../../../lib/smtp/dsn.ts";
 import { printable } from "../../../lib/sys/bytes.ts";
+import { type Soon, when } from "../../../lib/sys/when.ts";
 import type { Policy } from "../policy.ts";
 import type { Resolved } from "../services.ts";
 import type { Session } from "../session.ts";
@@ -25,7 +26,7 @@ export type Restriction = (
   frame: Frame,
   argument: () => string | undefined,
   name: string,
-) => Verdict | Promise<Verdict>;
+) => Soon<Verdict>;
 
 /** A refusal before it is worded. */
 export interface Refusal {
@@ -58,11 +59,7 @@ const REPLY_LIMIT = 510;
 /** Deeper nesting of classes and table results is a loop. */
 const NESTING_LIMIT = 100;
 
-export type ListEvaluator = (
-  evaluation: Evaluation,
-  list: readonly string[],
-  frame: Frame,
-) => Promise<Verdict>;
+export type ListEvaluator = (evaluation: Evaluation, list: readonly string[], frame: Frame) => Soon<Verdict>;
 
 export class Evaluation {
   /** The reply, once the verdict is "reject". */
@@ -174,7 +171,7 @@ export class Evaluation {
     frame: { name: string; class: string },
     detail = "",
     restriction = action,
-  ): "permit" | Promise<"permit"> {
+  ): Soon<"permit"> {
     return this.policy.logPermitActions.empty
       ? "permit"
       : this.permitLogged(action, frame, detail, restriction);
@@ -200,24 +197,19 @@ export class Evaluation {
   }
 
   /** Resolves the sender; the answer of MAIL FROM is remembered by the client of trivial-rewrite. */
-  resolveSender(sender: string): Resolved | Promise<Resolved> {
+  resolveSender(sender: string): Soon<Resolved> {
     return this.resolved("", sender);
   }
 
-  resolveRecipient(recipient: string): Resolved | Promise<Resolved> {
+  resolveRecipient(recipient: string): Soon<Resolved> {
     return this.resolved(this.subject.sender ?? "", recipient);
   }
 
-  private resolved(sender: string, address: string): Resolved | Promise<Resolved> {
-    const answer = this.session.services.resolve(sender, address);
-    return answer instanceof Promise
-      ? answer.then((resolved) => this.checked(address, resolved))
-      : this.checked(address, answer);
-  }
-
-  private checked(address: string, resolved: Resolved): Resolved {
-    if ((resolved.flags & RESOLVE_FLAG.fail) !== 0) this.lookupFailure(address);
-    return resolved;
+  private resolved(sender: string, address: string): Soon<Resolved> {
+    return when(this.session.services.resolve(sender, address), (resolved) => {
+      if ((resolved.flags & RESOLVE_FLAG.fail) !== 0) this.lookupFailure(address);
+      return resolved;
+    });
   }
 }
 

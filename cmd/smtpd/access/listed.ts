@@ -7,6 +7,7 @@ import { configuration, parameter } from "../../../lib/config/configuration.ts";
 import { RESOLVE_FLAG } from "../../../lib/ipc/protocols/rewrite.ts";
 import { splitStatus } from "../../../lib/smtp/dsn.ts";
 import { equalFold } from "../../../lib/sys/bytes.ts";
+import { type Soon, when } from "../../../lib/sys/when.ts";
 import type { TableList } from "../../../lib/tables/list.ts";
 import type { Policy } from "../policy.ts";
 import type { Resolved } from "../services.ts";
@@ -133,23 +134,19 @@ async function lookUpListed(
   return "dunno";
 }
 
-async function checkListed(
-  evaluation: Evaluation,
-  address: string,
-  resolved: Resolved,
-  side: Side,
-): Promise<Verdict> {
+function checkListed(evaluation: Evaluation, address: string, resolved: Resolved, side: Side): Soon<Verdict> {
   const { policy, settings } = evaluation;
   if (settings.overrides.has("no_unknown_recipient_checks")) return "dunno";
   const key = `${side.class}\n${resolved.flags}\n${resolved.transport}\n${resolved.recipient}`;
   if (wasFound(policy, key)) return "dunno";
   const refused = evaluation.rejections;
-  const verdict = await lookUpListed(evaluation, address, resolved, side);
-  // what noteRelay() says, it says each time
-  const noted =
-    (resolved.flags & RESOLVE_FLAG.relay) !== 0 && usesLegacyDefault(configuration(), "relay_domains");
-  if (verdict === "dunno" && evaluation.rejections === refused && !noted) rememberFound(policy, key);
-  return verdict;
+  return when(lookUpListed(evaluation, address, resolved, side), (verdict) => {
+    // what noteRelay() says, it says each time
+    const noted =
+      (resolved.flags & RESOLVE_FLAG.relay) !== 0 && usesLegacyDefault(configuration(), "relay_domains");
+    if (verdict === "dunno" && evaluation.rejections === refused && !noted) rememberFound(policy, key);
+    return verdict;
+  });
 }
 
 /** Addresses that exist on every system. */
@@ -160,16 +157,20 @@ function isReserved(recipient: string, doubleBounce: string): boolean {
   );
 }
 
-export const rejectUnlistedRecipient: Restriction = async (evaluation) => {
+export const rejectUnlistedRecipient: Restriction = (evaluation) => {
   const { recipient } = evaluation.subject;
   if (recipient === undefined || evaluation.recipientListed) return "dunno";
   evaluation.recipientListed = true;
-  return checkListed(evaluation, recipient, await evaluation.resolveRecipient(recipient), RECIPIENT);
+  return when(evaluation.resolveRecipient(recipient), (resolved) =>
+    checkListed(evaluation, recipient, resolved, RECIPIENT),
+  );
 };
 
-export const rejectUnlistedSender: Restriction = async (evaluation) => {
+export const rejectUnlistedSender: Restriction = (evaluation) => {
   const { sender } = evaluation.subject;
   if (sender === undefined || sender === "" || evaluation.senderListed) return "dunno";
   evaluation.senderListed = true;
-  return checkListed(evaluation, sender, await evaluation.resolveSender(sender), SENDER);
+  return when(evaluation.resolveSender(sender), (resolved) =>
+    checkListed(evaluation, sender, resolved, SENDER),
+  );
 };

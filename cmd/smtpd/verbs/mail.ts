@@ -79,7 +79,7 @@ function enter(session: Session, address: string, line: string, parameters: Mail
   const transaction = begin(session, sender, line, parameters);
   if (settings.delayReject) return accept(session, transaction);
   session.transaction = transaction;
-  return session.access.mail(sender).then((refusal) => {
+  return when(session.access.mail(sender), (refusal) => {
     if (refusal !== undefined) return drop(session, refusal);
     session.transaction = undefined;
     return accept(session, transaction);
