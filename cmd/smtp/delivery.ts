@@ -1,5 +1,5 @@
 /** One delivery request on its way: which recipients are left, and what becomes of those that fail (delivery.md 11). */
-import { type Attempt, type Disposition, failed, sent } from "../../lib/delivery/disposition.ts";
+import { type Attempt, type Disposition, delaysOf, failed, sent } from "../../lib/delivery/disposition.ts";
 import {
   type DeliveryRequest,
   type DeliveryResult,
@@ -12,7 +12,7 @@ import { NO_MOMENT, NOTIFY } from "../../lib/ipc/protocols/delivery.ts";
 import { info } from "../../lib/log/log.ts";
 import type { ServerReply } from "../../lib/smtp/client_reply.ts";
 import { nameAddress, nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
-import { type Soon, when } from "../../lib/sys/when.ts";
+import { inTurn, type Soon, when } from "../../lib/sys/when.ts";
 import type { Agent } from "./agent.ts";
 
 /** How a failure reaches beyond its recipients. */
@@ -109,7 +109,8 @@ export class Delivery {
   ): Promise<void> {
     const recipients = [...among];
     this.#forget(recipients);
-    for (const recipient of recipients) this.#note(await failed(this.#attempt(recipient, where), status));
+    for (const recipient of recipients)
+      this.#note(await failed({ ...this.#circumstances(where), recipient }, status));
   }
 
   /** Recipients are bounced or deferred because of the destination, with relay=none. */
@@ -118,18 +119,19 @@ export class Delivery {
     if (this.#disposition === "retry" && !this.#transactionDone) this.#siteTrouble ??= status;
   }
 
-  /** A recipient was delivered, or for a probe would be. */
-  succeed(recipient: Recipient, status: Dsn, session: SmtpSession): Soon<void> {
-    this.#open.delete(recipient);
-    const attempt = this.#attempt(recipient, session);
+  /** Recipients were delivered with one reply, or for a probe would be. */
+  succeed(recipients: ReadonlyArray<Recipient>, status: Dsn, session: SmtpSession): Soon<void> {
+    const circumstances = this.#circumstances(session);
     // The next system will report success itself (RFC 3461 6.1).
-    const handedOn = session.features.keywords.has("DSN") && (recipient.notifyFlags & NOTIFY.success) !== 0;
-    const notifyFlags = recipient.notifyFlags & ~NOTIFY.success;
-    const outcome = sent(
-      handedOn ? { ...attempt, recipient: { ...recipient, notifyFlags } } : attempt,
-      status,
-    );
-    return when(outcome, (disposition) => this.#note(disposition));
+    const reports = session.features.keywords.has("DSN");
+    return inTurn(recipients, (recipient) => {
+      this.#open.delete(recipient);
+      const notifyFlags = reports ? recipient.notifyFlags & ~NOTIFY.success : recipient.notifyFlags;
+      const asked = notifyFlags === recipient.notifyFlags ? recipient : { ...recipient, notifyFlags };
+      return when(sent({ ...circumstances, recipient: asked }, status), (disposition) =>
+        this.#note(disposition),
+      );
+    });
   }
 
   /** Recipients that another agent took over. */
@@ -146,7 +148,8 @@ export class Delivery {
     if (disposition === "retry") this.#disposition = "retry";
   }
 
-  #attempt(recipient: Recipient, where: SmtpSession | string): Attempt {
+  /** What an attempt is for every recipient whose outcome is known now. */
+  #circumstances(where: SmtpSession | string): Omit<Attempt, "recipient"> {
     const { request, agent } = this;
     const stats: MessageStats = {
       ...request.stats,
@@ -156,9 +159,9 @@ export class Delivery {
     };
     return {
       message: request,
-      recipient,
       relay: typeof where === "string" ? where : nameAddressPort(where.peer),
       stats,
+      delays: delaysOf(stats),
       ...(this.tls === undefined || !agent.settings.logTls ? {} : { tls: this.tls + this.requireTls }),
       filter: agent.tables.statusFilter,
       markDone: (done) => markRecipientDone(request, done),

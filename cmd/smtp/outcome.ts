@@ -4,7 +4,7 @@ import { type Dsn, isTraceOnly } from "../../lib/delivery/status.ts";
 import { warning } from "../../lib/log/log.ts";
 import type { ServerReply } from "../../lib/smtp/client_reply.ts";
 import { nameAddressPort, type SmtpSession } from "../../lib/smtp/client_session.ts";
-import type { Soon } from "../../lib/sys/when.ts";
+import { inTurn, type Soon } from "../../lib/sys/when.ts";
 import { type Delivery, flatReply, isProtocolError, refusal, replyStatus } from "./delivery.ts";
 import type { SessionNotes } from "./notice.ts";
 import { isIntermediate, isPositive, type Step } from "./steps.ts";
@@ -93,7 +93,7 @@ export class Outcome {
       return this.#failRecipient(recipient, refusal(this.session, reply, "RCPT TO command"));
     if (this.endsAtRecipients)
       return this.delivery.succeed(
-        recipient,
+        [recipient],
         replyStatus(this.session, reply, flatReply(reply)),
         this.session,
       );
@@ -116,25 +116,22 @@ export class Outcome {
     if (!this.isProbe) return;
     // The data stage was reached: that is all a probe wants to know.
     const status = { ...replyStatus(session, reply, flatReply(reply)), status: "2.0.0" };
-    for (const recipient of this.accepted) await delivery.succeed(recipient, status, session);
+    await delivery.succeed(this.accepted, status, session);
   }
 
-  async #endOfData(recipients: ReadonlyArray<Recipient>, reply: ServerReply): Promise<void> {
+  #endOfData(recipients: ReadonlyArray<Recipient>, reply: ServerReply): Soon<void> {
     this.open = false;
     const { delivery, session } = this;
     if (recipients.length === 0) return;
     if (isPositive(reply)) {
       delivery.transactionCompleted();
       const status = replyStatus(session, reply, flatReply(reply), this.#successAction);
-      for (const recipient of recipients) {
-        const pending = delivery.succeed(recipient, status, session);
-        if (pending instanceof Promise) await pending;
-      }
-      return;
+      return delivery.succeed(recipients, status, session);
     }
     const status = refusal(session, reply, "end of DATA command");
-    if (delivery.agent.settings.mode === "smtp") await delivery.fail("message", status, session, recipients);
-    else for (const recipient of recipients) await this.#failRecipient(recipient, status);
+    return delivery.agent.settings.mode === "smtp"
+      ? delivery.fail("message", status, session, recipients)
+      : inTurn(recipients, (recipient) => this.#failRecipient(recipient, status));
   }
 
   /** How success is reported: this system has handed the message on, unless the server is the final place. */

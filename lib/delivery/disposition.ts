@@ -12,7 +12,7 @@ import { log, warning } from "../log/log.ts";
 import { equalFold } from "../sys/bytes.ts";
 import { type Soon, when } from "../sys/when.ts";
 import { noteForFlush } from "./flush_domains.ts";
-import { formatDelays, type MessageStats } from "./stats.ts";
+import { type Delays, formatDelays, type MessageStats } from "./stats.ts";
 import { type Dsn, dsn, isTraceOnly } from "./status.ts";
 import type { StatusFilter } from "./status_filter.ts";
 
@@ -31,6 +31,8 @@ export interface Attempt {
   readonly relay: string;
   /** Stamps of this session, when they differ from the message's. */
   readonly stats?: MessageStats;
+  /** The same for the log line, where several recipients share them. */
+  readonly delays?: Delays;
   /** `tls=` of the log line (smtp, lmtp). */
   readonly tls?: string;
   /** The agent's delivery status filter. */
@@ -235,11 +237,15 @@ export const loggedAddress = (address: string): string =>
     ? address
     : internalToExternal(address);
 
+/** Stamps in the form of the log line. */
+export const delaysOf = (stats: MessageStats): Delays =>
+  formatDelays(stats, parameter("delay_logging_resolution_limit"));
+
 /** Logs the delivery status line. */
 export function logStatus(attempt: Attempt, status: Dsn, word: string): void {
   const { message, recipient, relay } = attempt;
   const stats = attempt.stats ?? message.stats;
-  const { delay, delays } = formatDelays(stats, parameter("delay_logging_resolution_limit"));
+  const { delay, delays } = attempt.delays ?? delaysOf(stats);
   const { originalRecipient } = recipient;
   log(
     deliveryStatus({

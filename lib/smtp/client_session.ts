@@ -90,7 +90,7 @@ export class SmtpSession implements Conversation {
       filter: filter === undefined ? undefined : (line) => filter(line, this),
       onJunk: (line) => this.onJunk?.(line),
       onLine: (line, replaced) => {
-        logDialogue(this.#debugLevel, "<", nameAddressPort(this.peer), line);
+        logDialogue(this.#debugLevel, "<", this.#rules.peer, line);
         this.note(` In:  ${line}`);
         if (replaced !== undefined) this.note(` Replaced-by: ${replaced}`);
       },
@@ -113,7 +113,7 @@ export class SmtpSession implements Conversation {
 
   command(line: string): void {
     this.channel.write(`${commandLine(line)}\r\n`);
-    logDialogue(this.#debugLevel, ">", nameAddressPort(this.peer), line);
+    logDialogue(this.#debugLevel, ">", this.#rules.peer, line);
     this.note(` Out: ${line}`);
   }
 
