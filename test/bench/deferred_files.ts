@@ -87,3 +87,16 @@ export function deferAgain(instance: Instance): void {
 
 export const countFiles = (instance: Instance, queue: string): number =>
   readdirSync(join(instance.queue, queue)).length;
+
+const HASHED = Array.from("0123456789ABCDEF", (digit) => `deferred/${digit}`);
+
+/** Messages that wait or are under way. */
+export const countQueued = (instance: Instance): number =>
+  [...HASHED, "incoming", "active"].reduce((sum, queue) => sum + countFiles(instance, queue), 0);
+
+/** Empties the queue of a stopped system. */
+export function removeQueued(instance: Instance): void {
+  for (const queue of ["deferred", "incoming", "active", "defer"])
+    for (const name of readdirSync(join(instance.queue, queue)))
+      rmSync(join(instance.queue, queue, name), { recursive: true });
+}
