@@ -87,10 +87,16 @@ export class Content {
   }
 
   /** The content is complete. */
-  async end(): Promise<void> {
-    const { message } = this;
+  end(): Promise<void> | undefined {
     this.#parser.end();
-    await this.#handleEvents();
+    const pending = this.#handleEvents();
+    if (pending !== undefined) return pending.then(() => this.#finish());
+    this.#finish();
+    return undefined;
+  }
+
+  #finish(): void {
+    const { message } = this;
     for (const [problem, text] of MIME_PROBLEMS) {
       if (!this.#problems.has(problem)) continue;
       message.fail("CONT", `5.6.0 ${text}`);

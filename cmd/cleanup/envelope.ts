@@ -70,12 +70,17 @@ export class Envelope {
     return undefined;
   }
 
-  private async end(message: Message): Promise<void> {
-    if (message.has("bcc") && this.settings.alwaysBcc !== "")
-      await this.recipients.automatic(message, this.settings.alwaysBcc);
-    for (const address of message.checkBcc) await this.recipients.automatic(message, address);
-    message.put(Rec.END);
-    message.phase = "complete";
+  private end(message: Message): Promise<void> | undefined {
+    const { alwaysBcc } = this.settings;
+    const copies =
+      message.has("bcc") && alwaysBcc !== "" ? [alwaysBcc, ...message.checkBcc] : message.checkBcc;
+    if (copies.length > 0) return this.copyTo(message, copies).then(() => finishEnvelope(message));
+    finishEnvelope(message);
+    return undefined;
+  }
+
+  private async copyTo(message: Message, addresses: readonly string[]): Promise<void> {
+    for (const address of addresses) await this.recipients.automatic(message, address);
   }
 
   /** Takes flags and attributes apart and refuses what does not belong here. */
@@ -274,6 +279,11 @@ export class Envelope {
         return true;
     }
   }
+}
+
+function finishEnvelope(message: Message): void {
+  message.put(Rec.END);
+  message.phase = "complete";
 }
 
 function extraFlags(message: Message, text: string): void {

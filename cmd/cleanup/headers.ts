@@ -5,13 +5,12 @@ import { messageId, resentMessageId } from "../../lib/log/events/cleanup.ts";
 import { log, warning } from "../../lib/log/log.ts";
 import { mailDate } from "../../lib/message/date.ts";
 import {
+  foldedHeaderInfo,
   foldHeader,
   type HeaderInfo,
-  headerInfo,
   headerName,
   headerValue,
   isHeader,
-  labelLength,
 } from "../../lib/message/header.ts";
 import { generateMessageId, leadingMessageId } from "../../lib/message/message_id.ts";
 import type { HeaderClass, HeaderEvent } from "../../lib/message/mime.ts";
@@ -27,6 +26,8 @@ import type { CleanupSettings } from "./settings.ts";
 interface Header {
   readonly text: string;
   readonly info: HeaderInfo | undefined;
+  /** Its name in lower case. */
+  readonly name: string;
   readonly headerClass: HeaderClass;
 }
 
@@ -58,7 +59,7 @@ export class Headers {
   }
 
   private unchecked(message: Message, header: Header): Promise<void> | undefined {
-    const { info, text } = header;
+    const { info, name, text } = header;
     if (info?.name === "Content-Transfer-Encoding") this.noteEncoding(message, text);
     if (header.headerClass !== "primary") {
       this.put(message, text);
@@ -66,14 +67,13 @@ export class Headers {
     }
     if (info !== undefined) this.note(message, info, text);
     if (!message.accepts) return undefined;
-    const label = labelLength(text);
-    if (this.settings.dropHeaders.has(lowerAscii(text.slice(0, label)))) return undefined;
+    if (this.settings.dropHeaders.has(name)) return undefined;
     const addresses = info?.addresses;
     if (addresses === undefined || message.headerContext === "none") {
       this.put(message, text);
       return undefined;
     }
-    const rewritten = rewriteHeader(message, this.addresses, text, label, addresses);
+    const rewritten = rewriteHeader(message, this.addresses, text, name.length, addresses);
     if (rewritten instanceof Promise) return rewritten.then((done) => this.put(message, done));
     this.put(message, rewritten);
     return undefined;
@@ -84,9 +84,10 @@ export class Headers {
     const text = await applyCheck(message, check, header.text, (line) => this.put(message, line));
     if (text === undefined) return undefined;
     if (text === header.text) return header;
-    const info = headerInfo(headerName(text));
+    const name = lowerAscii(headerName(text));
+    const info = foldedHeaderInfo(name);
     const headerClass = header.headerClass === "primary" && info?.mime === true ? "mime" : header.headerClass;
-    return { text, info, headerClass };
+    return { text, info, name, headerClass };
   }
 
   private noteEncoding(message: Message, text: string): void {

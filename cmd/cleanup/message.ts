@@ -70,6 +70,8 @@ export class Message {
   resent = false;
   /** This run appended to the trace log of the message. */
   traced = false;
+  /** Bytes of the queue file beyond which the message is too large, whatever follows. */
+  private readonly sizeLimit: number;
 
   constructor(
     readonly queueId: QueueId,
@@ -79,6 +81,9 @@ export class Message {
     public flags: number,
     private readonly limits: { readonly messageSizeLimit: number; readonly lineLimit: number },
   ) {
+    const { messageSizeLimit } = limits;
+    this.sizeLimit =
+      messageSizeLimit > 0 ? Math.ceil(messageSizeLimit / BLOCK_SIZE) * BLOCK_SIZE : Number.POSITIVE_INFINITY;
     if ((flags & ~WIRE_FLAGS) !== 0) this.flags &= WIRE_FLAGS;
     if (this.has("smtputf8Requested")) this.sendOptions |= SENDOPT.smtputf8Requested;
     if (this.has("requireTls")) this.sendOptions |= SENDOPT.requireTls;
@@ -97,7 +102,8 @@ export class Message {
 
   /** Records are still stored. */
   get accepts(): boolean {
-    return !this.has("discard") && (this.status & (this.has("bounce") ? INCOMPLETE : ~0)) === 0;
+    if ((this.flags & CLEANUP_FLAG.discard) !== 0) return false;
+    return this.status === 0 || (this.has("bounce") && (this.status & INCOMPLETE) === 0);
   }
   /** The errors so far are such that cleanup returns the message to its sender. */
   get canBounce(): boolean {
@@ -132,7 +138,13 @@ export class Message {
   /** Appends a record while the message is still good. */
   put(type: number, data: string | Uint8Array = ""): void {
     if (!this.accepts) return;
-    this.write(() => this.output.put(type, data));
+    try {
+      this.output.put(type, data);
+    } catch (error) {
+      this.writeFailed(error);
+      return;
+    }
+    this.checkSize();
   }
 
   /** Appends encoded records. */
@@ -164,9 +176,11 @@ export class Message {
       this.writeFailed(error);
       return;
     }
-    const { messageSizeLimit } = this.limits;
-    if (messageSizeLimit > 0 && this.output.position > Math.ceil(messageSizeLimit / BLOCK_SIZE) * BLOCK_SIZE)
-      this.tooBig();
+    this.checkSize();
+  }
+
+  private checkSize(): void {
+    if (this.output.position > this.sizeLimit) this.tooBig();
   }
 
   /** The queue file would exceed the limit. */

@@ -2,8 +2,9 @@
 import { warning } from "../../lib/log/log.ts";
 import type { RecordDecoder } from "../../lib/queue/record_decoder.ts";
 import { encodeRecord, REC_EOF, REC_ERROR, REC_MORE, Rec } from "../../lib/queue/records.ts";
-import { encodeSize, ZERO_SIZE } from "../../lib/queue/size_record.ts";
+import { EMPTY_SIZE, encodeSize } from "../../lib/queue/size_record.ts";
 import { readDecimal } from "../../lib/sys/numbers.ts";
+import type { Soon } from "../../lib/sys/when.ts";
 import type { Addresses } from "./addresses.ts";
 import { Content } from "./content.ts";
 import { Envelope } from "./envelope.ts";
@@ -38,7 +39,22 @@ export class MessageProcessor {
   ) {}
 
   /** Takes what the decoder has. */
-  async run(input: RecordDecoder): Promise<Progress> {
+  run(input: RecordDecoder): Soon<Progress> {
+    const progress = this.#advance(input);
+    return progress instanceof Promise ? this.#goOn(progress, input) : progress;
+  }
+
+  async #goOn(first: Promise<Progress | undefined>, input: RecordDecoder): Promise<Progress> {
+    let progress = await first;
+    while (progress === undefined) {
+      const next = this.#advance(input);
+      progress = next instanceof Promise ? await next : next;
+    }
+    return progress;
+  }
+
+  /** Takes records up to one that has to be waited for; undefined behind such. */
+  #advance(input: RecordDecoder): Progress | Promise<Progress | undefined> {
     const { message } = this;
     for (;;) {
       const content = this.#content;
@@ -54,9 +70,13 @@ export class MessageProcessor {
           return "end";
       }
       const pending = this.#record(type, input);
-      if (pending !== undefined) await pending;
-      if (type === Rec.END && (message.phase !== "content" || !message.accepts)) return "end";
+      if (pending !== undefined) return pending.then(() => (this.#isLast(type) ? "end" : undefined));
+      if (this.#isLast(type)) return "end";
     }
+  }
+
+  #isLast(type: number): boolean {
+    return type === Rec.END && (this.message.phase !== "content" || !this.message.accepts);
   }
 
   #record(type: number, input: RecordDecoder): Promise<void> | undefined {
@@ -87,7 +107,7 @@ export class MessageProcessor {
   #begin(): void {
     if (this.#started) return;
     this.#started = true;
-    this.message.put(Rec.SIZE, encodeSize(ZERO_SIZE));
+    this.message.put(Rec.SIZE, EMPTY_SIZE);
   }
 
   #contentRecord(type: number, data: Buffer): Promise<void> | undefined {

@@ -33,20 +33,36 @@ export class Recipients {
   ) {}
 
   /** The envelope sender as it goes into the queue file, then its automatic copies. */
-  async sender(message: Message, text: string): Promise<void> {
+  sender(message: Message, text: string): Promise<void> | undefined {
+    const put = (sender: string): Promise<void> | undefined => {
+      this.noteSenderUtf8(message, sender);
+      message.put(Rec.FROM, sender);
+      message.sender = sender;
+      const { senderBcc } = this.addresses.settings.tables;
+      return message.has("bcc") && sender !== "" && !senderBcc.empty
+        ? this.copies(message, senderBcc, "sender_bcc_maps", sender)
+        : undefined;
+    };
+    const sender = when(this.cleanSender(text), (clean) =>
+      this.addresses.canonical(message, clean, "envelope_sender"),
+    );
+    return sender instanceof Promise ? sender.then(put) : put(sender);
+  }
+
+  private cleanSender(text: string): Soon<string> {
+    if (text === "") return "";
     const { addresses } = this;
-    const { settings } = addresses;
-    let sender = text === "" ? "" : await addresses.rewrite(text);
-    if (isMailerDaemon(sender) && equalFold(sender, await addresses.rewrite("MAILER-DAEMON"))) sender = "";
-    sender = await addresses.canonical(message, sender, "envelope_sender");
-    if (settings.smtputf8 && !isAscii(sender) && isValidUtf8(sender)) {
-      message.sendOptions |= SENDOPT.smtputf8Sender;
-      if (message.has("smtputf8Autodetect")) message.sendOptions |= SENDOPT.smtputf8Requested;
-    }
-    message.put(Rec.FROM, sender);
-    message.sender = sender;
-    if (message.has("bcc") && sender !== "")
-      await this.copies(message, settings.tables.senderBcc, "sender_bcc_maps", sender);
+    return when(addresses.rewrite(text), (sender) =>
+      isMailerDaemon(sender)
+        ? when(addresses.rewrite("MAILER-DAEMON"), (own) => (equalFold(sender, own) ? "" : sender))
+        : sender,
+    );
+  }
+
+  private noteSenderUtf8(message: Message, sender: string): void {
+    if (!this.addresses.settings.smtputf8 || isAscii(sender) || !isValidUtf8(sender)) return;
+    message.sendOptions |= SENDOPT.smtputf8Sender;
+    if (message.has("smtputf8Autodetect")) message.sendOptions |= SENDOPT.smtputf8Requested;
   }
 
   /** A recipient as received, with what the client said about it. */

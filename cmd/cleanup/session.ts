@@ -46,7 +46,8 @@ export async function serveCleanup({ channel, kept }: Client, shared: Shared): P
   for (;;) {
     const inStep = await serveMessage(channel, shared);
     if (!inStep || kept?.stays !== true || !(await kept.next())) return;
-    if ((await receive(channel, CleanupAgain)).kind !== "value") return;
+    const again = receive(channel, CleanupAgain);
+    if ((again instanceof Promise ? await again : again).kind !== "value") return;
   }
 }
 
@@ -102,7 +103,8 @@ async function converse(
   try {
     send(channel, CleanupGreeting, { queueId: file.id });
     channel.push();
-    const received = await receive(channel, CleanupFlags);
+    const flags = receive(channel, CleanupFlags);
+    const received = flags instanceof Promise ? await flags : flags;
     const { settings } = shared.pipeline.addresses;
     message = new Message(
       file.id,
@@ -124,7 +126,8 @@ async function converse(
   }
   const { status } = message;
   send(channel, CleanupStatus, { status, reason: message.reason });
-  await channel.flush();
+  const flushed = channel.flush();
+  if (flushed instanceof Promise) await flushed;
   return (status & cleanupStatusBit("BAD")) === 0 && channel.buffered === 0;
 }
 
@@ -138,7 +141,8 @@ async function readRecords(channel: Channel, message: Message, processor: Messag
       if (channel.buffered > 0) {
         input.push(channel.peek());
         channel.consume(channel.buffered);
-        if ((await processor.run(input)) === "end") return;
+        const progress = processor.run(input);
+        if ((progress instanceof Promise ? await progress : progress) === "end") return;
       }
       if (channel.buffered === 0 && !(await channel.more())) {
         input.end();

@@ -79,15 +79,30 @@ function knownHeaders(): Map<string, HeaderInfo> {
 }
 
 /** What is known of a header, by name in any case; undefined for all others. */
-export function headerInfo(name: string): HeaderInfo | undefined {
+export const headerInfo = (name: string): HeaderInfo | undefined => foldedHeaderInfo(lowerAscii(name));
+
+/** The same by name in lower case. */
+export function foldedHeaderInfo(name: string): HeaderInfo | undefined {
   known ??= knownHeaders();
-  return known.get(lowerAscii(name));
+  return known.get(name);
 }
 
-const LABEL = /^([\x21-\x39\x3b-\x7e]+)[ \t]*:/;
+const COLON = 0x3a;
 
 /** Length of the name at the start of a header line, 0 when the line starts no header. */
-export const labelLength = (line: string): number => LABEL.exec(line)?.[1]?.length ?? 0;
+export function labelLength(line: string): number {
+  let end = 0;
+  for (; end < line.length; end++) {
+    const code = line.charCodeAt(end);
+    if (code === COLON) return end;
+    if (code <= 0x20 || code >= 0x7f) break;
+  }
+  let at = end;
+  while (isBlankCode(line.charCodeAt(at))) at++;
+  return line.charCodeAt(at) === COLON ? end : 0;
+}
+
+const isBlankCode = (code: number): boolean => code === 0x20 || code === 0x09;
 
 /** `Name   : value` as `Name: value`. */
 export function normalizeLabel(line: string, label: number): string {

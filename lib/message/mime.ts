@@ -1,7 +1,14 @@
 /** The structure of a message as it streams by, record for record: header blocks, nested messages, parts, body text (RFC 2045 to 2049). */
-import { fromBytes, isAscii } from "../sys/bytes.ts";
+import { fromBytes, isAscii, lowerAscii } from "../sys/bytes.ts";
 import { type ContentKind, type Encoding, parseContentType, parseEncoding } from "./content_type.ts";
-import { type HeaderInfo, headerInfo, headerValue, labelLength, normalizeLabel } from "./header.ts";
+import {
+  foldedHeaderInfo,
+  type HeaderInfo,
+  headerInfo,
+  headerValue,
+  labelLength,
+  normalizeLabel,
+} from "./header.ts";
 import { QuotedPrintable } from "./quoted_printable.ts";
 
 /** Record types of text: a complete line (or the last piece of one), and a piece that is continued. */
@@ -26,6 +33,8 @@ export interface HeaderEvent {
   readonly kind: "header";
   readonly headerClass: HeaderClass;
   readonly info: HeaderInfo | undefined;
+  /** Its name in lower case. */
+  readonly name: string;
   /** Lines joined by newline, `Name:` without blanks before the colon. */
   readonly text: string;
 }
@@ -77,6 +86,8 @@ export class MimeParser {
   #encoding: Encoding = "7bit";
   readonly #stack: Boundary[] = [];
   #header: string[] | undefined;
+  /** Length of its name. */
+  #label = 0;
   #headerSize = 0;
   #previous: number = LINE;
   #offset = 0;
@@ -160,6 +171,7 @@ export class MimeParser {
       if (label > 0) {
         const text = normalizeLabel(line, label);
         this.#header = [text];
+        this.#label = label;
         this.#headerSize = text.length;
         return;
       }
@@ -173,9 +185,10 @@ export class MimeParser {
     this.#header = undefined;
     const text = parts.length === 1 ? (parts[0] ?? "") : parts.join("");
     const { options } = this;
-    const info = headerInfo(text.slice(0, labelLength(text)));
+    const name = lowerAscii(text.slice(0, this.#label));
+    const info = foldedHeaderInfo(name);
     if (options.disabled === true) {
-      this.emit({ kind: "header", headerClass: info?.mime === true ? "mime" : "primary", info, text });
+      this.emit({ kind: "header", headerClass: info?.mime === true ? "mime" : "primary", info, name, text });
       return;
     }
     if (options.report.has("8bit-header") && !isAscii(text)) this.#problem("8bit-header", text);
@@ -189,7 +202,7 @@ export class MimeParser {
         : this.#state === "nested"
           ? "nested"
           : "primary";
-    this.emit({ kind: "header", headerClass, info, text });
+    this.emit({ kind: "header", headerClass, info, name, text });
   }
 
   #contentType(text: string): void {
@@ -235,6 +248,7 @@ export class MimeParser {
           kind: "header",
           headerClass: "mime",
           info: headerInfo("Content-Transfer-Encoding"),
+          name: "content-transfer-encoding",
           text,
         });
         // a nested message or a multipart body resets it

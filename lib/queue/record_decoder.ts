@@ -1,16 +1,17 @@
 /** Decodes records that arrive in chunks (cleanup's and postdrop's input). Pointers and padding are shown as they are. */
 import { warning } from "../log/log.ts";
-import { fromBytes } from "../sys/bytes.ts";
 import { MAX_RECORD_LENGTH, REC_EOF, REC_ERROR, REC_MORE } from "./records.ts";
 
 const EMPTY = Buffer.alloc(0);
 
 export class RecordDecoder {
-  /** Data of the last record: a view into the chunk that held it, where possible. */
-  data: Buffer = EMPTY;
-
   #chunk: Buffer = EMPTY;
   #at = 0;
+  /** Where the data of the last record stand in the chunk. */
+  #start = 0;
+  #end = 0;
+  /** Where the first NUL of the chunk stands; undefined until somebody wants to know. */
+  #nul: number | undefined;
   /** Chunks that wait for the rest of a record which is longer than what has arrived. */
   #waiting: Buffer[] = [];
   #waitingLength = 0;
@@ -24,16 +25,29 @@ export class RecordDecoder {
     readonly maximum: number = MAX_RECORD_LENGTH,
   ) {}
 
+  /** Data of the last record: a view into the chunk that held it, where possible. */
+  get data(): Buffer {
+    return this.#chunk.subarray(this.#start, this.#end);
+  }
+
   /** Data of the last record as a byte string. */
   get text(): string {
-    return fromBytes(this.data);
+    return this.#chunk.toString("latin1", this.#start, this.#end);
   }
 
   /** Data of the last record up to its first NUL, as consumers of C strings see it. */
   get string(): string {
     const { text } = this;
+    this.#nul ??= nulIn(this.#chunk);
+    if (this.#end <= this.#nul) return text;
     const end = text.indexOf("\0");
     return end < 0 ? text : text.slice(0, end);
+  }
+
+  #setChunk(chunk: Buffer): void {
+    this.#chunk = chunk;
+    this.#at = this.#start = this.#end = 0;
+    this.#nul = undefined;
   }
 
   /** Gives input. The chunk must not be changed while records of it are in use. */
@@ -45,11 +59,9 @@ export class RecordDecoder {
       this.#waitingLength += bytes.length;
       if (this.#waitingLength >= this.#needed) this.#join();
     } else if (this.#at === this.#chunk.length) {
-      this.#chunk = bytes;
-      this.#at = 0;
+      this.#setChunk(bytes);
     } else {
-      this.#chunk = Buffer.concat([this.#chunk.subarray(this.#at), bytes]);
-      this.#at = 0;
+      this.#setChunk(Buffer.concat([this.#chunk.subarray(this.#at), bytes]));
     }
   }
 
@@ -63,8 +75,7 @@ export class RecordDecoder {
   rest(): Buffer {
     if (this.#needed > 0) this.#join();
     const rest = this.#chunk.subarray(this.#at);
-    this.#chunk = EMPTY;
-    this.#at = 0;
+    this.#setChunk(EMPTY);
     return rest;
   }
 
@@ -83,7 +94,7 @@ export class RecordDecoder {
 
   /** The type of the next record, REC_MORE, REC_EOF (after `end()`) or REC_ERROR (for good). */
   next(): number {
-    this.data = EMPTY;
+    this.#start = this.#end = 0;
     if (this.#failed) return REC_ERROR;
     if (this.#needed > 0) return REC_MORE;
     const chunk = this.#chunk;
@@ -105,18 +116,16 @@ export class RecordDecoder {
       this.#needed = at + length - this.#at;
       this.#waiting = [chunk.subarray(this.#at)];
       this.#waitingLength = chunk.length - this.#at;
-      this.#chunk = EMPTY;
-      this.#at = 0;
+      this.#setChunk(EMPTY);
       return REC_MORE;
     }
-    this.data = chunk.subarray(at, at + length);
-    this.#at = at + length;
+    this.#start = at;
+    this.#end = this.#at = at + length;
     return type;
   }
 
   #join(): void {
-    this.#chunk = Buffer.concat(this.#waiting, this.#waitingLength);
-    this.#at = 0;
+    this.#setChunk(Buffer.concat(this.#waiting, this.#waitingLength));
     this.#waiting = [];
     this.#waitingLength = this.#needed = 0;
   }
@@ -126,4 +135,9 @@ export class RecordDecoder {
     warning(`${this.path}: ${what}`);
     return REC_ERROR;
   }
+}
+
+function nulIn(chunk: Buffer): number {
+  const at = chunk.indexOf(0);
+  return at < 0 ? chunk.length : at;
 }

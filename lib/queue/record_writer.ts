@@ -5,6 +5,9 @@ import { paddingData, padNumber, putRecordHeader, Rec, recordSize } from "./reco
 
 const EMPTY = Buffer.alloc(0);
 
+/** Shorter texts are copied byte by byte, which a call of the runtime's function would cost more than. */
+const SHORT = 32;
+
 /** Most messages fit into one of these. */
 const spares = new SpareBuffers(16 * 1024, 128);
 
@@ -26,8 +29,9 @@ export class RecordBuffer {
     const size = recordSize(data.length);
     if (this.#length + size > this.#buffer.length) this.#grow(this.#length + size);
     const at = putRecordHeader(this.#buffer, this.#length, type, data.length);
-    if (typeof data === "string") this.#buffer.write(data, at, "latin1");
-    else this.#buffer.set(data, at);
+    if (typeof data !== "string") this.#buffer.set(data, at);
+    else if (data.length > SHORT) this.#buffer.write(data, at, "latin1");
+    else for (let index = 0; index < data.length; index++) this.#buffer[at + index] = data.charCodeAt(index);
     this.#length += size;
   }
 

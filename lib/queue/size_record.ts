@@ -40,15 +40,6 @@ const ALL_SEND_OPTIONS = 63;
 /** Bytes of data in a SIZE record: six 15-column numbers, five blanks. */
 export const SIZE_DATA_LENGTH = 95;
 
-export const ZERO_SIZE: SizeFields = {
-  contentSize: 0,
-  dataOffset: 0,
-  recipientCount: 0,
-  hints: 0,
-  messageLength: 0,
-  sendOptions: 0,
-};
-
 export const encodeSize = (fields: SizeFields): string =>
   [
     fields.contentSize,
@@ -60,6 +51,9 @@ export const encodeSize = (fields: SizeFields): string =>
   ]
     .map(padNumber)
     .join(" ");
+
+/** The SIZE record that keeps the place for the real one. */
+export const EMPTY_SIZE = `${" ".repeat(14)}0${`${" ".repeat(15)}0`.repeat(5)}`;
 
 /** The preliminary SIZE record of a submission with sender options. */
 export const encodePreliminarySize = (sendOptions: number): string =>

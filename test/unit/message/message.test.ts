@@ -9,6 +9,7 @@ import { loadZone, posixZone } from "../../../lib/message/zone.ts";
 t.test("header lines", (t) => {
   t.equal(labelLength("Subject: x"), 7);
   t.equal(labelLength("X-Foo \t : x"), 5);
+  t.equal(labelLength("A:"), 1);
   for (const line of ["", ":", " a: b", "a b: c", "From user@x Mon", "caf\xe9: x", "a\x01: x"])
     t.equal(labelLength(line), 0, line);
   t.equal(normalizeLabel("X-Foo   : bar", 5), "X-Foo: bar");

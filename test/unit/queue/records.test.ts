@@ -19,7 +19,7 @@ import {
   RecordSets,
   recordTypeName,
 } from "../../../lib/queue/records.ts";
-import { decodeSize, encodePreliminarySize, encodeSize } from "../../../lib/queue/size_record.ts";
+import { decodeSize, EMPTY_SIZE, encodePreliminarySize, encodeSize } from "../../../lib/queue/size_record.ts";
 
 const vectors = join(import.meta.dirname, "../../vectors/queue");
 const files = join(vectors, "files");
@@ -242,4 +242,39 @@ t.test("names, sets and the preliminary size record", async (t) => {
   t.same(decodeSize(encodePreliminarySize(1)), { kind: "invalid", why: "invalid size record" });
   t.same(decodeSize("5 7"), { kind: "ancient", contentSize: 5, dataOffset: 7 });
   t.same(decodeSize("5 7 1 64"), { kind: "invalid", why: "invalid flags in size record" });
+});
+
+t.test("the record that keeps the place of the size has its length, with zeros", async (t) => {
+  const nothing = {
+    contentSize: 0,
+    dataOffset: 0,
+    recipientCount: 0,
+    hints: 0,
+    messageLength: 0,
+    sendOptions: 0,
+  };
+  t.equal(EMPTY_SIZE, encodeSize(nothing));
+});
+
+t.test("texts of all lengths and bytes are written as they are", async (t) => {
+  const every = String.fromCharCode(...Array.from({ length: 256 }, (_, code) => code));
+  const texts = ["", "x", ...[31, 32, 33, 127, 128, 200].map((length) => every.slice(256 - length)), every];
+  const buffer = new RecordBuffer(16);
+  for (const text of texts) buffer.put(Rec.ATTRIBUTE, text);
+  t.same(buffer.take(), Buffer.concat(texts.map((text) => encodeRecord(Rec.ATTRIBUTE, text))));
+});
+
+t.test("a record as a C string ends at its own NUL, wherever the chunk has others", async (t) => {
+  const texts = ["before", "w\0ith", "behind", "\0", "last\0"];
+  const bytes = Buffer.concat(texts.map((text) => encodeRecord(Rec.ATTRIBUTE, text)));
+  for (const cut of [bytes.length, 11, 3]) {
+    const decoder = new RecordDecoder("test");
+    const found: string[] = [];
+    for (let at = 0; at < bytes.length; at += cut) {
+      decoder.push(bytes.subarray(at, at + cut));
+      while (decoder.next() === Rec.ATTRIBUTE) found.push(decoder.string);
+      t.equal(decoder.data.length, 0, "nothing is there without a record");
+    }
+    t.same(found, ["before", "w", "behind", "", "last"], `in pieces of ${cut}`);
+  }
 });
