@@ -4,11 +4,11 @@ import { parameter } from "../../lib/config/configuration.ts";
 import { receiveOverrides } from "../../lib/config/receive_overrides.ts";
 import { receive, send } from "../../lib/ipc/attributes.ts";
 import { connectService } from "../../lib/ipc/client.ts";
+import { type CleanupConnection, connectCleanup } from "../../lib/ipc/clients/cleanup_connection.ts";
 import { expectService } from "../../lib/ipc/expectations.ts";
 import {
   CLEANUP_FLAG,
   CleanupFlags,
-  CleanupGreeting,
   CleanupStatus,
   cleanupStatusBit,
   cleanupStatusDetail,
@@ -19,7 +19,6 @@ import { MODE_FROM_POSTDROP } from "../../lib/queue/directories.ts";
 import type { QueueId } from "../../lib/queue/queue_id.ts";
 import { RecordReader } from "../../lib/queue/record_reader.ts";
 import { lowerAscii, splitAny } from "../../lib/sys/bytes.ts";
-import type { Channel } from "../../lib/sys/channel.ts";
 import { errorCode, errorText } from "../../lib/sys/errno.ts";
 import { safeOpen, tryLock } from "../../lib/sys/files.ts";
 import { closeSync, constants } from "../../lib/sys/fs.ts";
@@ -89,28 +88,22 @@ async function passToCleanup(fd: number, submitted: Submitted): Promise<Verdict>
   const service = parameter("cleanup_service_name");
   // for cleanup, or for the queue manager after it
   expectService("private", parameter("rewrite_service_name"));
-  let channel: Channel;
+  let connection: CleanupConnection | undefined;
   try {
-    channel = await connectService("public", service, parameter("ipc_timeout"));
+    connection = await connectCleanup(connectService);
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
     warning(`connect to public/${service}: ${errorText(error)}`);
     return "keep";
   }
-  try {
-    const greeting = await receive(channel, CleanupGreeting);
-    if (greeting.kind !== "value") return "keep";
-    return await transfer(fd, submitted, channel, greeting.value.queueId);
-  } finally {
-    channel.destroy();
-  }
+  return connection === undefined ? "keep" : transfer(fd, submitted, connection);
 }
 
+/** The connection is free for the next message when cleanup has given its answer. */
 async function transfer(
   fd: number,
   submitted: Submitted,
-  channel: Channel,
-  queueId: string,
+  { channel, queueId, release }: CleanupConnection,
 ): Promise<Verdict> {
   const { path } = submitted;
   send(channel, CleanupFlags, { flags: cleanupFlags(submitted.requeued) });
@@ -122,15 +115,22 @@ async function transfer(
   });
   let status = cleanupStatusBit("WRITE");
   let reason = "";
+  let answered = false;
   try {
     if (!(await copyMessage(reader, channel, queueId, sane(submitted, queueId)))) return "remove";
     await channel.flush();
     const reply = await receive(channel, CleanupStatus);
-    if (reply.kind === "value") ({ status, reason } = reply.value);
+    if (reply.kind === "value") {
+      ({ status, reason } = reply.value);
+      answered = true;
+    }
   } catch (error) {
     // cleanup went away: the file is offered again
     if (error instanceof TypeError || error instanceof RangeError) throw error;
     warning(`${path}: ${errorText(error)}`);
+  } finally {
+    if (answered) release();
+    else channel.destroy();
   }
   if (status === 0) return "remove";
   if (reason === "") warning(`${path}: error writing ${queueId}: ${cleanupStatusDetail(status).text}`);

@@ -39,6 +39,23 @@ t.test("message after message over the same connections, which go when there is 
   t.same(troubles(instance), []);
 });
 
+t.test("pickup passes what local users submit over the same connection", async (t) => {
+  const instance = await runningInstance(t);
+  const submit = (count: number): Promise<unknown> => {
+    instance.must("sendmail", ["-f", "a@example.org", `${instance.who.recipient}@localhost`], MESSAGE);
+    return arrived(instance, count);
+  };
+  const toCleanup = (): string[] => keptEnds(instance).filter((end) => end.endsWith("cleanup"));
+  await submit(1);
+  const first = await until("the connection", () => toCleanup().length === 1 && toCleanup());
+  for (let count = 2; count <= 4; count++) await submit(count);
+  t.same(toCleanup(), first, "the same as before");
+  for (const pid of daemons(instance, "cleanup")) process.kill(pid, "SIGKILL");
+  await until("its end", () => daemons(instance, "cleanup").length === 0);
+  await submit(5);
+  t.same(queueFiles(instance, "maildrop"), []);
+});
+
 t.test("the other side of a connection ends before it is used again", async (t) => {
   const instance = await runningInstance(t);
   for (let count = 1; count <= 6; count++) {

@@ -4,7 +4,7 @@ import { type Channel, ChannelTimeout } from "../../sys/channel.ts";
 import { SysError } from "../../sys/errno.ts";
 import { type Soon, when } from "../../sys/when.ts";
 import { receive, send } from "../attributes.ts";
-import { connectNamed, connectWaiting } from "../client.ts";
+import { connectNamed, type connectService, connectWaiting } from "../client.ts";
 import { KeptChannels } from "../kept_channels.ts";
 import { CleanupAgain, CleanupGreeting } from "../protocols/cleanup.ts";
 
@@ -18,8 +18,13 @@ export interface CleanupConnection {
 
 const kept = new KeptChannels();
 
-/** Connects, waiting for cleanup as long as it takes. Undefined when it does not greet (said so). */
-export async function connectCleanup(): Promise<CleanupConnection | undefined> {
+/**
+ * Connects, waiting for cleanup as long as it takes. Undefined when it does not greet (said so). `connectAnew`: another way to connect to it when that
+ * does not work at once.
+ */
+export async function connectCleanup(
+  connectAnew: typeof connectService = connectWaiting,
+): Promise<CleanupConnection | undefined> {
   for (let channel = kept.take(); channel !== undefined; channel = kept.take()) {
     // cleanup may have closed it
     if (await asksAgain(channel)) return greeted(channel, true);
@@ -28,7 +33,7 @@ export async function connectCleanup(): Promise<CleanupConnection | undefined> {
   const service = parameter("cleanup_service_name");
   const timeLimit = parameter("ipc_timeout");
   const toKeep = await connectNamed("public", service, timeLimit);
-  return greeted(toKeep ?? (await connectWaiting("public", service, timeLimit)), toKeep !== undefined);
+  return greeted(toKeep ?? (await connectAnew("public", service, timeLimit)), toKeep !== undefined);
 }
 
 const greeted = (channel: Channel, keep: boolean): Soon<CleanupConnection | undefined> =>

@@ -8,7 +8,7 @@ const NAME = /@posthaste-kept\/(\d+)\.(\d+) (?:public\/cleanup|private\/local)$/
 /** Ends of connections to cleanup and local that processes of the instance have right now, by their names. */
 export function keptEnds(instance: Instance): string[] {
   const pids = new Set(
-    ["smtpd", "qmgr", "local", "virtual", "bounce"].flatMap((name) => daemons(instance, name)),
+    ["smtpd", "pickup", "qmgr", "local", "virtual", "bounce"].flatMap((name) => daemons(instance, name)),
   );
   return [...readFileSync("/proc/net/unix", "latin1").matchAll(NAME)]
     .filter(([, pid]) => pids.has(Number(pid)))
