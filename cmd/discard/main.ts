@@ -13,6 +13,7 @@ import { dsn, splitDsn } from "../../lib/delivery/status.ts";
 
 export const main = singleServer({
   profile: { files: "write" },
+  patient: true,
   preJail: openDispositionTables,
   keeps: true,
   serve: (client) => serveDelivery(client, deliver),

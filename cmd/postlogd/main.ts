@@ -21,6 +21,7 @@ export const main = datagramServer({
   parameters: ["maillog_file", "maillog_file_permissions"],
   processLimit: 1,
   maxUse: 0,
+  patient: true,
   watchdog: () => parameter("postlogd_watchdog_timeout"),
   sizeLimit: RECORD_LIMIT,
   preJail: () => {

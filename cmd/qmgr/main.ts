@@ -105,6 +105,7 @@ let running: QueueManager | undefined;
 export const main: Main = (invocation) =>
   triggerServer({
     profile: { files: "write" },
+    patient: true,
     processLimit: 1,
     maxUse: 0,
     maxIdle: 0,

@@ -12,6 +12,7 @@ let agent: Agent | undefined;
 
 export const main = singleServer({
   profile: { files: "write", internet: true },
+  patient: true,
   takesArguments: true,
   async preJail(service) {
     const { processName } = service;

@@ -23,6 +23,7 @@ import { fstatSync } from "../sys/fs.ts";
 import { lookupUser, realUid } from "../sys/identity.ts";
 import { readDecimal, readOctal } from "../sys/numbers.ts";
 import { forbidDumps, ignoreSignal, isTerminal, resourceLimit, setResourceLimit } from "../sys/process.ts";
+import { wakePatiently } from "../sys/scheduling.ts";
 import { loadTimeZone } from "../sys/strftime.ts";
 import { usesNetwork } from "../tables/open.ts";
 import { allowSurrogates } from "../tables/policy.ts";
@@ -60,6 +61,8 @@ export interface ServiceDefinition {
   readonly descriptorsPerClient?: number;
   /** Seconds without a turn of the event loop after which the process is killed; default $daemon_timeout. */
   readonly watchdog?: () => number;
+  /** What it does can wait for whoever has the processor when work comes, and it runs no commands of users (lib/sys/scheduling.ts). */
+  readonly patient?: boolean;
   /** Accepts arguments after the options (pipe, spawn). */
   readonly takesArguments?: boolean;
   /** As root, outside the jail: open tables, keys and what else the jail does not have. */
@@ -189,6 +192,7 @@ export async function startService(
   const owner = given.has("u") || (realUid() !== 0 && !standAlone) ? mailOwner() : undefined;
   dropPrivileges(owner, given.has("c") && realUid() === 0 ? queueDirectory : undefined);
   forbidDumps();
+  if (definition.patient === true) wakePatiently();
   // a stand-alone server hands its mail to a set-gid postdrop
   if (!standAlone) enterSandbox(withTables(profileOf(definition)), sandboxMode());
   await definition.postJail?.(service);
