@@ -108,16 +108,19 @@ export function* copyMessage(
     for (;;) {
       type = reader.read();
       if (type !== Rec.NORMAL && type !== Rec.CONTINUED) break;
-      const { data } = reader;
-      const { length } = data;
+      const { source: memory, start, end } = reader;
+      const length = end - start;
       if (used + length + eol.length + 1 > out.length) {
         if (used > 0) yield out.subarray(0, used);
         used = 0;
       }
       if (atLineStart && length > 0) {
-        const first = data[0];
+        const first = memory[start];
         const quote =
-          options.quoteFrom === true && first === 0x46 && length >= 5 && data.compare(FROM, 0, 5, 0, 5) === 0
+          options.quoteFrom === true &&
+          first === 0x46 &&
+          length >= 5 &&
+          memory.compare(FROM, 0, 5, start, start + 5) === 0
             ? 0x3e
             : options.dotStuff === true && first === DOT
               ? DOT
@@ -127,11 +130,8 @@ export function* copyMessage(
       if (length + eol.length > out.length - used) {
         if (used > 0) yield out.subarray(0, used);
         used = 0;
-        yield data;
-      } else {
-        data.copy(out, used);
-        used += length;
-      }
+        yield reader.data;
+      } else used += memory.copy(out, used, start, end);
       atLineStart = type === Rec.NORMAL;
       if (atLineStart) {
         used += eol.copy(out, used);

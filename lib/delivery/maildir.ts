@@ -6,10 +6,10 @@ import { errorCode, errorText } from "../sys/errno.ts";
 import {
   closeSync,
   constants,
+  fileIdentity,
   linkSync,
   mkdirSync,
   openSync,
-  runtimeFs,
   synced,
   unlinkSync,
 } from "../sys/fs.ts";
@@ -26,6 +26,8 @@ export type MailboxOutcome =
 /** Runs synchronous work with the rights of the mailbox's owner. */
 export type ActAsOwner = <T>(work: () => T) => T;
 
+let host: string | undefined;
+
 /** Delivers into `directory`, which ends in a slash. The rights are needed for everything but the wait for the disk. `now` is the start of the delivery. */
 export async function deliverMaildir(
   source: CopySource,
@@ -34,17 +36,18 @@ export async function deliverMaildir(
   defaultStatus: string,
   now: TimeOfDay,
 ): Promise<MailboxOutcome> {
-  const host = encodeUtf8(process.getBuiltinModule("node:os").hostname());
-  const begun = asOwner(() => write(source, directory, host, defaultStatus, now));
+  host ??= encodeUtf8(process.getBuiltinModule("node:os").hostname());
+  const namedBy = host;
+  const begun = asOwner(() => write(source, directory, namedBy, defaultStatus, now));
   if (begun.kind !== "written") return begun;
   const { fd, temporary } = begun;
   const unsynced = await syncFailure(fd);
   return asOwner(() => {
     try {
-      const { dev, ino } = runtimeFs().fstatSync(fd, { bigint: true });
+      const { device, file } = fileIdentity(fd);
       closeSync(fd);
       if (unsynced !== undefined) return unsynced;
-      const name = `${now.seconds}.V${dev.toString(16)}I${ino.toString(16)}M${now.microseconds}.${host}`;
+      const name = `${now.seconds}.V${device}I${file}M${now.microseconds}.${namedBy}`;
       return publish(temporary, directory, name, defaultStatus);
     } finally {
       check(`remove ${temporary}`, () => unlinkSync(pathOf(temporary)));

@@ -1,5 +1,5 @@
 /** The only door to bun:ffi. A library is opened at its first use, so that modules which may call it can be loaded on Node. */
-import type { FFIFunction, Pointer } from "bun:ffi";
+import type { FFIFunction, FFIType, Pointer } from "bun:ffi";
 import { SysError } from "./errno.ts";
 
 export type { Pointer };
@@ -11,6 +11,9 @@ export function ffi(): Ffi {
   loaded ??= require("bun:ffi") as Ffi;
   return loaded;
 }
+
+/** A result of 64 bits that is a number where it fits into one; of "i64" the runtime makes an object each time. */
+export const I64_FAST: FFIType.i64_fast = 15;
 
 /** A foreign function by its declared types; pointers are typed arrays or numbers. */
 // biome-ignore lint/suspicious/noExplicitAny: the shapes of foreign calls are declared beside each library

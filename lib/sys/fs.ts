@@ -4,7 +4,7 @@
  */
 import type * as nodeFs from "node:fs";
 import { errnoNumber, SysError } from "./errno.ts";
-import { checked, errno, ffi, library, uninterrupted } from "./ffi.ts";
+import { checked, errno, ffi, I64_FAST, library, uninterrupted } from "./ffi.ts";
 
 type Fs = typeof nodeFs;
 
@@ -60,11 +60,12 @@ const runtimes = <K extends FunctionName>(name: K): Fs[K] =>
 const libc = library(["libc.so.6", "libc.so"], {
   open: { args: ["ptr", "i32", "u32"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
-  read: { args: ["i32", "ptr", "u64"], returns: "i64" },
-  write: { args: ["i32", "ptr", "u64"], returns: "i64" },
-  pread: { args: ["i32", "ptr", "u64", "i64"], returns: "i64" },
-  pwrite: { args: ["i32", "ptr", "u64", "i64"], returns: "i64" },
+  read: { args: ["i32", "ptr", "u64"], returns: I64_FAST },
+  write: { args: ["i32", "ptr", "u64"], returns: I64_FAST },
+  pread: { args: ["i32", "ptr", "u64", "i64"], returns: I64_FAST },
+  pwrite: { args: ["i32", "ptr", "u64", "i64"], returns: I64_FAST },
   rename: { args: ["ptr", "ptr"], returns: "i32" },
+  link: { args: ["ptr", "ptr"], returns: "i32" },
   unlink: { args: ["ptr"], returns: "i32" },
   fchmod: { args: ["i32", "u32"], returns: "i32" },
   fsync: { args: ["i32"], returns: "i32" },
@@ -161,10 +162,13 @@ function write(
   );
 }
 
-function rename(from: Path, to: Path): void {
-  const [source, target] = [pathBytes("rename", from), pathBytes("rename", to, 1)];
-  checked("rename", `${shown(from)} -> ${shown(to)}`, libc().rename(ffi().ptr(source), ffi().ptr(target)));
-}
+const twoPaths =
+  (call: "rename" | "link") =>
+  (from: Path, to: Path): void => {
+    const [source, target] = [pathBytes(call, from), pathBytes(call, to, 1)];
+    if (libc()[call](ffi().ptr(source), ffi().ptr(target)) < 0)
+      throw new SysError(call, errno(), `${shown(from)} -> ${shown(to)}`);
+  };
 const unlink = (path: Path): void => {
   checked("unlink", shown(path), libc().unlink(ffi().ptr(pathBytes("unlink", path))));
 };
@@ -251,6 +255,22 @@ function fstat(fd: number): Stats {
   return taken();
 }
 
+interface FileIdentity {
+  /** Hexadecimal, both. */
+  readonly device: string;
+  readonly file: string;
+}
+function identityOf(fd: number): FileIdentity {
+  const { dev } = fstat(fd);
+  const [low, high] = [u32(32), u32(36)];
+  const file = high === 0 ? low.toString(16) : high.toString(16) + low.toString(16).padStart(8, "0");
+  return { device: dev.toString(16), file };
+}
+function runtimesIdentityOf(fd: number): FileIdentity {
+  const { dev, ino } = runtimeFs().fstatSync(fd, { bigint: true });
+  return { device: dev.toString(16), file: ino.toString(16) };
+}
+
 type StatOptions = { readonly throwIfNoEntry: boolean };
 interface StatCall {
   (path: Path): Stats;
@@ -311,10 +331,13 @@ export const closeSync = onBun ? close : (runtimes("closeSync") as typeof close)
 export const readSync = onBun ? readSome : (runtimes("readSync") as typeof readSome);
 export const writeSync = onBun ? write : (runtimes("writeSync") as typeof write);
 export const fstatSync = onBun ? fstat : (runtimes("fstatSync") as typeof fstat);
+/** The numbers of a file's device and of the file in it: the latter may be larger than a number holds. */
+export const fileIdentity = onBun ? identityOf : runtimesIdentityOf;
 export const statSync = onBun ? statCall("stat", 0) : (runtimes("statSync") as StatCall);
 export const lstatSync = onBun ? statCall("lstat", AT_SYMLINK_NOFOLLOW) : (runtimes("lstatSync") as StatCall);
 export const existsSync = onBun ? exists : (runtimes("existsSync") as typeof exists);
-export const renameSync = onBun ? rename : (runtimes("renameSync") as typeof rename);
+export const renameSync = onBun ? twoPaths("rename") : runtimes("renameSync");
+export const linkSync = onBun ? twoPaths("link") : runtimes("linkSync");
 export const unlinkSync = onBun ? unlink : (runtimes("unlinkSync") as typeof unlink);
 export const fchmodSync = onBun ? fchmod : (runtimes("fchmodSync") as typeof fchmod);
 export const fsyncSync = onBun ? sync : (runtimes("fsyncSync") as typeof sync);
@@ -330,7 +353,6 @@ export const fdatasyncSync = runtimes("fdatasyncSync");
 export const futimesSync = runtimes("futimesSync");
 export const ftruncateSync = runtimes("ftruncateSync");
 export const lchownSync = runtimes("lchownSync");
-export const linkSync = runtimes("linkSync");
 export const mkdirSync = runtimes("mkdirSync");
 export const opendirSync = runtimes("opendirSync");
 export const read = runtimes("read");

@@ -104,6 +104,8 @@ for (const [what, call] of Object.entries({
   fstat: (fs: typeof ours) => fs.fstatSync(999),
   write: (fs: typeof ours) => fs.writeSync(999, "x"),
   rename: (fs: typeof ours) => fs.renameSync(at("missing"), at("other")),
+  link: (fs: typeof ours) => fs.linkSync(at("missing"), at("other")),
+  "link to one that is there": (fs: typeof ours) => fs.linkSync(at("file"), at("folder")),
   "rename across": (fs: typeof ours) => fs.renameSync(at("file"), "/proc/file"),
   unlink: (fs: typeof ours) => fs.unlinkSync(at("missing")),
   "unlink a directory": (fs: typeof ours) => fs.unlinkSync(at("folder")),
@@ -150,6 +152,14 @@ same("writes and reads", written[0], written[1]);
 same("what was written", runtime.readFileSync(at("ours")), runtime.readFileSync(at("theirs")));
 for (const [name, value] of Object.entries(ours.constants))
   same(name, value, runtime.constants[name as keyof typeof runtime.constants]);
+
+const { dev, ino } = runtime.statSync(at("file"), { bigint: true });
+const opened = ours.openSync(at("file"), "r");
+same("identity", ours.fileIdentity(opened), { device: dev.toString(16), file: ino.toString(16) });
+ours.closeSync(opened);
+ours.linkSync(at("file"), at("second"));
+same("linked", ours.statSync(at("second")).ino, runtime.statSync(at("file")).ino);
+ours.unlinkSync(at("second"));
 
 ours.renameSync(at("ours"), at("moved"));
 ours.unlinkSync(at("theirs"));
