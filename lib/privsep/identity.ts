@@ -63,6 +63,11 @@ function canRegainRoot(): boolean {
 
 /** The identity that asUser() goes back to: it does not change once a process has started. */
 let own: Identity | undefined;
+/**
+ * Supplementary groups of this thread, once it has acted as a user. Root may do everything without them, so they stay until it acts as a user with
+ * others: mostly all mailboxes belong to one group.
+ */
+let groupsLeft: ReadonlyArray<number> | undefined;
 
 /**
  * Runs synchronous work with the effective ids of another user and takes them back, whatever happens. The process must have nothing
@@ -74,12 +79,17 @@ export function asUser<T>(identity: Identity, work: () => T): T {
     return work();
   }
   own ??= { uid: effectiveUid(), gid: effectiveGid(), groups: process.getgroups?.() ?? [] };
-  assume(identity);
+  const { gid, groups = [gid] } = identity;
+  const known =
+    groupsLeft?.length === groups.length && groups.every((group, at) => group === groupsLeft?.[at]);
+  groupsLeft = undefined;
+  assume(identity, known ? undefined : groups);
+  groupsLeft = groups;
   let result: T;
   try {
     result = work();
   } finally {
-    assume(own);
+    assume(own, undefined);
   }
   if (result instanceof Promise) panic("asUser: the work did not end");
   return result;
@@ -96,6 +106,7 @@ export function startAs<T>(identity: Identity, start: () => T): T {
   }
   own ??= { uid: effectiveUid(), gid: effectiveGid(), groups: process.getgroups?.() ?? [] };
   const { uid, gid, groups = [gid] } = identity;
+  groupsLeft = undefined;
   setThreadIdentity(uid, gid, groups, true);
   try {
     if (realUid() !== uid || effectiveUid() !== uid || realGid() !== gid || effectiveGid() !== gid)
@@ -115,8 +126,8 @@ export class NotPermitted extends Error {
   }
 }
 
-function assume(identity: Identity): void {
-  setThreadIdentity(identity.uid, identity.gid, identity.groups ?? [identity.gid]);
+function assume(identity: Identity, groups: ReadonlyArray<number> | undefined): void {
+  setThreadIdentity(identity.uid, identity.gid, groups);
   if (effectiveUid() !== identity.uid || effectiveGid() !== identity.gid)
     panic(`could not act as user id ${identity.uid}`);
 }

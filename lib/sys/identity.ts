@@ -193,7 +193,7 @@ const THREAD_CALLS: Readonly<
   arm64: { setgroups: 159, setresuid: 147, setresgid: 149 },
 };
 const threadCalls = library(["libc.so.6", "libc.so"], {
-  syscall: { args: ["i64", "i64", "i64", "i64"], returns: "i64" },
+  syscall: { args: ["i64", "i64", "i64", "i64"], returns: "i32" },
 });
 
 /**
@@ -204,24 +204,27 @@ const threadCalls = library(["libc.so.6", "libc.so"], {
 export function setThreadIdentity(
   uid: number,
   gid: number,
-  groups: ReadonlyArray<number>,
+  /** Undefined: they stay as they are. */
+  groups: ReadonlyArray<number> | undefined,
   real = false,
 ): void {
   const calls = THREAD_CALLS[process.arch];
   if (calls === undefined) {
     setEffectiveUid(0);
-    setGroups(groups);
+    if (groups !== undefined) setGroups(groups);
     setEffectiveGid(gid);
     if (uid !== 0) setEffectiveUid(uid);
     return;
   }
-  const list = Uint32Array.from(groups.length === 0 ? [0] : groups);
   const call = (name: string, number: number, ...args: readonly [number, number | Pointer, number]): void => {
-    checked(name, String(uid), Number(threadCalls().syscall(number, ...args)));
+    checked(name, String(uid), threadCalls().syscall(number, ...args));
   };
   // only root may change groups
   if (effectiveUid() !== 0) call("setresuid", calls.setresuid, -1, 0, -1);
-  call("setgroups", calls.setgroups, groups.length, ffi().ptr(list), 0);
+  if (groups !== undefined) {
+    const list = Uint32Array.from(groups.length === 0 ? [0] : groups);
+    call("setgroups", calls.setgroups, groups.length, ffi().ptr(list), 0);
+  }
   call("setresgid", calls.setresgid, real ? gid : -1, gid, -1);
   if (uid !== 0 || real) call("setresuid", calls.setresuid, real ? uid : -1, uid, -1);
 }
