@@ -199,7 +199,18 @@ export function decode<T>(declared: Message<T>, input: Buffer, options: DecodeOp
           : bad(missing(declared, wanted, stream));
       continue;
     }
-    const name = (plain ? undefined : expectedName(input, at, field)) ?? readName(input, at, plain);
+    // the common case, for which no text of the name has to be made
+    const start = plain || field === undefined ? 0 : valueStart(input, at, field.name);
+    if (field !== undefined && start > 0) {
+      const end = input.indexOf(NUL, start);
+      if (end < 0) return { kind: "more" };
+      const problem = store(field, input.toString("latin1", start, end), value, stream);
+      if (problem !== undefined) return bad(problem);
+      at = end + 1;
+      wanted++;
+      continue;
+    }
+    const name = readName(input, at, plain);
     if (name === undefined) return { kind: "more" };
     if (name.text === "" && name.hasValue !== true) {
       if (field !== undefined) return bad(missing(declared, wanted, stream));
@@ -240,14 +251,13 @@ const NUL = 0;
 const NEWLINE = 0x0a;
 const EQUALS = 0x3d;
 
-/** The name of the field that is expected, when that is what stands there: the common case, in which no text has to be made. */
-function expectedName(input: Buffer, at: number, field: AnyField | undefined): Token | undefined {
-  const text = field?.name ?? "";
-  const end = at + text.length;
-  if (text === "" || end >= input.length || input[end] !== NUL) return undefined;
-  for (let index = 0; index < text.length; index++)
-    if (input[at + index] !== text.charCodeAt(index)) return undefined;
-  return { text, end: end + 1, hasValue: true };
+/** Where the value begins, when this name stands here; else 0. */
+function valueStart(input: Buffer, at: number, name: string): number {
+  const end = at + name.length;
+  if (end >= input.length || input[end] !== NUL) return 0;
+  for (let index = 0; index < name.length; index++)
+    if (input[at + index] !== name.charCodeAt(index)) return 0;
+  return end + 1;
 }
 
 function readName(input: Buffer, at: number, plain: boolean): Token | undefined {
