@@ -7,8 +7,10 @@ import type { Main } from "../../lib/daemon/program.ts";
 import { triggerServer } from "../../lib/daemon/trigger.ts";
 import { flushBounces, flushBouncesVerp, flushTrace, warnDelay } from "../../lib/ipc/clients/bounce.ts";
 import { resolveAddress, resolveForVerification, rewriteAddress } from "../../lib/ipc/clients/rewrite.ts";
+import { expectService } from "../../lib/ipc/expectations.ts";
 import { queues } from "../../lib/queue/configured_queues.ts";
 import { SpareFilesOut } from "../../lib/queue/spare_files.ts";
+import { splitAny } from "../../lib/sys/bytes.ts";
 import { tryLock } from "../../lib/sys/files.ts";
 import { connectAgent } from "./agent_connection.ts";
 import { SlewedClock, systemTimers } from "./clock.ts";
@@ -60,6 +62,7 @@ function startQueueManager(preemptive: boolean): QueueManager {
     extensionRules: extensionRules(),
     discardNotice: (message, recipient) => discardNotice(disk, message, recipient),
   };
+  const usualAgent = defaultAgent();
   const incoming = new Scan("incoming", disk);
   const deferred = new Scan("deferred", disk);
   const deliverer = new Deliverer(manager, connectAgent);
@@ -68,7 +71,12 @@ function startQueueManager(preemptive: boolean): QueueManager {
     incoming,
     deferred,
     flow: { tokens: flowTokens, add: addFlowTokens, remove: removeFlowTokens },
-    feed: (scan, id) => feedMessage(feeder, scan, id),
+    feed(scan, id) {
+      const fed = feedMessage(feeder, scan, id);
+      // what waited is mostly bound for other machines: the agent starts while trivial-rewrite does
+      if (fed && scan === deferred && usualAgent !== undefined) expectService("private", usualAgent);
+      return fed;
+    },
     assigning: () => manager.assigningCount,
     soon: (action) => void setImmediate(action),
     milliseconds: () => performance.now(),
@@ -83,6 +91,14 @@ function startQueueManager(preemptive: boolean): QueueManager {
   scanDeferred();
   setInterval(() => deliverer.checkAgents(), AGENT_CHECK_MILLISECONDS);
   return { manager, incoming, deferred };
+}
+
+/** The service of default_transport, unless its mail is to wait. */
+function defaultAgent(): string | undefined {
+  const [agent = ""] = parameter("default_transport").split(":", 1);
+  return agent === "" || splitAny(parameter("defer_transports"), ", \t\r\n").includes(agent)
+    ? undefined
+    : agent;
 }
 
 const notices = {

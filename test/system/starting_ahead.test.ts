@@ -1,10 +1,23 @@
 /** Services that a message will surely need are started before they are asked (docs/daemons.md). */
 import { setTimeout as wait } from "node:timers/promises";
-import t from "tap";
-import { daemons, runningInstance, until } from "./support/harness.ts";
+import t, { type Test } from "tap";
+import type { Instance } from "../../packaging/instance.ts";
+import { daemons, queueFiles, runningInstance, until } from "./support/harness.ts";
 import { Session } from "./support/load.ts";
 
 t.setTimeout(120_000);
+
+/** A session after its MAIL command. */
+async function begin(t: Test, instance: Instance): Promise<Session> {
+  const session = new Session(instance.smtpPort);
+  t.teardown(() => session.close());
+  await session.expect("220");
+  for (const command of ["EHLO client.test", "MAIL FROM:<a@example.org>"]) {
+    session.write(`${command}\r\n`);
+    await session.expect("250");
+  }
+  return session;
+}
 
 t.test("a client's MAIL command starts cleanup and trivial-rewrite, its greeting does not", async (t) => {
   const instance = await runningInstance(t);
@@ -36,19 +49,37 @@ t.test("a process that runs is not doubled, one that does not start is throttled
   const instance = await runningInstance(t, {
     masterCf: "cleanup unix n - n - 0 cleanup -o { no_such_parameter_for_it = x } surplus\n",
   });
-  const begin = async (): Promise<void> => {
-    const session = new Session(instance.smtpPort);
-    t.teardown(() => session.close());
-    await session.expect("220");
-    for (const command of ["EHLO client.test", "MAIL FROM:<a@example.org>"]) {
-      session.write(`${command}\r\n`);
-      await session.expect("250");
-    }
-  };
-  await begin();
+  await begin(t, instance);
   await until("the throttle", () => /cleanup: bad command startup -- throttling/.test(instance.maillog()));
-  await begin();
+  await begin(t, instance);
   await wait(500);
   t.equal(instance.maillog().match(/bad command startup/g)?.length, 1);
   t.equal(daemons(instance, "trivial-rewrite").length, 1);
+});
+
+t.test("a flush starts the usual delivery agent before trivial-rewrite has answered", async (t) => {
+  const instance = await runningInstance(t, { mainCf: "relayhost = [127.0.0.1]:1\n" });
+  const session = await begin(t, instance);
+  for (const [line, code] of [
+    ["RCPT TO:<b@elsewhere.test>", "250"],
+    ["DATA", "354"],
+    ["Subject: x\r\n\r\nx\r\n.", "250"],
+  ] as const) {
+    session.write(`${line}\r\n`);
+    await session.expect(code);
+  }
+  await until("the deferral", () => queueFiles(instance, "deferred").length === 1);
+  instance.stop();
+  instance.start();
+  await begin(t, instance);
+  const [rewrite = 0] = await until("trivial-rewrite", () => {
+    const pids = daemons(instance, "trivial-rewrite");
+    return pids.length === 1 && pids;
+  });
+  process.kill(rewrite, "SIGSTOP");
+  t.teardown(() => process.kill(rewrite, "SIGCONT"));
+  await wait(500);
+  t.same(daemons(instance, "smtp"), [], "it is not due");
+  instance.must("postqueue", ["-f"]);
+  await until("the agent", () => daemons(instance, "smtp").length === 1);
 });
