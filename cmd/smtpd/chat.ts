@@ -10,8 +10,16 @@ import type { Policy } from "./policy.ts";
 /** Replies are sent at least this often while a group of pipelined commands is worked on, in milliseconds. */
 const FLUSH_INTERVAL = 10_000;
 
-/** What the macros of a footer see. */
-export type FooterMacros = (name: string) => string | undefined;
+/** What replies tell of their session. */
+export interface ChatSubject {
+  /** `name[address]` of the client, for log lines. */
+  readonly nameAddress: string;
+  /** Queue ID of the open message, for log lines. */
+  readonly queueId: string;
+  readonly services: { sleep(seconds: number): Promise<void> };
+  /** What the macros of a footer see. */
+  macro(name: string): string | undefined;
+}
 
 export class Chat {
   /** Lines of the dialogue since it was last reported. */
@@ -25,10 +33,7 @@ export class Chat {
   constructor(
     private readonly channel: Channel,
     private readonly policy: Policy,
-    private readonly peer: () => string,
-    private readonly queueId: () => string,
-    private readonly macros: FooterMacros,
-    private readonly sleep: (seconds: number) => Promise<void>,
+    private readonly subject: ChatSubject,
   ) {}
 
   /** Input was read: replies may wait for more of its group. */
@@ -37,7 +42,7 @@ export class Chat {
   }
 
   noteQuery(line: string): void {
-    logDialogue(this.debugLevel, "<", this.peer(), line);
+    logDialogue(this.debugLevel, "<", this.subject.nameAddress, line);
     if (this.recording) this.history.push(`In:  ${trimEndSpace(line)}`);
   }
 
@@ -57,7 +62,7 @@ export class Chat {
   private async slowReply(text: string, penalty: boolean, rejected: boolean): Promise<void> {
     if (penalty) {
       await this.flush();
-      await this.sleep(this.policy.settings.errorSleepTime);
+      await this.subject.services.sleep(this.policy.settings.errorSleepTime);
     }
     this.put(rejected ? await this.dressed(text) : text);
     if (penalty || performance.now() - this.lastRead > FLUSH_INTERVAL) await this.flush();
@@ -67,7 +72,7 @@ export class Chat {
     const rendered = renderReply(text, this.policy.settings.softBounce);
     if (this.recording || verbosity() + this.debugLevel > 0)
       for (const line of replyLines(rendered.slice(0, -2))) {
-        logDialogue(this.debugLevel, ">", this.peer(), line);
+        logDialogue(this.debugLevel, ">", this.subject.nameAddress, line);
         if (this.recording) this.history.push(`Out: ${line}`);
       }
     this.channel.write(rendered);
@@ -86,10 +91,10 @@ export class Chat {
       const result = await rejectFilterMaps.lookup(reply);
       if (result.kind === "found") {
         if (isRejectReply(result.value)) {
-          info(`${this.queueId()}: reply filter in: ${reply}`);
-          info(`${this.queueId()}: reply filter out: ${result.value}`);
+          info(`${this.subject.queueId}: reply filter in: ${reply}`);
+          info(`${this.subject.queueId}: reply filter out: ${result.value}`);
           reply = result.value;
-        } else warning(`${this.queueId()}: ignoring invalid reject filter result: ${result.value}`);
+        } else warning(`${this.subject.queueId}: ignoring invalid reject filter result: ${result.value}`);
       }
     }
     let footer: string | undefined;
@@ -102,7 +107,7 @@ export class Chat {
   }
 
   private expand(footer: string): string {
-    return this.policy.expandReply(footer, this.macros);
+    return this.policy.expandReply(footer, (name) => this.subject.macro(name));
   }
 
   /** Masks text of strangers for a log line. */

@@ -16,19 +16,15 @@ import { xforward } from "./verbs/xforward.ts";
 
 type Flags = Partial<Record<"junk" | "beforeTls" | "last", true>>;
 
-const verb = (name: string, run: VerbHandler, flags: Flags = {}): [string, Verb] => [
+const verb = (name: string, run: VerbHandler, flags: Flags = {}): Omit<Verb, "place"> => ({
   name,
-  {
-    name,
-    label: lowerAscii(name),
-    run,
-    junk: flags.junk === true,
-    beforeTls: flags.beforeTls === true,
-    last: flags.last === true,
-  },
-];
+  run,
+  junk: flags.junk === true,
+  beforeTls: flags.beforeTls === true,
+  last: flags.last === true,
+});
 
-export const VERBS: ReadonlyMap<string, Verb> = new Map([
+const IN_ORDER = [
   verb("HELO", helo, { junk: true, beforeTls: true, last: true }),
   verb("EHLO", ehlo, { junk: true, beforeTls: true, last: true }),
   verb("XCLIENT", xclient, { beforeTls: true }),
@@ -45,4 +41,12 @@ export const VERBS: ReadonlyMap<string, Verb> = new Map([
   verb("ETRN", etrn, { junk: true }),
   verb("QUIT", quit, { beforeTls: true }),
   verb("HELP", help, { beforeTls: true }),
-]);
+];
+
+export const VERBS: ReadonlyMap<string, Verb> = new Map(
+  IN_ORDER.map((entry, place): [string, Verb] => [entry.name, { ...entry, place }]),
+);
+
+/** What is counted under each place of the disconnect statistics; the last one is for what is no verb. */
+export const LABELS: ReadonlyArray<string> = [...IN_ORDER.map(({ name }) => lowerAscii(name)), "unknown"];
+export const NO_VERB = IN_ORDER.length;

@@ -9,12 +9,12 @@ import { ClientAbort, info, log, logClientAbort, warning } from "../../lib/log/l
 import { isHeader } from "../../lib/message/header.ts";
 import { type Token, tokenize } from "../../lib/smtp/command.ts";
 import { isFinalReply } from "../../lib/smtp/reply.ts";
-import { isValidUtf8, lowerAscii, printable, upperAscii } from "../../lib/sys/bytes.ts";
+import { isValidUtf8, printable, upperAscii } from "../../lib/sys/bytes.ts";
 import { ChannelTimeout } from "../../lib/sys/channel.ts";
 import { SysError } from "../../lib/sys/errno.ts";
 import { type Soon, when } from "../../lib/sys/when.ts";
 import { takeLine } from "./command_line.ts";
-import { VERBS } from "./commands.ts";
+import { LABELS, NO_VERB, VERBS } from "./commands.ts";
 import { escaped } from "./escaped.ts";
 import { limitsConfigured, Rates, tooManyConnections } from "./rates.ts";
 import type { Session } from "./session.ts";
@@ -152,12 +152,9 @@ async function commandLoop(session: Session): Promise<SessionEnd | undefined> {
   }
 }
 
-function count(session: Session, name: string, success: boolean): void {
-  let entry = session.counts.get(name);
-  if (entry === undefined) {
-    entry = { total: 0, success: 0 };
-    session.counts.set(name, entry);
-  }
+function count({ counts }: Session, place: number, success: boolean): void {
+  const entry = counts[place] ?? { total: 0, success: 0 };
+  counts[place] = entry;
   entry.total++;
   if (success) entry.success++;
 }
@@ -166,7 +163,7 @@ function count(session: Session, name: string, success: boolean): void {
 async function malformed(session: Session, reply: string): Promise<true> {
   session.where = "UNKNOWN";
   session.noteError("protocol");
-  count(session, "unknown", false);
+  count(session, NO_VERB, false);
   await session.reply(reply);
   session.errorCount++;
   return true;
@@ -204,12 +201,12 @@ function run(session: Session, line: string, tokens: readonly Token[], typed: st
   const name = upperAscii(typed);
   const verb = VERBS.get(name);
   if (verb === undefined) return unknown(session, line, typed);
-  if (session.denied !== undefined && name !== "QUIT") return denied(session, session.denied, verb.label);
+  if (session.denied !== undefined && name !== "QUIT") return denied(session, session.denied, verb.place);
   session.where = verb.name;
   return session.channel.buffered > 0 && (session.protocol !== "ESMTP" || verb.last)
     ? pipelined(session).then((refused) => {
         if (!refused) return answer(session, verb, line, tokens);
-        count(session, verb.label, false);
+        count(session, verb.place, false);
         return false;
       })
     : answer(session, verb, line, tokens);
@@ -218,13 +215,13 @@ function run(session: Session, line: string, tokens: readonly Token[], typed: st
 async function unknown(session: Session, line: string, typed: string): Promise<boolean> {
   session.where = "UNKNOWN";
   if (isHeader(typed) || (await session.policy.forbiddenCommands.matchesSurely(typed))) {
-    count(session, "unknown", false);
+    count(session, NO_VERB, false);
     warning(`non-SMTP command from ${session.nameAddress}: ${escaped(line.slice(0, 100))}`);
     await session.reply("221 2.7.0 Error: I can break rules, too. Goodbye.");
     return false;
   }
-  if (session.denied !== undefined) return denied(session, session.denied, "unknown");
-  count(session, "unknown", false);
+  if (session.denied !== undefined) return denied(session, session.denied, NO_VERB);
+  count(session, NO_VERB, false);
   session.noteError("protocol");
   await session.reply("500 5.5.2 Error: command not recognized");
   session.errorCount++;
@@ -232,8 +229,8 @@ async function unknown(session: Session, line: string, typed: string): Promise<b
 }
 
 /** The client was refused before: `reply` is what it was told. */
-async function denied(session: Session, reply: string, label: string): Promise<boolean> {
-  count(session, label, false);
+async function denied(session: Session, reply: string, place: number): Promise<boolean> {
+  count(session, place, false);
   if (isFinalReply(reply)) {
     await session.reply(reply);
     return false;
@@ -248,14 +245,14 @@ function answer(session: Session, verb: Verb, line: string, tokens: readonly Tok
   try {
     success = verb.run(session, { verb: verb.name, tokens, line });
   } catch (error) {
-    count(session, verb.label, false);
+    count(session, verb.place, false);
     throw error;
   }
   if (!(success instanceof Promise)) return answered(session, verb, success);
   return success.then(
     (done) => answered(session, verb, done),
     (error) => {
-      count(session, verb.label, false);
+      count(session, verb.place, false);
       throw error;
     },
   );
@@ -264,7 +261,7 @@ function answer(session: Session, verb: Verb, line: string, tokens: readonly Tok
 /** After a command: false ends the session. */
 function answered(session: Session, verb: Verb, success: boolean): Soon<boolean> {
   // An XCLIENT that succeeded began the session anew: that is no success of the old one.
-  count(session, verb.label, success && verb.name !== "XCLIENT");
+  count(session, verb.place, success && verb.name !== "XCLIENT");
   if (!success) session.errorCount++;
   if (verb.junk) countJunk(session);
   if (session.restart) {
@@ -366,24 +363,20 @@ async function lastReply(session: Session, text: string): Promise<void> {
   }
 }
 
-/** Labels of the verbs in the order of the line about the end of a session. */
-let statisticsOrder: ReadonlyArray<string> | undefined;
-
 /** ` ehlo=1 mail=1/2 ... commands=2/3` */
-function statistics(session: Session): string {
+function statistics({ counts }: Session): string {
   let text = "";
   let total = 0;
   let success = 0;
-  statisticsOrder ??= [...VERBS.keys()].map(lowerAscii).concat("unknown");
-  for (const name of statisticsOrder) {
-    const entry = session.counts.get(name);
+  for (let place = 0; place < counts.length; place++) {
+    const entry = counts[place];
     if (entry === undefined) continue;
     total += entry.total;
     success += entry.success;
     text +=
-      name !== "unknown" && entry.success === entry.total
-        ? ` ${name}=${entry.total}`
-        : ` ${name}=${entry.success}/${entry.total}`;
+      place !== NO_VERB && entry.success === entry.total
+        ? ` ${LABELS[place]}=${entry.total}`
+        : ` ${LABELS[place]}=${entry.success}/${entry.total}`;
   }
   return `${text} commands=${total > 0 && success === total ? total : `${success}/${total}`}`;
 }

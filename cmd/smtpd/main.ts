@@ -124,7 +124,20 @@ function identify(
       reverseName: UNKNOWN,
       reverseStatus: "permanent",
     };
-  return when(lookupHostName(plain), (name) => ({ ...where, ...name }));
+  return when(
+    lookupHostName(plain),
+    ({ name, nameStatus, reverseName, reverseStatus }): Client => ({
+      name,
+      nameStatus,
+      reverseName,
+      reverseStatus,
+      address: where.address,
+      port: where.port,
+      family: where.family,
+      serverAddress: where.serverAddress,
+      serverPort: where.serverPort,
+    }),
+  );
 }
 
 /** The address as it is always written; IPv4 in a socket's name is. */

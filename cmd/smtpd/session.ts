@@ -81,12 +81,14 @@ export class Session {
   sawBareLf = false;
   /** The client's line ends are watched (smtpd_forbid_bare_newline). */
   detectBareLf = false;
-  private readonly uncertain = new Set<UncertainFeature>();
+  /** Features of which it is not known whether the client may use them. */
+  private uncertain: Set<UncertainFeature> | undefined;
   mayXclient = false;
   mayXforward = false;
   discarded: ReadonlySet<string> = new Set();
   logDiscarded = false;
-  readonly counts = new Map<string, CommandCount>();
+  /** By the verb's place in the line about the end of the session. */
+  readonly counts: (CommandCount | undefined)[] = [];
   private messageNumber = 0;
 
   readonly chat: Chat;
@@ -99,14 +101,7 @@ export class Session {
     readonly connection: Connection,
   ) {
     this.client = connection.client;
-    this.chat = new Chat(
-      channel,
-      policy,
-      () => this.nameAddress,
-      () => this.queueId,
-      (name) => this.macro(name),
-      (seconds) => services.sleep(seconds),
-    );
+    this.chat = new Chat(channel, policy, this);
     this.access = new AccessControl(this);
     this.nameClient();
   }
@@ -169,8 +164,10 @@ export class Session {
   /** Whether a list has the client; a list that cannot be read has nobody, and that is remembered. */
   private authorized(feature: UncertainFeature, list: MatchList): Soon<boolean> {
     return when(list.matches(this.client.name, this.client.address), (match) => {
-      if (match.kind === "error") this.uncertain.add(feature);
-      else this.uncertain.delete(feature);
+      if (match.kind === "error") {
+        this.uncertain ??= new Set();
+        this.uncertain.add(feature);
+      } else this.uncertain?.delete(feature);
       return match.kind === "match";
     });
   }
@@ -181,7 +178,7 @@ export class Session {
 
   /** A client that is told of features must not be told wrong: the session ends when a list could not be read. */
   requireCertain(feature: UncertainFeature): void {
-    if (!this.uncertain.has(feature)) return;
+    if (this.uncertain?.has(feature) !== true) return;
     warning(`don't know if EHLO feature ${feature} should be announced to ${this.nameAddress}`);
     throw new SessionEnd("data", `421 4.3.0 ${this.settings.myhostname} Server local data error`);
   }

@@ -16,8 +16,8 @@ export type VerbHandler = (session: Session, command: Command) => Soon<boolean>;
 
 export interface Verb {
   readonly name: string;
-  /** Its name in the line about the end of a session. */
-  readonly label: string;
+  /** Where it stands in the line about the end of a session. */
+  readonly place: number;
   readonly run: VerbHandler;
   /** Counts for smtpd_junk_command_limit. */
   readonly junk: boolean;

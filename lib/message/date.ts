@@ -6,10 +6,20 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 
 const two = (value: number): string => String(value).padStart(2, "0");
 
+/** The text of the last second: under load the next message has the same. */
+let latest: { readonly second: number; readonly zone: Zone; readonly text: string } | undefined;
+
 /** `Tue, 14 Nov 2023 22:13:20 +0000 (UTC)`: local time of a time in seconds since 1970. */
 export function mailDate(seconds: number, zone: Zone = localZone()): string {
+  const second = Math.floor(seconds);
+  if (latest === undefined || latest.second !== second || latest.zone !== zone)
+    latest = { second, zone, text: renderDate(second, zone) };
+  return latest.text;
+}
+
+function renderDate(seconds: number, zone: Zone): string {
   const { offset, abbreviation } = zone(seconds);
-  const local = new Date((Math.floor(seconds) + offset) * 1000);
+  const local = new Date((seconds + offset) * 1000);
   const minutes = Math.floor(Math.abs(offset) / 60);
   const sign = offset < 0 ? "-" : "+";
   return (
