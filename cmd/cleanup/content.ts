@@ -97,10 +97,9 @@ export class Content {
 
   #finish(): void {
     const { message } = this;
-    for (const [problem, text] of MIME_PROBLEMS) {
-      if (!this.#problems.has(problem)) continue;
+    if (this.#problems.size > 0) {
+      const [, text = ""] = MIME_PROBLEMS.find(([problem]) => this.#problems.has(problem)) ?? [];
       message.fail("CONT", `5.6.0 ${text}`);
-      break;
     }
     message.contentEnd = message.output.position;
     message.put(Rec.EXTRACTED);

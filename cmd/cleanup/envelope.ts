@@ -95,26 +95,26 @@ export class Envelope {
       extraFlags(message, text);
       return undefined;
     }
-    let item: Item = { type, text };
-    if (type === Rec.ATTRIBUTE) {
-      const split = splitNameValue(text);
-      if (split.kind === "malformed") {
-        message.reject(`malformed attribute: ${split.error}: ${text.slice(0, 100)}`);
-        return undefined;
-      }
-      if (split.value === "") {
-        message.warn(`spurious null attribute value for "${split.name}" -- ignored`);
-        return undefined;
-      }
-      const { name, value } = split;
-      const standsFor = attributeRecordType(name);
-      item = standsFor === 0 ? { type, text: value, name } : { type: standsFor, text: value };
-    }
     if (!allowed.has(type)) {
       message.reject(`unexpected record type ${type} ${where}`);
       return undefined;
     }
-    return item;
+    return type === Rec.ATTRIBUTE ? this.attributeItem(message, text) : { type, text };
+  }
+
+  private attributeItem(message: Message, text: string): Item | undefined {
+    const split = splitNameValue(text);
+    if (split.kind === "malformed") {
+      message.reject(`malformed attribute: ${split.error}: ${text.slice(0, 100)}`);
+      return undefined;
+    }
+    const { name, value } = split;
+    if (value === "") {
+      message.warn(`spurious null attribute value for "${name}" -- ignored`);
+      return undefined;
+    }
+    const standsFor = attributeRecordType(name);
+    return standsFor === 0 ? { type: Rec.ATTRIBUTE, text: value, name } : { type: standsFor, text: value };
   }
 
   private beginRecipients(message: Message): boolean {

@@ -53,7 +53,7 @@ export class Message {
   traceFlags = 0;
   encoding = "";
   headerContext: HeaderContext = "local";
-  readonly attributes = new Map<string, string>([["log_message_origin", "local"]]);
+  readonly attributes = new Map<string, string>();
   next: NextRecipient = { original: undefined, dsnOriginal: undefined, notify: 0 };
   inRecipients = false;
   recipientCount = 0;
@@ -81,6 +81,7 @@ export class Message {
     public flags: number,
     private readonly limits: { readonly messageSizeLimit: number; readonly lineLimit: number },
   ) {
+    this.attributes.set("log_message_origin", "local");
     const { messageSizeLimit } = limits;
     this.sizeLimit =
       messageSizeLimit > 0 ? Math.ceil(messageSizeLimit / BLOCK_SIZE) * BLOCK_SIZE : Number.POSITIVE_INFINITY;
