@@ -29,11 +29,12 @@ export async function sessionRules(
 ): Promise<SessionRules> {
   const { settings, tables } = agent;
   const { replyFilter } = tables;
+  const level = tables.debugPeers.level(peer.host, peer.address, destination);
   return {
     lineLimit: settings.lineLimit,
     utf8: settings.utf8,
     transcript: keepsTranscript(settings),
-    debugLevel: await tables.debugPeers.level(peer.host, peer.address, destination),
+    debugLevel: level instanceof Promise ? await level : level,
     filter: replyFilter.empty
       ? undefined
       : async (line, session) => {

@@ -43,7 +43,9 @@ export async function writeContent(
     info(`${request.queueId}: breaking line > ${limit} bytes with <CR><LF>SPACE`),
   );
   try {
-    for (const line of await ownHeaders(delivery)) writer.line(line);
+    const { returnPath, originalTo, deliveredTo } = agent.flags;
+    if (returnPath || originalTo || deliveredTo)
+      for (const line of await ownHeaders(delivery)) writer.line(line);
     const reader = contentReader(request);
     const type = inspects(delivery, downgrade)
       ? await copyInspected(delivery, downgrade, reader, writer, send)

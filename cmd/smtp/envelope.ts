@@ -20,10 +20,13 @@ const quoted = (delivery: Delivery, address: string): string =>
   address === "" || !delivery.agent.settings.quoteEnvelope ? address : internalToSmtp(address);
 
 /** `MAIL FROM:` with what the server understands of SIZE, BODY, ENVID, RET and SMTPUTF8. Throws UnsafeCommand. */
-export async function mailCommand(delivery: Delivery, features: Features): Promise<string> {
-  const { request, agent } = delivery;
-  const { keywords } = features;
-  const sender = quoted(delivery, await mapGeneric(request.sender, agent.tables));
+export const mailCommand = (delivery: Delivery, features: Features): Soon<string> =>
+  when(mapGeneric(delivery.request.sender, delivery.agent.tables), (address) =>
+    mailLine(delivery, quoted(delivery, address), features),
+  );
+
+function mailLine(delivery: Delivery, sender: string, { keywords }: Features): string {
+  const { request } = delivery;
   let line = `MAIL FROM:<${sender}>`;
   const sevenBit = request.encoding === "7bit";
   const converts = needsDowngrade(delivery, keywords.has("8BITMIME"));

@@ -12,6 +12,7 @@ import {
 } from "../../lib/smtp/client_session.ts";
 import { EHLO_KEYWORDS } from "../../lib/smtp/ehlo_keywords.ts";
 import { equalFold, lowerAscii, splitAny, upperAscii } from "../../lib/sys/bytes.ts";
+import { type Soon, when } from "../../lib/sys/when.ts";
 import { type Delivery, flatReply, isProtocolError, replyStatus } from "./delivery.ts";
 import type { SessionNotes } from "./notice.ts";
 
@@ -60,10 +61,11 @@ const PIX_GREETING = /^[02 *\n]+$/;
 const PIX_WORDS = ["disable_esmtp", "delay_dotcrlf"];
 
 /** Workarounds for a firewall that blots out the greeting. */
-async function pixWorkarounds(context: HelloContext, greeting: string): Promise<PixWorkarounds> {
-  const { delivery, session } = context;
+const pixWorkarounds = (context: HelloContext, greeting: string): Soon<PixWorkarounds> =>
+  PIX_GREETING.test(greeting) ? lookUpWorkarounds(context) : NO_WORKAROUNDS;
+
+async function lookUpWorkarounds({ delivery, session }: HelloContext): Promise<PixWorkarounds> {
   const { settings, tables } = delivery.agent;
-  if (!PIX_GREETING.test(greeting)) return NO_WORKAROUNDS;
   const found = await tables.pixWorkarounds.lookup(session.peer.address);
   const value = found.kind === "found" ? found.value : settings.get("pix_workarounds");
   const age = Date.now() / 1000 - delivery.request.stats.incomingArrival.seconds;
@@ -80,9 +82,15 @@ async function pixWorkarounds(context: HelloContext, greeting: string): Promise<
   return { disableEsmtp: words.includes("disable_esmtp"), delayDot: words.includes("delay_dotcrlf") };
 }
 
+const NONE: ReadonlySet<string> = new Set();
+
 /** Keywords that are not to be believed. */
-async function discardedKeywords(context: HelloContext): Promise<ReadonlySet<string>> {
-  const { delivery, session } = context;
+function discardedKeywords(context: HelloContext): Soon<ReadonlySet<string>> {
+  const { settings, tables } = context.delivery.agent;
+  return tables.discardKeywords.empty && settings.discardKeywords === "" ? NONE : lookUpDiscarded(context);
+}
+
+async function lookUpDiscarded({ delivery, session }: HelloContext): Promise<ReadonlySet<string>> {
   const { settings, tables } = delivery.agent;
   const { address } = session.peer;
   const found = await tables.discardKeywords.lookup(address);
@@ -108,7 +116,8 @@ export async function sayHello(context: HelloContext): Promise<Hello> {
   session.state = "receiving the initial server greeting";
   const greeting = await session.reply(limit);
   if (Math.floor(greeting.code / 100) !== 2) return refused(context, greeting, settings.skip5xxGreeting);
-  const pix = await pixWorkarounds(context, greeting.text);
+  const known = pixWorkarounds(context, greeting.text);
+  const pix = known instanceof Promise ? await known : known;
   if (settings.mode === "lmtp") {
     const reply = await introduce(context, "LHLO");
     if (!isPositive(reply)) return refused(context, reply, false);
@@ -121,7 +130,8 @@ export async function sayHello(context: HelloContext): Promise<Hello> {
   const extended = (settings.alwaysEhlo || announced) && !settings.neverEhlo && !pix.disableEsmtp;
   if (extended) {
     const reply = await introduce(context, "EHLO");
-    if (isPositive(reply)) return learn(context, await offeredFeatures(context, reply), pix);
+    if (isPositive(reply))
+      return when(offeredFeatures(context, reply), (features) => learn(context, features, pix));
     if (reply.code === 421) return refused(context, reply, false);
   }
   const reply = await introduce(context, "HELO");
@@ -137,12 +147,13 @@ function introduce(context: HelloContext, verb: "EHLO" | "HELO" | "LHLO"): Promi
   return context.session.ask(`${verb} ${settings.heloName}`, settings.limits.helo);
 }
 
-async function offeredFeatures(context: HelloContext, reply: ServerReply): Promise<Features> {
-  const features = parseFeatures(reply.text, await discardedKeywords(context));
-  for (const size of features.badSizes)
-    warning(`bad EHLO SIZE limit "${size}" from ${nameAddressPort(context.session.peer)}`);
-  return features;
-}
+const offeredFeatures = (context: HelloContext, reply: ServerReply): Soon<Features> =>
+  when(discardedKeywords(context), (discarded) => {
+    const features = parseFeatures(reply.text, discarded);
+    for (const size of features.badSizes)
+      warning(`bad EHLO SIZE limit "${size}" from ${nameAddressPort(context.session.peer)}`);
+    return features;
+  });
 
 /** Takes the features over, unless they show that this is the wrong place for the message. */
 function learn(context: HelloContext, offered: Features, pix: PixWorkarounds): Hello {

@@ -156,7 +156,8 @@ class Transaction {
     const outcome = this.#outcome;
     const { limits } = this.#settings;
     const { features } = this.#session;
-    const mail = await safely(() => mailCommand(delivery, features));
+    const command = safely(() => mailCommand(delivery, features));
+    const mail = command instanceof Promise ? await command : command;
     if (mail === undefined) {
       await outcome.fail("message", dsn("5.1.7", "bad sender address syntax"));
       return false;
@@ -166,7 +167,8 @@ class Transaction {
       await this.#command({ kind: "xforwardName" }, xforward.nameAddress, limits.xforward);
     if (xforward.protocolHelo !== undefined)
       await this.#command({ kind: "xforwardProtocol" }, xforward.protocolHelo, limits.xforward);
-    await this.#command({ kind: "mail" }, mail, limits.mail);
+    const begun = this.#command({ kind: "mail" }, mail, limits.mail);
+    if (begun instanceof Promise) await begun;
     outcome.open = true;
     let sent = 0;
     for (const recipient of outcome.pending()) {

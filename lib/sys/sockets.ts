@@ -13,7 +13,6 @@ const libc = library(["libc.so.6", "libc.so"], {
   connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
   listen: { args: ["i32", "i32"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
-  getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
   send: { args: ["i32", "ptr", "u32", "i32"], returns: "i32" },
   recv: { args: ["i32", "ptr", "u32", "i32"], returns: "i32" },
   recvmmsg: { args: ["i32", "ptr", "u32", "i32", "ptr"], returns: "i32" },
@@ -182,11 +181,11 @@ export async function connectInet(
   const target = inetAddress(address, port);
   if (libc().connect(fd, ffi().ptr(target), target.length) < 0) {
     const code = errno();
-    if (code !== 115) {
+    if (code !== EINPROGRESS) {
       libc().close(fd);
       throw new SysError("connect", code, address);
     }
-    const failure = await connectResult(fd, options.seconds);
+    const failure = await connectResult(fd, target, options.seconds);
     if (failure !== 0) {
       libc().close(fd);
       throw new SysError("connect", failure, address);
@@ -195,29 +194,20 @@ export async function connectInet(
   return adoptSocket(fd, name);
 }
 
-/** Waits for a connection in progress without occupying the event loop: 0, or the errno. */
-async function connectResult(fd: number, seconds: number): Promise<number> {
+const EISCONN = 106;
+const EALREADY = 114;
+const EINPROGRESS = 115;
+
+/** Waits for a connection in progress without occupying the event loop: 0, or the errno. Another connect() says how it is going. connect(2) */
+async function connectResult(fd: number, target: Buffer, seconds: number): Promise<number> {
   const deadline = performance.now() + seconds * 1000;
-  const POLLOUT = 4;
-  let pause = 0;
-  for (;;) {
-    const poll = Buffer.alloc(8);
-    poll.writeInt32LE(fd, 0);
-    poll.writeInt16LE(POLLOUT, 4);
-    const ready = libc().poll(ffi().ptr(poll), 1, 0);
-    if (ready > 0) {
-      const value = new Int32Array(1);
-      const size = new Uint32Array([4]);
-      checked(
-        "getsockopt",
-        "SO_ERROR",
-        libc().getsockopt(fd, SOL_SOCKET, 4, ffi().ptr(value), ffi().ptr(size)),
-      );
-      return value[0] ?? 0;
-    }
-    if (seconds > 0 && performance.now() >= deadline) return 110;
+  for (let pause = 0; ; pause = Math.min(pause + 1, 20)) {
+    if (libc().connect(fd, ffi().ptr(target), target.length) === 0) return 0;
+    const code = errno();
+    if (code === EISCONN) return 0;
+    if (code !== EALREADY) return code;
+    if (seconds > 0 && performance.now() >= deadline) return ETIMEDOUT;
     await new Promise((resolve) => setTimeout(resolve, pause));
-    pause = Math.min(pause + 1, 20);
   }
 }
 
