@@ -12,6 +12,8 @@ t.setTimeout(240_000);
 const USERS = Array.from({ length: 20 }, (_, index) => index);
 const MESSAGES = 10;
 const uidOf = (user: number): number => 70_001 + user;
+/** Two groups, in turns that are not those of mailbox and Maildir. */
+const gidOf = (user: number): number => 70_000 + (user % 4 < 2 ? 0 : 100);
 const SKIP = "skip" in NEEDS_ROOT ? NEEDS_ROOT : NEEDS_STRACE;
 
 /** Half of the users have a Maildir, half a mailbox file. */
@@ -20,17 +22,25 @@ virtual_mailbox_domains = users.test
 virtual_mailbox_base = ${directory}/virtual
 virtual_mailbox_maps = inline:{ ${USERS.map((user) => `u${user}@users.test=u${user}/${user % 2 === 0 ? "dir/" : "box"}`).join(", ")} }
 virtual_uid_maps = inline:{ ${USERS.map((user) => `u${user}@users.test=${uidOf(user)}`).join(", ")} }
-virtual_gid_maps = static:70000
+virtual_gid_maps = inline:{ ${USERS.map((user) => `u${user}@users.test=${gidOf(user)}`).join(", ")} }
 virtual_destination_concurrency_limit = 20
 initial_destination_concurrency = 20
 `;
 
-/** Calls on users' files, with the effective user id of their thread at that time. */
-function callsOf(
-  trace: string,
-): Array<{ readonly user: number; readonly uid: number; readonly call: string }> {
+interface Call {
+  readonly user: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: string;
+  readonly call: string;
+}
+
+/** Calls on users' files, with the effective ids and the groups of their thread at that time. */
+function callsOf(trace: string): Call[] {
   const ids = new Map<string, number>();
-  const calls: Array<{ user: number; uid: number; call: string }> = [];
+  const groupIds = new Map<string, number>();
+  const groups = new Map<string, string>();
+  const calls: Call[] = [];
   const unfinished = new Map<string, string>();
   for (const line of trace.split("\n")) {
     const [, thread = "", text = ""] = /^(\d+) +(.*)$/.exec(line) ?? [];
@@ -38,9 +48,20 @@ function callsOf(
     const whole = /^<\.\.\. \w+ resumed>/.test(text) ? `${unfinished.get(thread)}${text}` : text;
     const [, uid] = /^setresuid\(-1, (\d+), -1.* = 0$/.exec(whole) ?? [];
     if (uid !== undefined) ids.set(thread, Number(uid));
+    const [, gid] = /^setresgid\(-1, (\d+), -1.* = 0$/.exec(whole) ?? [];
+    if (gid !== undefined) groupIds.set(thread, Number(gid));
+    const [, list] = /^setgroups\(\d+, \[(.*)\]\) += 0$/.exec(whole) ?? [];
+    if (list !== undefined) groups.set(thread, list);
     const [, user] =
       /^(?:openat|link|linkat|unlink|unlinkat|mkdir|mkdirat)\(.*\/virtual\/u(\d+)\//.exec(text) ?? [];
-    if (user !== undefined) calls.push({ user: Number(user), uid: ids.get(thread) ?? 0, call: text });
+    if (user !== undefined)
+      calls.push({
+        user: Number(user),
+        uid: ids.get(thread) ?? 0,
+        gid: groupIds.get(thread) ?? 0,
+        groups: groups.get(thread) ?? "",
+        call: text,
+      });
   }
   return calls;
 }
@@ -52,7 +73,7 @@ t.test("JS-25 files of twenty users at once", { ...SKIP }, async (t) => {
   for (const user of USERS) {
     const home = join(folder, `u${user}`);
     mkdirSync(home, { mode: 0o700 });
-    execFileSync("chown", [`${uidOf(user)}:70000`, home]);
+    execFileSync("chown", [`${uidOf(user)}:${gidOf(user)}`, home]);
   }
   const send = (user: number): Promise<string> =>
     sendMail(instance.smtpPort, "a@example.org", `u${user}@users.test`, `Subject: ${user}\r\n\r\nx\r\n`);
@@ -71,7 +92,7 @@ t.test("JS-25 files of twenty users at once", { ...SKIP }, async (t) => {
       "-p",
       String(pid),
       "-e",
-      "trace=setresuid,openat,link,linkat,unlink,unlinkat,mkdir,mkdirat",
+      "trace=setresuid,setresgid,setgroups,openat,link,linkat,unlink,unlinkat,mkdir,mkdirat",
     ],
     { stdio: ["ignore", "ignore", "pipe"] },
   );
@@ -91,8 +112,15 @@ t.test("JS-25 files of twenty users at once", { ...SKIP }, async (t) => {
   t.equal(daemons(instance, "virtual").length, 1, "one process for all of them");
   const calls = callsOf(readFileSync(output, "latin1"));
   t.same(
-    calls.filter(({ user, uid }) => uid !== uidOf(user)),
+    calls.filter(({ user, uid, gid }) => uid !== uidOf(user) || gid !== gidOf(user)),
     [],
+  );
+  // the first delivery was before the trace: what it left behind is replaced by the first of the other group
+  const other = calls.findIndex(({ user }) => gidOf(user) !== gidOf(0));
+  t.same(
+    calls.slice(other).filter(({ user, groups }) => groups !== String(gidOf(user))),
+    [],
+    "the groups of the one whose file it is, and no others",
   );
   t.same(new Set(calls.map(({ user }) => user)), new Set(USERS));
   t.ok(calls.length > 2 * USERS.length * MESSAGES, `${calls.length} calls`);
