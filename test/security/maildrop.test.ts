@@ -59,8 +59,10 @@ class SlowCleanup {
     socket.on("data", (chunk: Buffer) => {
       message.taken = Buffer.concat([message.taken, chunk]);
       if (message.taken.length > SlowCleanup.#part && !this.#open) socket.pause();
-      // the END record
-      if (message.taken.subarray(-2).equals(bytes("E\0"))) socket.write("status\x000\0reason\0\0\0");
+      // the END record; Postfix's cleanup closes the connection
+      if (!message.taken.subarray(-2).equals(bytes("E\0"))) return;
+      socket.write("status\x000\0reason\0\0\0");
+      socket.destroySoon();
     });
   });
   #open = false;

@@ -234,7 +234,8 @@ ${fault === "KILL" ? "" : "sandbox = off\n"}`;
     // cleanup learns of spare files when it starts
     await Promise.all([restart("qmgr"), restart("cleanup")]);
     await send(20);
-    await until("the fault or the end", () => programs.hit(program) || missing().length === 0, 60);
+    const over = (): boolean => missing().length === 0 && isQueueEmpty(instance);
+    await until("the fault or the end", () => programs.hit(program) || over(), 60);
     const hit = programs.hit(program);
     programs.disarm(program);
     await restart(program);
