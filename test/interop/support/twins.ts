@@ -340,7 +340,7 @@ function normaliser(instance: Instance, log: string): (text: string) => string {
     for (const id of ids) out = out.replaceAll(id, "QID");
     return out
       .replace(/\b[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4} \([A-Z]+\)/g, "DATE")
-      .replace(/^(From .+ {2})[A-Z][a-z]{2} [A-Z][a-z]{2} .{16}$/gm, "$1DATE")
+      .replace(/^(From .+? {2})[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}/gm, "$1DATE")
       .replace(/\d{14}\.QID@/g, "TIME.QID@")
       .replace(/QID\.\d{10}\//g, "QID.TIME/")
       .replace(/delay=[\d.]+, delays=[\d./]+/g, "delay=D, delays=A/B/C/D")
