@@ -217,10 +217,15 @@ export class Twins {
   }
 
   /**
-   * Sends messages into both, one after the other, and compares what became of them all. With `settle` each waits until nothing is left of the
-   * one before. ONLY=pattern in the environment chooses messages.
+   * Sends messages into both, one after the other, and compares what became of them all. Each may wait until the queue manager has taken the one
+   * before (of two that wait together the file system says which is first), or until nothing is left of it. ONLY=pattern in the environment chooses messages.
    */
-  async compare(t: Test, name: string, mails: ReadonlyArray<Mail>, settle = false): Promise<void> {
+  async compare(
+    t: Test,
+    name: string,
+    mails: ReadonlyArray<Mail>,
+    waits?: "until taken" | "until over",
+  ): Promise<void> {
     const only = new RegExp(process.env.ONLY ?? "");
     const chosen = mails.filter((mail) => only.test(mail.name));
     await this.compareAfter(
@@ -228,7 +233,12 @@ export class Twins {
       `${name} (${chosen.length} messages)`,
       chosen.map((mail) => async (instance) => {
         const replies = await submit(instance, mail);
-        if (settle) await until(`the end of ${mail.name}`, () => !isBusy(instance), 60);
+        if (waits === "until over") await until(`the end of ${mail.name}`, () => !isBusy(instance), 60);
+        if (waits === "until taken")
+          await until(
+            `${mail.name} in the active queue`,
+            () => queueFiles(instance, "incoming").length === 0,
+          );
         return replies.map((reply) => `${mail.name}: reply ${reply}`);
       }),
       // who comes first in a report is up to the scheduler
