@@ -24,8 +24,9 @@ export function takeLine(session: Session): Soon<Line> | undefined {
     if (!bareLf) end--;
   } else while (end > 0 && view[end - 1] === CR) end--;
   // A NUL ends the text, as in the C strings that everything behind us takes it for.
-  const nul = view.indexOf(0);
-  const text = view.toString("latin1", 0, nul >= 0 && nul < end ? nul : end);
+  const whole = view.toString("latin1", 0, end);
+  const nul = whole.indexOf("\0");
+  const text = nul < 0 ? whole : whole.slice(0, nul);
   channel.consume(lf + 1);
   session.chat.noteRead();
   return { kind: "line", text, bareLf };

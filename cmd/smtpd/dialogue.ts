@@ -101,6 +101,7 @@ async function limited(session: Session): Promise<boolean> {
 
 /** Pipelined commands of one client that are worked on without a pause. */
 const TURN_COMMANDS = 50;
+
 /** Lets other sessions work before the next of many pipelined commands, and the client read its replies. */
 async function takeTurn(session: Session): Promise<void> {
   session.unbroken = 0;
@@ -122,7 +123,9 @@ async function commandLoop(session: Session): Promise<SessionEnd | undefined> {
     }
     if (settings.perRequestDeadline) channel.setDeadline(settings.timeout);
     let taken = takeLine(session);
-    if (taken !== undefined && ++session.unbroken >= TURN_COMMANDS) await takeTurn(session);
+    // nobody would hear of what goes wrong with a line that is still read
+    if (taken !== undefined && !(taken instanceof Promise) && ++session.unbroken >= TURN_COMMANDS)
+      await takeTurn(session);
     while (taken === undefined) {
       session.unbroken = 0;
       const flushed = chat.flush();

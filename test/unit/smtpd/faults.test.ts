@@ -276,6 +276,26 @@ t.test("SMTPD-34: the verdict about a message leaves before the next command", a
   t.equal(dialogue.writes, 2);
 });
 
+t.test("a client that goes away within a line that is too long, after many commands", async (t) => {
+  // the last of the commands that are worked on without a pause
+  for (const before of [48, 49, 50]) {
+    const [stage, dialogue] = await begin();
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): void => void unhandled.push(error);
+    process.on("unhandledRejection", note);
+    dialogue.channel.onData(Buffer.from("RSET\r\n".repeat(before) + "x".repeat(3000)));
+    dialogue.channel.onEnd();
+    await dialogue.finished;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    process.removeListener("unhandledRejection", note);
+    t.same(unhandled, [], `${before} commands before`);
+    t.ok(
+      stage.log.some((text) => text.includes("lost connection after RSET from")),
+      stage.log.join("; "),
+    );
+  }
+});
+
 t.test("replies of a pipelined group go out together", async (t) => {
   const [, dialogue] = await begin();
   dialogue.writes = 0;
